@@ -1,0 +1,1 @@
+//! Implementation detail of `cascade-sdk`: its attributes.

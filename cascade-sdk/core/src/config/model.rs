@@ -1,0 +1,268 @@
+//! The valid configuration, after every rule was checked.
+
+use crate::money::{Price, Usd};
+use std::time::Duration;
+
+/// A whole valid `cascade.toml`, in the order in which people wrote it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[providers.*]`.
+    pub providers: Vec<Provider>,
+    /// `[tiers.*]`.
+    pub tiers: Vec<Tier>,
+    /// `[budgets.*]`.
+    pub budgets: Vec<Budget>,
+    /// `[routes.*]`.
+    pub routes: Vec<Route>,
+}
+
+impl Config {
+    /// The tier of that name.
+    pub fn tier(&self, name: &str) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| tier.name == name)
+    }
+
+    /// The provider of that name.
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
+
+    /// The route of that name.
+    pub fn route(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.name == name)
+    }
+
+    /// The budget of that name.
+    pub fn budget(&self, name: &str) -> Option<&Budget> {
+        self.budgets.iter().find(|budget| budget.name == name)
+    }
+}
+
+/// Wire format of a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Api {
+    /// OpenAI chat completions, and every server compatible with it.
+    OpenAi,
+    /// Anthropic messages.
+    Anthropic,
+    /// Google generateContent.
+    Gemini,
+    /// Answers from the route's own eval log, offline.
+    Replay,
+}
+
+/// `[providers.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// The table's name.
+    pub name: String,
+    /// Wire format.
+    pub api: Api,
+    /// Base URL; the api's default where absent.
+    pub base_url: Option<String>,
+    /// Name of the environment variable that holds the key, never the key.
+    pub api_key_env: Option<String>,
+    /// Extra request headers, for gateways.
+    pub headers: Vec<(String, String)>,
+    /// Plain `http` to a host that is not loopback is refused unless this is set.
+    pub allow_http: bool,
+    /// For `replay`: a log of its own instead of the route's.
+    pub log: Vec<String>,
+    /// Most requests in flight at once during `collect`.
+    pub max_concurrency: Option<u32>,
+}
+
+/// `[tiers.NAME]`: one model at one price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// The table's name.
+    pub name: String,
+    /// Name of its provider.
+    pub provider: String,
+    /// The model as the provider calls it.
+    pub model: String,
+    /// What it costs.
+    pub price: Price,
+    /// Longest input in tokens.
+    pub max_input_tokens: Option<u64>,
+    /// Longest output in tokens; sent with each request.
+    pub max_output_tokens: Option<u64>,
+    /// Longest wait for one call.
+    pub timeout: Option<Duration>,
+}
+
+/// `[budgets.NAME]`: spending that must not be exceeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The table's name.
+    pub name: String,
+    /// Most that may be spent in one window.
+    pub limit: Usd,
+    /// Length of a window; windows start at multiples of it since 1970-01-01 UTC.
+    pub window: Duration,
+    /// What happens to a request that does not fit.
+    pub on_exceeded: OnExceeded,
+}
+
+/// What a budget does with a request that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExceeded {
+    /// Refuse it.
+    Reject,
+    /// Answer with the cheapest tier that still fits, else refuse.
+    Cheapest,
+}
+
+/// `[routes.NAME]`: a named kind of call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The table's name.
+    pub name: String,
+    /// Candidate tiers, as people ordered them.
+    pub tiers: Vec<String>,
+    /// Eval logs: paths or globs relative to the configuration file.
+    pub log: Vec<String>,
+    /// Policy file relative to the configuration file; `policies/<route>.toml` where absent.
+    pub policy: String,
+    /// Name of its budget.
+    pub budget: Option<String>,
+    /// What is to be optimised; absent only for one tier or before the first fit.
+    pub objective: Option<Objective>,
+    /// How it is fitted.
+    pub fit: FitSettings,
+    /// Everything that shapes a request except its messages.
+    pub request: RequestSettings,
+    /// Calls a day, to state comparisons in dollars a month.
+    pub calls_per_day: Option<f64>,
+    /// Tier that answers everything until a policy exists.
+    pub until_fitted: Option<String>,
+}
+
+/// `[routes.R.objective]`: one goal, constraints on latency, and how sure to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    /// What is maximised or bounded.
+    pub goal: Goal,
+    /// Upper bound on the 95th percentile of path latency, in milliseconds.
+    pub max_latency_ms_p95: Option<f64>,
+    /// Confidence with which the constraint is to hold on fresh data; `None` estimates it only.
+    pub confidence: Option<f64>,
+}
+
+/// The four forms of the same search (MATH.md 2).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Goal {
+    /// Best quality at a mean cost per call of at most this.
+    MaxCost(Usd),
+    /// Least cost at a mean quality of at least this.
+    MinQuality(f64),
+    /// Least cost at a mean quality of at most `by` below that of the tier `versus`.
+    MaxQualityLoss {
+        /// Name of the reference tier.
+        versus: String,
+        /// Loss allowed, in quality.
+        by: f64,
+    },
+    /// Most quality − λ · cost, with λ in quality per US dollar.
+    ShadowPrice(f64),
+    /// Best quality under the latency bound alone.
+    MaxQuality,
+}
+
+/// A family of policies (DESIGN.md 2), from the simplest on: selection breaks ties in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// One model for everything.
+    Single,
+    /// A two-stage cascade.
+    Pair,
+    /// A model chosen from the prompt.
+    Router,
+    /// A cascade of up to `max_stages` stages.
+    Chain,
+    /// The cascade of all tiers that are not dominated; reported, never selected ahead of `Chain`.
+    FullChain,
+    /// A plan chosen from the prompt.
+    RoutedCascade,
+}
+
+impl Family {
+    /// Every family, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Single, Self::Pair, Self::Router, Self::Chain, Self::FullChain, Self::RoutedCascade];
+
+    /// Its name in files and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Pair => "pair",
+            Self::Router => "router",
+            Self::Chain => "chain",
+            Self::FullChain => "full_chain",
+            Self::RoutedCascade => "routed_cascade",
+        }
+    }
+
+    /// The family of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
+    }
+}
+
+/// `[routes.R.fit]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitSettings {
+    /// Families to try.
+    pub families: Vec<Family>,
+    /// Longest chain, in stages.
+    pub max_stages: usize,
+    /// Share of rows kept for the report where the log has no `split`.
+    pub held_out: f64,
+    /// The gain in quality worth deciding on.
+    pub smallest_gain: f64,
+    /// Seed of every random choice.
+    pub seed: u64,
+}
+
+impl Default for FitSettings {
+    fn default() -> Self {
+        Self {
+            families: vec![Family::Single, Family::Pair, Family::Router, Family::Chain, Family::FullChain, Family::RoutedCascade],
+            max_stages: 3,
+            held_out: 0.3,
+            smallest_gain: 0.01,
+            seed: 7,
+        }
+    }
+}
+
+/// `[routes.R.request]`: the same for `collect` and the client.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct RequestSettings {
+    /// System prompt.
+    pub system: Option<String>,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// Alternatives asked for per token; `None` asks for no log-probabilities.
+    pub top_logprobs: Option<u8>,
+    /// Sampling seed sent to providers that take one.
+    pub seed: Option<u64>,
+    /// Form of the answer.
+    pub answer: AnswerForm,
+}
+
+/// What an answer is.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum AnswerForm {
+    /// Plain text.
+    #[default]
+    Text,
+    /// JSON that follows the schema in this file (relative to the configuration file).
+    Schema {
+        /// Path as written.
+        path: String,
+    },
+}

@@ -1,0 +1,213 @@
+//! The one decision function: fit, runtime, replay and `explain` all call it.
+//!
+//! [`judge`] allocates nothing and never panics, whatever its inputs.
+
+use crate::policy::{AcceptRule, Cut, Rules, ScoreInput, ScoreSource, Term};
+
+/// What is known after a stage ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Observation<'a> {
+    /// True if the tier ran and failed (timeout, refusal, an answer that does not parse).
+    pub failed: bool,
+    /// Signal values in the order of [`Rules::signals`]; NaN or absent is missing.
+    pub signals: &'a [f64],
+    /// The router's log-odds per tier in the order of [`Rules::tiers`]; empty without a router.
+    pub predictions: &'a [f64],
+}
+
+/// What to do with the answer of a stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decision {
+    /// Return it.
+    Accept {
+        /// The score that was read, if the rule needed one.
+        score: Option<f64>,
+    },
+    /// Run the next stage.
+    Escalate(Why),
+    /// The last stage failed: there is no answer.
+    Fail,
+}
+
+/// Why an answer was not kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Why {
+    /// The score lies below the threshold.
+    BelowThreshold {
+        /// The score.
+        score: f64,
+        /// The lowest kept score.
+        at_least: f64,
+    },
+    /// The score is missing or not a number.
+    MissingSignal,
+    /// The tier ran and failed.
+    Failed,
+    /// The rule escalates everything.
+    Always,
+}
+
+/// Decides what becomes of the answer of stage `stage` of plan `plan`.
+///
+/// Keep iff `score >= at_least` (MATH.md 1). A failed call escalates unless it was the last stage; a missing or NaN
+/// score escalates; a rule that keeps everything reads no score and ends the plan. Indices outside the rules count as a last stage, so
+/// that the function is total.
+pub fn judge(rules: &Rules, plan: usize, stage: usize, seen: &Observation<'_>) -> Decision {
+    let rule = rules.plans.get(plan).and_then(|plan| plan.stages.get(stage)).and_then(|stage| stage.rule);
+    match rule {
+        Some(rule) if rule.at_least != Cut::KEEP_ALL => apply(rules, rule, seen),
+        // A rule that keeps everything makes its stage the last one.
+        _ if seen.failed => Decision::Fail,
+        _ => Decision::Accept { score: None },
+    }
+}
+
+fn apply(rules: &Rules, rule: AcceptRule, seen: &Observation<'_>) -> Decision {
+    let AcceptRule { score, at_least } = rule;
+    if seen.failed {
+        return Decision::Escalate(Why::Failed);
+    }
+    if at_least == Cut::ESCALATE_ALL {
+        return Decision::Escalate(Why::Always);
+    }
+    let value = read(rules, score, seen);
+    if value >= at_least.0 {
+        Decision::Accept { score: Some(value) }
+    } else if value.is_nan() {
+        Decision::Escalate(Why::MissingSignal)
+    } else {
+        Decision::Escalate(Why::BelowThreshold { score: value, at_least: at_least.0 })
+    }
+}
+
+/// The value of a score, NaN where it is missing.
+pub fn read(rules: &Rules, source: ScoreSource, seen: &Observation<'_>) -> f64 {
+    match source {
+        ScoreSource::Signal(index) => value_at(seen.signals, index),
+        ScoreSource::Score(index) => rules.scores.get(index).map_or(f64::NAN, |score| {
+            let sum = score.terms.iter().fold(score.intercept, |sum, term| {
+                let input = match term.input {
+                    ScoreInput::Signal(index) => value_at(seen.signals, index),
+                    ScoreInput::Prediction(tier) => value_at(seen.predictions, tier),
+                };
+                sum + term.weight * map(term, input)
+            });
+            logistic(sum)
+        }),
+    }
+}
+
+/// σ(x) = 1 / (1 + e⁻ˣ), the same bits on every system.
+pub fn logistic(x: f64) -> f64 {
+    1.0 / (1.0 + libm::exp(-x))
+}
+
+fn value_at(values: &[f64], index: usize) -> f64 {
+    values.get(index).copied().unwrap_or(f64::NAN)
+}
+
+/// The term's piecewise-linear map.
+fn map(term: &Term, x: f64) -> f64 {
+    let knots = &term.knots;
+    let (Some(first), Some(last)) = (knots.first(), knots.last()) else { return x };
+    if x.is_nan() {
+        return x;
+    }
+    if x <= first.0 {
+        return first.1;
+    }
+    if x >= last.0 {
+        return last.1;
+    }
+    let right = knots.partition_point(|knot| knot.0 <= x);
+    match (knots.get(right.wrapping_sub(1)), knots.get(right)) {
+        (Some(&(x0, y0)), Some(&(x1, y1))) => y0 + (y1 - y0) * (x - x0) / (x1 - x0),
+        _ => last.1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Plan, Score, Stage};
+
+    fn rules(at_least: f64) -> Rules {
+        Rules {
+            tiers: vec!["small".into(), "large".into()],
+            signals: vec!["mean_logprob".into()],
+            scores: Vec::new(),
+            plans: vec![Plan {
+                stages: vec![
+                    Stage {
+                        tier: 0,
+                        rule: Some(AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(at_least) }),
+                    },
+                    Stage { tier: 1, rule: None },
+                ],
+            }],
+            router: None,
+        }
+    }
+
+    fn seen(signals: &[f64]) -> Observation<'_> {
+        Observation { signals, ..Observation::default() }
+    }
+
+    #[test]
+    fn keeps_at_the_threshold_and_escalates_strictly_below() {
+        let rules = rules(-0.2);
+        assert_eq!(judge(&rules, 0, 0, &seen(&[-0.2])), Decision::Accept { score: Some(-0.2) });
+        assert_eq!(
+            judge(&rules, 0, 0, &seen(&[-0.200_001])),
+            Decision::Escalate(Why::BelowThreshold { score: -0.200_001, at_least: -0.2 })
+        );
+    }
+
+    #[test]
+    fn missing_and_nan_signals_escalate() {
+        for signals in [&[][..], &[f64::NAN][..]] {
+            assert_eq!(judge(&rules(-0.2), 0, 0, &seen(signals)), Decision::Escalate(Why::MissingSignal));
+        }
+    }
+
+    #[test]
+    fn the_two_ends_read_no_score() {
+        assert_eq!(judge(&rules(f64::NEG_INFINITY), 0, 0, &seen(&[])), Decision::Accept { score: None });
+        assert_eq!(judge(&rules(f64::INFINITY), 0, 0, &seen(&[f64::INFINITY])), Decision::Escalate(Why::Always));
+    }
+
+    #[test]
+    fn failures_escalate_until_the_last_stage() {
+        let failed = Observation { failed: true, signals: &[0.0], predictions: &[] };
+        assert_eq!(judge(&rules(-0.2), 0, 0, &failed), Decision::Escalate(Why::Failed));
+        assert_eq!(judge(&rules(-0.2), 0, 1, &failed), Decision::Fail);
+    }
+
+    #[test]
+    fn indices_outside_the_rules_do_not_panic() {
+        assert_eq!(judge(&Rules::default(), 9, 9, &seen(&[])), Decision::Accept { score: None });
+        let mut dangling = rules(0.5);
+        dangling.plans[0].stages[0].rule =
+            Some(AcceptRule { score: ScoreSource::Score(7), at_least: Cut(0.5) });
+        assert_eq!(judge(&dangling, 0, 0, &seen(&[1.0])), Decision::Escalate(Why::MissingSignal));
+    }
+
+    #[test]
+    fn scores_are_logistic_over_mapped_inputs() {
+        let mut rules = rules(0.5);
+        rules.scores.push(Score {
+            name: "correct".into(),
+            tier: 0,
+            intercept: 1.0,
+            terms: vec![Term {
+                input: ScoreInput::Signal(0),
+                knots: vec![(-2.0, -4.0), (0.0, 0.0)],
+                weight: 0.5,
+            }],
+        });
+        for (signal, logit) in [(-1.0, 0.0), (-9.0, -1.0), (3.0, 1.0), (-0.5, 0.5)] {
+            let value = read(&rules, ScoreSource::Score(0), &seen(&[signal]));
+            assert!((value - logistic(logit)).abs() < 1e-15, "{signal}");
+        }
+    }
+}

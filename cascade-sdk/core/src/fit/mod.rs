@@ -1,0 +1,1 @@
+//! The fitting engine: from an eval log and an objective to a policy, its proof on held-out rows, and a verdict.

@@ -1,0 +1,25 @@
+//! Shared core of Cascade: what a policy is, how it decides, and how it is fitted.
+//!
+//! Nothing in this package does network, clock or unseeded randomness. Each module uses only those to its left:
+//!
+//! ```text
+//! money · name · diag · hash | config | policy | log | signal, feature | decide | fit
+//! ```
+//!
+//! `log` is behind the feature `log`, `fit` behind the feature `fit` (which implies `log`), so that the proc-macro,
+//! which needs neither, compiles little.
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+pub mod decide;
+pub mod diag;
+pub mod feature;
+#[cfg(feature = "fit")]
+pub mod fit;
+pub mod hash;
+#[cfg(feature = "log")]
+pub mod log;
+pub mod money;
+pub mod name;
+pub mod policy;
+pub mod signal;

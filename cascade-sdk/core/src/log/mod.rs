@@ -1,0 +1,5 @@
+//! Eval logs: what each tier answered to each request, how good that was and what it cost.
+
+mod columns;
+
+pub use columns::*;

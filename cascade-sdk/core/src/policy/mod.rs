@@ -1,0 +1,5 @@
+//! Policies: which tier answers a request, and when to escalate.
+
+mod rules;
+
+pub use rules::*;

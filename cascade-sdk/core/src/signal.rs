@@ -1,0 +1,1 @@
+//! Signals: numbers that say how confident an answer is. Larger always means more confident.

@@ -1,0 +1,1 @@
+//! Typed clients that apply fitted cost-quality policies to LLM calls.
