@@ -173,7 +173,10 @@ mod tests {
     #[test]
     fn the_two_ends_read_no_score() {
         assert_eq!(judge(&rules(f64::NEG_INFINITY), 0, 0, &seen(&[])), Decision::Accept { score: None });
-        assert_eq!(judge(&rules(f64::INFINITY), 0, 0, &seen(&[f64::INFINITY])), Decision::Escalate(Why::Always));
+        assert_eq!(
+            judge(&rules(f64::INFINITY), 0, 0, &seen(&[f64::INFINITY])),
+            Decision::Escalate(Why::Always)
+        );
     }
 
     #[test]

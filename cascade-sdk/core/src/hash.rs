@@ -52,7 +52,11 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,7 +75,8 @@ mod tests {
 
     #[test]
     fn fractions_are_uniform_enough() {
-        let mean = (0..2000).map(|i: i32| Hasher::new().part(i.to_le_bytes()).fraction()).sum::<f64>() / 2000.0;
+        let mean =
+            (0..2000).map(|i: i32| Hasher::new().part(i.to_le_bytes()).fraction()).sum::<f64>() / 2000.0;
         assert!((mean - 0.5).abs() < 0.03, "{mean}");
     }
 }

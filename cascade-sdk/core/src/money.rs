@@ -407,7 +407,8 @@ mod tests {
             batch: None,
             above: Some(LongInput { tokens: 1000, rates: rates(200, 800) }),
         };
-        let usage = Usage { input_tokens: 1000, cached_input_tokens: 300, output_tokens: 2, ..Usage::default() };
+        let usage =
+            Usage { input_tokens: 1000, cached_input_tokens: 300, output_tokens: 2, ..Usage::default() };
         assert_eq!(price.cost(&usage), Ok(Usd::from_pico(70_000 + 3_000 + 800 + 7)));
         let long = Usage { input_tokens: 1001, ..usage };
         assert_eq!(price.cost(&long), Ok(Usd::from_pico(701 * 200 + 300 * 20 + 1600 + 7)));

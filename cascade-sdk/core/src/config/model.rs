@@ -229,7 +229,14 @@ pub struct FitSettings {
 impl Default for FitSettings {
     fn default() -> Self {
         Self {
-            families: vec![Family::Single, Family::Pair, Family::Router, Family::Chain, Family::FullChain, Family::RoutedCascade],
+            families: vec![
+                Family::Single,
+                Family::Pair,
+                Family::Router,
+                Family::Chain,
+                Family::FullChain,
+                Family::RoutedCascade,
+            ],
             max_stages: 3,
             held_out: 0.3,
             smallest_gain: 0.01,

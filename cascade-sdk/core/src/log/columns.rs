@@ -85,6 +85,9 @@ pub struct SignalColumn {
 impl EvalLog {
     /// The columns of a tier.
     pub fn tier(&self, name: &str) -> Option<&TierColumns> {
-        self.tiers.binary_search_by(|tier| tier.name.as_str().cmp(name)).ok().and_then(|at| self.tiers.get(at))
+        self.tiers
+            .binary_search_by(|tier| tier.name.as_str().cmp(name))
+            .ok()
+            .and_then(|at| self.tiers.get(at))
     }
 }

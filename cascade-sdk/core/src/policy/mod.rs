@@ -1,5 +1,115 @@
 //! Policies: which tier answers a request, and when to escalate.
+//!
+//! [`Rules`] is the part that decides; [`Policy`] adds what it was fitted from, what it promises, and the other
+//! operating points of the fitted frontier.
 
 mod rules;
 
 pub use rules::*;
+
+use crate::config::{Family, Objective};
+
+/// The schema this version writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// Version of the fitting algorithm; raised when the same inputs would give another policy.
+pub const ALGORITHM: u32 = 1;
+
+/// A policy file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The route it belongs to.
+    pub route: String,
+    /// The family it was chosen from.
+    pub family: Family,
+    /// What it was fitted from.
+    pub fitted: Fitted,
+    /// What was optimised, as it stood in the configuration.
+    pub objective: Objective,
+    /// What it does on held-out rows.
+    pub expected: Expected,
+    /// What decides.
+    pub rules: Rules,
+    /// The other operating points of the fitted frontier, cheapest first.
+    pub frontier: Vec<OperatingPoint>,
+    /// The certificate, if one was asked for and obtained.
+    pub certificate: Option<Certificate>,
+}
+
+/// `[fitted]`: enough to tell whether the policy still belongs to its configuration and log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// SHA-256 over the sorted SHA-256 of the log's lines.
+    pub log_hash: String,
+    /// Fingerprint of the parts of the configuration that the fit depends on (DESIGN.md 6).
+    pub config_hash: String,
+    /// [`ALGORITHM`] at the time.
+    pub algorithm: u32,
+    /// Rows used for choosing.
+    pub calibration_rows: usize,
+    /// Rows used for reporting.
+    pub test_rows: usize,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Whether thresholds were refitted on all rows after the report (`--refit-on-all`); the figures are then those of
+    /// the fit on calibration rows.
+    pub refit_on_all: bool,
+}
+
+/// A figure and its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Estimate {
+    /// The figure.
+    pub value: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// `[expected]`: figures on held-out rows.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Expected {
+    /// Mean quality.
+    pub quality: Estimate,
+    /// Mean cost per request in US dollars.
+    pub cost_usd: Estimate,
+    /// Mean calls per request.
+    pub calls: Estimate,
+    /// Share of requests that each tier answers, in the order of [`Rules::tiers`].
+    pub share: Vec<Estimate>,
+    /// λ at the operating point in quality per US dollar (the slope to its right); `None` past the last vertex.
+    pub shadow_price: Option<f64>,
+}
+
+/// `[[frontier]]`: another point at which the same policy may run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatingPoint {
+    /// Mean quality on calibration rows.
+    pub quality: f64,
+    /// Mean cost per request in US dollars on calibration rows.
+    pub cost_usd: f64,
+    /// λ to the right of this point in quality per US dollar; `None` at the last.
+    pub shadow_price: Option<f64>,
+    /// The plans at this point; they use the tiers, signals, scores and router of the policy's [`Rules`].
+    pub plans: Vec<Plan>,
+    /// The router's λ at this point, where there is a router.
+    pub router_shadow_price: Option<f64>,
+}
+
+/// `[certificate]`: a constraint that holds on fresh data with a stated confidence (MATH.md 11.1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate {
+    /// What is promised, in words: `mean quality >= 0.92`.
+    pub promise: String,
+    /// Confidence, such as 0.95.
+    pub confidence: f64,
+    /// Name of the test, such as `clopper-pearson` or `betting`.
+    pub method: String,
+    /// Rows (or groups) the test was run on.
+    pub rows: usize,
+    /// What the promise rests on, one sentence each.
+    pub assumptions: Vec<String>,
+    /// Which attempt at a certificate this was; repeated attempts weaken the promise.
+    pub attempt: u32,
+}
