@@ -37,9 +37,10 @@ impl Hasher {
 
     /// The first eight bytes as a fraction in [0, 1): for splits, mixtures and canaries.
     pub fn fraction(self) -> f64 {
-        let [a, b, c, d, e, f, g, ..] = self.bytes();
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.bytes()[..8]);
         // 53 bits, the most an f64 holds exactly.
-        let bits = u64::from_be_bytes([0, a, b, c, d, e, f, g]) >> 3;
+        let bits = u64::from_be_bytes(first) >> 11;
         bits as f64 / (1_u64 << 53) as f64
     }
 }

@@ -1,1 +1,4 @@
 //! The fitting engine: from an eval log and an objective to a policy, its proof on held-out rows, and a verdict.
+
+pub mod operating;
+pub mod table;
