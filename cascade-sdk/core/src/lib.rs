@@ -22,4 +22,6 @@ pub mod log;
 pub mod money;
 pub mod name;
 pub mod policy;
+#[cfg(feature = "log")]
+pub mod replay;
 pub mod signal;

@@ -1,0 +1,237 @@
+//! Running a policy over an eval log: what the client would have answered, at what price.
+//!
+//! The fit's figures, `cascade eval` and the client's replay all come from [`Replay::row`], which asks
+//! [`crate::decide`] at every step (DESIGN.md 9, invariant 1).
+
+use crate::decide::{self, Decision, Observation};
+use crate::feature::{self, RequestView};
+use crate::log::{EvalLog, SignalColumn, TierColumns};
+use crate::money::Usd;
+use crate::policy::{AcceptRule, Rules, ScoreInput, ScoreSource};
+use std::fmt;
+
+/// Rules tied to the columns of a log.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    rules: &'a Rules,
+    log: &'a EvalLog,
+    /// One entry for each of [`Rules::tiers`].
+    tiers: Vec<Columns<'a>>,
+}
+
+/// A tier's columns with its signals in the order of [`Rules::signals`].
+#[derive(Debug)]
+struct Columns<'a> {
+    results: &'a TierColumns,
+    signals: Vec<Option<&'a SignalColumn>>,
+}
+
+/// What became of one row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// The plan that was chosen: index into [`Rules::plans`].
+    pub plan: usize,
+    /// Stages that ran.
+    pub calls: usize,
+    /// The tier whose answer was returned: index into [`Rules::tiers`].
+    pub tier: usize,
+    /// True if the last stage failed, so that there is no answer.
+    pub failed: bool,
+    /// Quality of the answer; 0 if there is none.
+    pub quality: f64,
+    /// Everything that was paid.
+    pub cost: Usd,
+    /// Sum of the latencies of the stages in milliseconds; NaN if one is unknown.
+    pub latency_ms: f64,
+}
+
+/// One stage of one row, for explanations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Index into [`Rules::tiers`].
+    pub tier: usize,
+    /// What was decided about its answer.
+    pub decision: Decision,
+    /// Cost of the call.
+    pub cost: Usd,
+    /// Cost of the signals that the rule needed.
+    pub signal_cost: Usd,
+}
+
+/// Why a row cannot be replayed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The log has no results of this tier at all.
+    NoSuchTier(String),
+    /// The row lacks a tier that the policy needed.
+    NotCollected {
+        /// Id of the row.
+        id: String,
+        /// The tier.
+        tier: String,
+    },
+    /// The router needs something the row does not have.
+    MissingInput {
+        /// Id of the row.
+        id: String,
+        /// What is missing.
+        input: feature::MissingInput,
+    },
+    /// The costs of the row add up to more than an amount can hold.
+    Overflow(String),
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchTier(tier) => write!(f, "the log has no results of tier `{tier}`"),
+            Self::NotCollected { id, tier } => write!(f, "row `{id}` has no result of tier `{tier}`"),
+            Self::MissingInput { id, input } => write!(f, "row `{id}`: {input}"),
+            Self::Overflow(id) => write!(f, "row `{id}` costs more than 9.2 million dollars"),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+impl<'a> Replay<'a> {
+    /// Ties rules to a log.
+    ///
+    /// # Errors
+    /// [`ReplayError::NoSuchTier`] if the log lacks a tier of the rules.
+    pub fn new(rules: &'a Rules, log: &'a EvalLog) -> Result<Self, ReplayError> {
+        let tiers = rules
+            .tiers
+            .iter()
+            .map(|name| {
+                let results = log.tier(name).ok_or_else(|| ReplayError::NoSuchTier(name.clone()))?;
+                let signals = rules.signals.iter().map(|signal| results.signals.get(signal)).collect();
+                Ok(Columns { results, signals })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { rules, log, tiers })
+    }
+
+    /// Space that [`Replay::row`] reuses from row to row.
+    pub fn scratch(&self) -> Scratch<'a> {
+        Scratch {
+            signals: vec![f64::NAN; self.rules.signals.len()],
+            router: feature::Scratch::default(),
+            features: Vec::new(),
+            tags: Vec::new(),
+        }
+    }
+
+    /// Runs one row (index into [`EvalLog::rows`]).
+    ///
+    /// # Errors
+    /// As [`ReplayError`] says.
+    pub fn row(&self, row: usize, scratch: &mut Scratch<'a>) -> Result<Outcome, ReplayError> {
+        self.trace(row, scratch, |_| ())
+    }
+
+    /// Runs one row and shows every step.
+    ///
+    /// # Errors
+    /// As [`Replay::row`].
+    pub fn trace(
+        &self,
+        row: usize,
+        scratch: &mut Scratch<'a>,
+        mut show: impl FnMut(Step),
+    ) -> Result<Outcome, ReplayError> {
+        let plan = self.choose_plan(row, scratch)?;
+        let stages = self.rules.plans.get(plan).map_or(&[][..], |plan| &plan.stages);
+        let mut outcome =
+            Outcome { plan, calls: 0, tier: 0, failed: true, quality: 0.0, cost: Usd::ZERO, latency_ms: 0.0 };
+        for (index, stage) in stages.iter().enumerate() {
+            let Some(tier) = self.tiers.get(stage.tier) else { break };
+            if !tier.results.present[row] {
+                return Err(ReplayError::NotCollected {
+                    id: self.log.rows[row].id.to_string(),
+                    tier: self.rules.tiers[stage.tier].clone(),
+                });
+            }
+            for (value, signal) in scratch.signals.iter_mut().zip(&tier.signals) {
+                *value = signal.map_or(f64::NAN, |signal| signal.value[row]);
+            }
+            let seen = Observation {
+                failed: tier.results.failed[row],
+                signals: &scratch.signals,
+                predictions: scratch.router.predictions(),
+            };
+            let decision = decide::judge(self.rules, plan, index, &seen);
+            let cost = tier.results.cost[row];
+            let signal_cost = stage.rule.map_or(Usd::ZERO, |rule| self.signal_cost(tier, rule, row));
+            outcome.cost = outcome
+                .cost
+                .checked_add(cost)
+                .and_then(|sum| sum.checked_add(signal_cost))
+                .ok_or_else(|| ReplayError::Overflow(self.log.rows[row].id.to_string()))?;
+            outcome.latency_ms += f64::from(tier.results.latency_ms[row]);
+            outcome.calls += 1;
+            outcome.tier = stage.tier;
+            show(Step { tier: stage.tier, decision, cost, signal_cost });
+            match decision {
+                Decision::Escalate(_) => {}
+                Decision::Accept { .. } => {
+                    outcome.failed = false;
+                    outcome.quality = tier.results.quality[row];
+                    break;
+                }
+                Decision::Fail => break,
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn choose_plan(&self, row: usize, scratch: &mut Scratch<'a>) -> Result<usize, ReplayError> {
+        if self.rules.router.is_none() {
+            return Ok(0);
+        }
+        let entry = &self.log.rows[row];
+        let Scratch { router, features, tags, .. } = scratch;
+        features.clear();
+        features.extend(entry.features.iter().map(|(name, value)| (&**name, *value)));
+        tags.clear();
+        tags.extend(entry.tags.iter().map(|(name, value)| (&**name, &**value)));
+        let request = RequestView { text: entry.text.as_deref().unwrap_or(""), features, tags };
+        feature::choose_plan(self.rules, &request, router)
+            .map_err(|input| ReplayError::MissingInput { id: entry.id.to_string(), input })
+    }
+
+    /// The price of the signals that a rule reads; a cut that reads none is free (DESIGN.md 5). A call that failed
+    /// yields no answer whose signals could be bought.
+    fn signal_cost(&self, tier: &Columns<'_>, rule: AcceptRule, row: usize) -> Usd {
+        if !rule.at_least.needs_score() {
+            return Usd::ZERO;
+        }
+        let cost = |signal: usize| {
+            tier.signals
+                .get(signal)
+                .copied()
+                .flatten()
+                .and_then(|column| column.cost.get(row).copied())
+                .unwrap_or(Usd::ZERO)
+        };
+        match rule.score {
+            ScoreSource::Signal(signal) => cost(signal),
+            ScoreSource::Score(score) => self.rules.scores.get(score).map_or(Usd::ZERO, |score| {
+                score.terms.iter().fold(Usd::ZERO, |sum, term| match term.input {
+                    ScoreInput::Signal(signal) => sum.saturating_add(cost(signal)),
+                    ScoreInput::Prediction(_) => sum,
+                })
+            }),
+        }
+    }
+}
+
+/// Space reused from row to row; see [`Replay::scratch`].
+#[derive(Debug)]
+pub struct Scratch<'a> {
+    signals: Vec<f64>,
+    router: feature::Scratch,
+    features: Vec<(&'a str, f64)>,
+    tags: Vec<(&'a str, &'a str)>,
+}
