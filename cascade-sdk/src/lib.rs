@@ -1,1 +1,15 @@
 //! Typed clients that apply fitted cost-quality policies to LLM calls.
+
+pub use cascade_sdk_core::money;
+
+#[cfg(feature = "runtime")]
+mod answer;
+#[cfg(feature = "runtime")]
+pub mod provider;
+#[cfg(feature = "runtime")]
+mod request;
+
+#[cfg(feature = "runtime")]
+pub use answer::{AnswerError, AnswerSchema};
+#[cfg(feature = "runtime")]
+pub use request::{IntoRequest, Message, Part, Request, Role};

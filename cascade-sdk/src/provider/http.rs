@@ -1,0 +1,291 @@
+//! The only file that names the HTTP client.
+
+use super::error::{ProviderError, ProviderErrorKind};
+use super::secret::Secret;
+use super::setup::SetupError;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Response, Url};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Largest body that is read: log-probabilities with twenty alternatives take about 2 kB a token.
+const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// Longest wait for a connection, within the time that the call has.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server and how to talk to it.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpClient {
+    client: Client,
+    base: Url,
+    headers: HeaderMap,
+}
+
+/// What a server answered, whatever its status.
+#[derive(Debug)]
+pub(crate) struct HttpResponse {
+    /// Status code.
+    pub(crate) status: u16,
+    /// The whole body.
+    pub(crate) body: Vec<u8>,
+    /// How long the server asks to wait.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl HttpClient {
+    /// A client for one base URL. `headers` go with every request and are treated as secret.
+    pub(crate) fn new(
+        base: &str,
+        allow_http: bool,
+        headers: impl IntoIterator<Item = (String, Secret)>,
+    ) -> Result<Self, SetupError> {
+        let url =
+            Url::parse(base).map_err(|error| SetupError::new(format!("`base_url` is not a URL: {error}")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(SetupError::new(
+                "`base_url` holds a user name or password: keys come from the environment",
+            ));
+        }
+        let loopback = is_loopback(&url);
+        match url.scheme() {
+            "https" => {}
+            "http" if allow_http || loopback => {}
+            "http" => {
+                return Err(SetupError::new(format!(
+                    "`base_url` {} is plain http, which shows key and prompts to the network: use https, or set `allow_http = true` for this provider",
+                    shown(&url)
+                )));
+            }
+            other => return Err(SetupError::new(format!("`base_url` has scheme `{other}`: use https"))),
+        }
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let header = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| SetupError::new(format!("`{name}` is not a header name")))?;
+            let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
+                SetupError::new(format!(
+                    "the value of header `{name}` has characters that headers cannot carry"
+                ))
+            })?;
+            value.set_sensitive(true);
+            map.insert(header, value);
+        }
+        let mut builder = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect could carry key and prompt to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            // The client retries where it can account for it.
+            .retry(reqwest::retry::never())
+            .user_agent(concat!("cascade-sdk/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls(url.scheme() == "https")?);
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder
+            .build()
+            .map_err(|error| SetupError::new(format!("no HTTP client: {}", root_cause(&error))))?;
+        Ok(Self { client, base: url, headers: map })
+    }
+
+    /// The host of the base URL.
+    pub(crate) fn host(&self) -> &str {
+        self.base.host_str().unwrap_or("")
+    }
+
+    /// Posts JSON to `path` below the base URL and reads the whole answer within `timeout`.
+    pub(crate) async fn post(
+        &self,
+        path: &[&str],
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<HttpResponse, ProviderError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let request = self
+            .client
+            .post(url)
+            .headers(self.headers.clone())
+            .header("content-type", "application/json")
+            .timeout(timeout)
+            .body(body);
+        let response = request.send().await.map_err(|error| self.error(&error, timeout))?;
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers(), SystemTime::now());
+        // An error status is an answer by itself: a broken body must not hide it.
+        let body = match self.read(response, timeout).await {
+            Err(error) if status < 400 => return Err(error),
+            body => body.unwrap_or_default(),
+        };
+        Ok(HttpResponse { status, body, retry_after })
+    }
+
+    async fn read(&self, mut response: Response, timeout: Duration) -> Result<Vec<u8>, ProviderError> {
+        let mut body = Vec::new();
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| self.error(&error, timeout).after_sending())?
+        {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(ProviderError::new(
+                    ProviderErrorKind::TooLarge,
+                    format!("{} answered with more than {} MiB", shown(&self.base), MAX_BODY_BYTES >> 20),
+                )
+                .after_sending());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn error(&self, error: &reqwest::Error, timeout: Duration) -> ProviderError {
+        let server = shown(&self.base);
+        let provider_error = if error.is_timeout() && !error.is_connect() {
+            let message = format!("{server} did not answer within {timeout:?}");
+            ProviderError::new(ProviderErrorKind::Timeout, message)
+        } else {
+            let what = if error.is_connect() { "cannot connect to" } else { "lost the connection to" };
+            let message = format!("{what} {server}: {}", root_cause(error));
+            ProviderError::new(ProviderErrorKind::Connection, message)
+        };
+        if error.is_connect() || error.is_builder() { provider_error } else { provider_error.after_sending() }
+    }
+}
+
+/// A URL without path and query, which gateways use for keys.
+fn shown(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// The innermost cause: the outer ones repeat the URL.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// TLS with the ring provider and the system's certificates, handed over explicitly: installing a process-wide default
+/// would collide with the application's own. A server without TLS gets no certificates, so that machines without any
+/// can still talk to it.
+fn tls(needed: bool) -> Result<rustls::ClientConfig, SetupError> {
+    use rustls_platform_verifier::BuilderVerifierExt as _;
+
+    let refuse = |error: rustls::Error| SetupError::new(format!("no TLS on this system: {error}"));
+    let builder =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(refuse)?;
+    let builder = if needed {
+        builder.with_platform_verifier().map_err(refuse)?
+    } else {
+        builder.with_root_certificates(rustls::RootCertStore::empty())
+    };
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// How long to wait by `retry-after-ms` (milliseconds) or `Retry-After` (seconds or a date, RFC 9110 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+    if let Some(wait) = text("retry-after-ms").and_then(|text| seconds(text.parse::<f64>().ok()? / 1000.0)) {
+        return Some(wait);
+    }
+    let value = text("retry-after")?;
+    if let Ok(number) = value.parse::<f64>() {
+        return seconds(number);
+    }
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(http_date(value)?);
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+/// Seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that servers may send.
+fn http_date(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.split_once(", ")?.1.split(' ');
+    let day: u64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let name = words.next()?;
+    let month = MONTHS.iter().position(|month| *month == name)? as u64;
+    let year: u64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
+    let mut clock = words.next()?.split(':').map(|part| part.parse::<u64>().ok().filter(|part| *part <= 60));
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    if words.next() != Some("GMT") {
+        return None;
+    }
+    // Days from the civil calendar, with years that start in March so that the leap day comes last.
+    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some((days.checked_sub(719_468)? * 24 + hour) * 3600 + minute * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn waits_are_read_in_all_their_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_767);
+        for (name, value, wait) in [
+            ("retry-after", "7", Some(Duration::from_secs(7))),
+            ("retry-after", "0.5", Some(Duration::from_millis(500))),
+            ("retry-after-ms", "250", Some(Duration::from_millis(250))),
+            ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT", Some(Duration::from_secs(10))),
+            ("retry-after", "Sun, 06 Nov 1994 08:49:07 GMT", Some(Duration::ZERO)),
+            ("retry-after", "-3", None),
+            ("retry-after", "soon", None),
+            ("retry-after", "NaN", None),
+            ("retry-after", "1e300", None),
+        ] {
+            assert_eq!(retry_after(&headers(name, value), now), wait, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn dates_cross_leap_years() {
+        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(http_date("Thu, 29 Feb 2024 23:59:59 GMT"), Some(1_709_251_199));
+        assert_eq!(http_date("Fri, 01 Mar 2024 00:00:00 GMT"), Some(1_709_251_200));
+        assert_eq!(http_date("Fri, 01 Foo 2024 00:00:00 GMT"), None);
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_only() {
+        let client = |base: &str, allow| {
+            HttpClient::new(base, allow, []).map(|_| ()).map_err(|error| error.to_string())
+        };
+        for base in ["http://127.0.0.1:8080/v1", "http://localhost/v1", "http://[::1]:9/v1"] {
+            assert_eq!(client(base, false), Ok(()), "{base}");
+        }
+        for base in ["http://example.com/v1", "http://127.0.0.1.example.com/v1", "http://10.0.0.1/v1"] {
+            assert!(client(base, false).unwrap_err().contains("plain http"), "{base}");
+        }
+        assert_eq!(client("http://10.0.0.1/v1", true), Ok(()));
+        assert!(client("ftp://127.0.0.1/", true).is_err());
+        assert!(client("https://user:pass@example.com/v1", false).unwrap_err().contains("environment"));
+    }
+
+    #[test]
+    fn debug_shows_no_header_value() {
+        let key = Secret::new("Bearer sk-12345");
+        let client =
+            HttpClient::new("http://127.0.0.1:1/v1", false, [("authorization".to_owned(), key)]).unwrap();
+        let shown = format!("{client:?}");
+        assert!(!shown.contains("sk-12345"), "{shown}");
+    }
+}

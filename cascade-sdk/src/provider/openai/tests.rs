@@ -1,0 +1,245 @@
+//! Request bodies, and answers as real servers write them (OpenAI, llama.cpp, OpenRouter).
+
+use super::*;
+use crate::answer::AnswerSchema;
+use crate::request::Request;
+use cascade_sdk_core::config::{RequestSettings, Tier};
+use cascade_sdk_core::money::Price;
+use std::time::Duration;
+
+fn tier() -> Tier {
+    Tier {
+        name: "small".into(),
+        provider: "local".into(),
+        model: "qwen-0.5b".into(),
+        price: Price::default(),
+        max_input_tokens: None,
+        max_output_tokens: Some(48),
+        timeout: None,
+    }
+}
+
+fn answered(status: u16, body: &str) -> HttpResponse {
+    HttpResponse { status, body: body.as_bytes().to_vec(), retry_after: None }
+}
+
+#[test]
+fn a_plain_request_has_nothing_that_was_not_asked_for() {
+    let (tier, request) = (tier(), Request::new("hi"));
+    let settings = RequestSettings::default();
+    let call = ModelCall::new(&tier, &settings, &AnswerSchema::TEXT, &request);
+    assert_eq!(
+        request_body(&call, "max_tokens"),
+        json!({"model": "qwen-0.5b", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 48})
+    );
+}
+
+#[test]
+fn a_full_request_carries_every_setting() {
+    let tier = tier();
+    let settings = RequestSettings {
+        system: Some("route".into()),
+        temperature: Some(0.0),
+        top_logprobs: Some(5),
+        seed: Some(7),
+        ..RequestSettings::default()
+    };
+    let schema = AnswerSchema::from_json(r#"{"type":"string","enum":["a","b"]}"#).unwrap();
+    let request = Request::from_messages([
+        Message::user("look").with_image("https://example.com/a.png"),
+        Message::assistant("seen"),
+    ])
+    .with_system("own");
+    let body = request_body(&ModelCall::new(&tier, &settings, &schema, &request), "max_completion_tokens");
+    assert_eq!(
+        body,
+        json!({
+            "model": "qwen-0.5b",
+            "messages": [
+                {"role": "system", "content": "route\n\nown"},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "look"},
+                    {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+                ]},
+                {"role": "assistant", "content": "seen"},
+            ],
+            "max_completion_tokens": 48, "temperature": 0.0, "seed": 7, "logprobs": true, "top_logprobs": 5,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": true, "schema": {
+                "type": "object", "properties": {"answer": {"type": "string", "enum": ["a", "b"]}},
+                "required": ["answer"], "additionalProperties": false,
+            }}},
+        })
+    );
+}
+
+#[test]
+fn strict_decoding_is_asked_for_only_where_it_can_hold() {
+    let open = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]});
+    let closed = json!({"type": "object", "properties": {"a": open}, "required": ["a"], "additionalProperties": false});
+    assert!(!is_strict(&open));
+    assert!(!is_strict(&closed));
+    assert!(is_strict(&json!({"type": "object", "properties": {}, "additionalProperties": false})));
+}
+
+#[test]
+fn each_server_gets_the_length_key_it_knows() {
+    assert_eq!(length_key("api.openai.com"), "max_completion_tokens");
+    assert_eq!(length_key("acme.openai.azure.com"), "max_completion_tokens");
+    assert_eq!(length_key("127.0.0.1"), "max_tokens");
+    assert_eq!(length_key("evil-api.openai.com.example"), "max_tokens");
+}
+
+/// llama.cpp: the last log-probability entry is the end of the sequence; tokens carry an extra `id`.
+const LLAMA: &str = r#"{"choices":[{"finish_reason":"stop","index":0,"message":{"role":"assistant","content":"Paris"},
+  "logprobs":{"content":[
+    {"id":60704,"token":"Paris","bytes":[80,97,114,105,115],"logprob":-0.06,"top_logprobs":[
+      {"id":60704,"token":"Paris","bytes":[80,97,114,105,115],"logprob":-0.06},
+      {"id":785,"token":"The","bytes":[84,104,101],"logprob":-3.1}]},
+    {"id":151645,"token":"","bytes":[],"logprob":-0.4,"top_logprobs":[{"id":151645,"token":"","bytes":[],"logprob":-0.4}]}]}}],
+  "created":1760000000,"model":"qwen-0.5b","system_fingerprint":"b1-x","object":"chat.completion",
+  "usage":{"completion_tokens":2,"prompt_tokens":31,"total_tokens":33},"id":"chatcmpl-x",
+  "timings":{"prompt_n":1,"predicted_n":2}}"#;
+
+#[test]
+fn the_end_of_sequence_entry_is_left_out() {
+    let response = read_response(&answered(200, LLAMA)).unwrap();
+    assert_eq!((response.text.as_str(), &response.finish), ("Paris", &FinishReason::Stop));
+    assert_eq!(response.token_logprobs, Some(vec![TokenLogprob::new("Paris", -0.06, vec![-0.06, -3.1])]));
+    let usage = Usage { input_tokens: 31, output_tokens: 2, ..Usage::default() };
+    assert_eq!(response.usage, Some(usage));
+    assert_eq!(response.served_model.as_deref(), Some("qwen-0.5b"));
+}
+
+#[test]
+fn logprobs_that_were_not_sent_are_none_not_empty() {
+    for logprobs in ["", r#","logprobs":null"#] {
+        let body =
+            format!(r#"{{"choices":[{{"message":{{"content":"x"}},"finish_reason":"stop"{logprobs}}}]}}"#);
+        let response = read_response(&answered(200, &body)).unwrap();
+        assert_eq!((response.token_logprobs, response.usage), (None, None));
+    }
+}
+
+#[test]
+fn openai_details_of_usage_are_kept() {
+    let body = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4.1-nano-2025-04-14",
+      "choices":[{"index":0,"message":{"role":"assistant","content":"ok","refusal":null,"annotations":[]},
+                  "logprobs":{"content":[{"token":"ok","logprob":-0.1,"bytes":[111,107],"top_logprobs":[]}],"refusal":null},
+                  "finish_reason":"length"}],
+      "usage":{"prompt_tokens":1200,"completion_tokens":80,"total_tokens":1280,
+               "prompt_tokens_details":{"cached_tokens":1024,"audio_tokens":0},
+               "completion_tokens_details":{"reasoning_tokens":64,"audio_tokens":0}},
+      "service_tier":"default","system_fingerprint":null}"#;
+    let response = read_response(&answered(200, body)).unwrap();
+    assert_eq!(response.finish, FinishReason::Length);
+    let usage = response.usage.unwrap();
+    assert_eq!((usage.cached_input_tokens, usage.reasoning_tokens), (1024, 64));
+}
+
+#[test]
+fn refusals_and_empty_content_are_answers() {
+    let refused = r#"{"choices":[{"message":{"content":null,"refusal":"I can't"},"finish_reason":"stop"}],
+                      "usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+    let response = read_response(&answered(200, refused)).unwrap();
+    assert_eq!((response.text.as_str(), response.finish), ("", FinishReason::Refused));
+    assert_eq!(response.usage.unwrap().input_tokens, 3);
+    let filtered = r#"{"choices":[{"message":{"content":null},"finish_reason":"content_filter"}]}"#;
+    assert_eq!(read_response(&answered(200, filtered)).unwrap().finish, FinishReason::Refused);
+    let tools = r#"{"choices":[{"message":{"content":null,"tool_calls":[]},"finish_reason":"tool_calls"}]}"#;
+    assert_eq!(
+        read_response(&answered(200, tools)).unwrap().finish,
+        FinishReason::Other("tool_calls".into())
+    );
+}
+
+#[test]
+fn error_statuses_say_what_to_do_and_never_quote_the_server() {
+    use ProviderErrorKind as Kind;
+    for (status, body, kind, part) in [
+        (
+            400,
+            r#"{"error":{"code":400,"message":"SECRET","type":"exceed_context_size_error","n_prompt_tokens":5000,"n_ctx":4096}}"#,
+            Kind::TooLarge,
+            "5000 tokens, room for 4096",
+        ),
+        (
+            400,
+            r#"{"error":{"message":"SECRET","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+            Kind::TooLarge,
+            "too long",
+        ),
+        (
+            400,
+            r#"{"error":{"code":400,"message":"SECRET","type":"invalid_request_error"}}"#,
+            Kind::Status,
+            "invalid_request_error",
+        ),
+        (
+            401,
+            r#"{"error":{"message":"Incorrect API key provided: SECRET","type":"invalid_request_error","code":"invalid_api_key"}}"#,
+            Kind::Auth,
+            "api_key_env",
+        ),
+        (
+            401,
+            r#"{"error":{"code":401,"message":"Invalid API Key","type":"authentication_error"}}"#,
+            Kind::Auth,
+            "authentication_error",
+        ),
+        (
+            404,
+            r#"{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}"#,
+            Kind::Status,
+            "base_url",
+        ),
+        (
+            429,
+            r#"{"error":{"message":"SECRET","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            Kind::Status,
+            "rate",
+        ),
+        (
+            503,
+            r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
+            Kind::Status,
+            "503",
+        ),
+        (307, "", Kind::Status, "redirects"),
+        (500, "<html>SECRET</html>", Kind::Status, "500"),
+        (400, r#"{"error":"SECRET text"}"#, Kind::Status, "400"),
+        // A gateway's failure in a successful answer.
+        (200, r#"{"error":{"code":502,"message":"SECRET","metadata":{}}}"#, Kind::Status, "502"),
+    ] {
+        let error = read_response(&answered(status, body)).unwrap_err();
+        assert_eq!(error.kind(), kind, "{body}");
+        assert!(error.to_string().contains(part), "{error}");
+        assert!(!format!("{error} {error:?}").contains("SECRET"), "{error:?}");
+        assert!(!error.may_have_been_charged(), "{body}");
+    }
+}
+
+#[test]
+fn the_server_s_own_words_are_there_on_request() {
+    let body = r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#;
+    let error = read_response(&answered(503, body)).unwrap_err();
+    assert_eq!((error.detail(), error.is_retryable()), (Some("Loading model"), true));
+}
+
+#[test]
+fn what_is_not_an_answer_may_still_cost_money() {
+    for body in
+        ["", "{", "[]", "null", r#"{"choices":[]}"#, r#"{"choices":[{}]}"#, r#"{"choices":7}"#, "\u{0}"]
+    {
+        let error = read_response(&answered(200, body)).unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::BadBody, "{body}");
+        assert!(error.may_have_been_charged() && !error.is_retryable(), "{body}");
+    }
+}
+
+#[test]
+fn timeouts_come_from_the_tier() {
+    let (mut tier, request) = (tier(), Request::new("hi"));
+    tier.timeout = Some(Duration::from_secs(3));
+    let settings = RequestSettings::default();
+    assert_eq!(ModelCall::new(&tier, &settings, &AnswerSchema::TEXT, &request).timeout.as_secs(), 3);
+}
