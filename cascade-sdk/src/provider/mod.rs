@@ -64,9 +64,10 @@ impl Capabilities {
     /// What a wire format can carry. A server behind it may still leave parts out.
     pub const fn of(api: Api) -> Self {
         match api {
-            Api::OpenAi => Self { top_logprobs: 20, json_schema: true, seed: true, own_signals: false },
+            Api::OpenAi | Api::Gemini => {
+                Self { top_logprobs: 20, json_schema: true, seed: true, own_signals: false }
+            }
             Api::Anthropic => Self { top_logprobs: 0, json_schema: true, seed: false, own_signals: false },
-            Api::Gemini => Self { top_logprobs: 20, json_schema: true, seed: true, own_signals: false },
             Api::Replay => Self { top_logprobs: 0, json_schema: true, seed: true, own_signals: true },
             _ => Self { top_logprobs: 0, json_schema: false, seed: false, own_signals: false },
         }
@@ -168,23 +169,15 @@ pub enum FinishReason {
 }
 
 /// One generated token.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenLogprob {
-    /// Its text; with merged multi-byte tokens the whole character.
-    pub token: String,
-    /// Its log-probability in nats.
+    /// The bytes it stands for; `None` where only its log-probability is known.
+    pub bytes: Option<Box<[u8]>>,
+    /// Natural logarithm of its probability, in nats; NaN where unknown.
     pub logprob: f64,
-    /// Log-probabilities in nats of the likeliest tokens at this place, the chosen one among them, most likely first;
-    /// empty where the server returned none.
+    /// Natural logarithms of the probabilities of the alternatives at this position (the token itself is usually one
+    /// of them), in any order; empty where none were asked for.
     pub alternatives: Vec<f64>,
-}
-
-impl TokenLogprob {
-    /// A token, its log-probability and those of its alternatives, in nats.
-    pub fn new(token: impl Into<String>, logprob: f64, alternatives: Vec<f64>) -> Self {
-        Self { token: token.into(), logprob, alternatives }
-    }
 }
 
 impl Response {

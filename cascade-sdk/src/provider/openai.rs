@@ -141,8 +141,8 @@ struct Logprobs {
 
 #[derive(Deserialize)]
 struct Token {
-    #[serde(default)]
-    token: String,
+    #[serde(default, rename = "token")]
+    text: String,
     logprob: Option<f64>,
     bytes: Option<Vec<u8>>,
     #[serde(default)]
@@ -221,12 +221,13 @@ fn read_response(answer: &HttpResponse) -> Result<Response, ProviderError> {
 /// Drops end-of-sequence entries, which have neither text nor bytes and say nothing about the answer.
 fn tokens(wire: Vec<Token>) -> Vec<TokenLogprob> {
     wire.into_iter()
-        .filter(|token| !(token.token.is_empty() && token.bytes.as_ref().is_none_or(Vec::is_empty)))
-        .map(|token| {
-            let alternatives = token.top_logprobs.iter().map(|top| top.logprob.unwrap_or(f64::NAN)).collect();
+        .map(|token| TokenLogprob {
+            bytes: Some(token.bytes.unwrap_or_else(|| token.text.into_bytes()).into_boxed_slice()),
             // A missing number must not look like certainty.
-            TokenLogprob::new(token.token, token.logprob.unwrap_or(f64::NAN), alternatives)
+            logprob: token.logprob.unwrap_or(f64::NAN),
+            alternatives: token.top_logprobs.iter().map(|top| top.logprob.unwrap_or(f64::NAN)).collect(),
         })
+        .filter(|token| token.bytes.as_ref().is_some_and(|bytes| !bytes.is_empty()))
         .collect()
 }
 

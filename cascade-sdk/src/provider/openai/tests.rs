@@ -104,7 +104,14 @@ const LLAMA: &str = r#"{"choices":[{"finish_reason":"stop","index":0,"message":{
 fn the_end_of_sequence_entry_is_left_out() {
     let response = read_response(&answered(200, LLAMA)).unwrap();
     assert_eq!((response.text.as_str(), &response.finish), ("Paris", &FinishReason::Stop));
-    assert_eq!(response.token_logprobs, Some(vec![TokenLogprob::new("Paris", -0.06, vec![-0.06, -3.1])]));
+    assert_eq!(
+        response.token_logprobs,
+        Some(vec![TokenLogprob {
+            bytes: Some((*b"Paris").into()),
+            logprob: -0.06,
+            alternatives: vec![-0.06, -3.1],
+        }])
+    );
     let usage = Usage { input_tokens: 31, output_tokens: 2, ..Usage::default() };
     assert_eq!(response.usage, Some(usage));
     assert_eq!(response.served_model.as_deref(), Some("qwen-0.5b"));
