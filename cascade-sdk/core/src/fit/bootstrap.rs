@@ -144,7 +144,13 @@ impl Resamples {
 
     /// A ratio of two column sums with its 95 % bootstrap-t interval, which heavy tails do not mislead as they do the
     /// percentile interval. `squares` are the columns Σx², Σxw and Σw² over blocks.
-    pub fn ratio_t(&self, numerator: usize, weight: usize, squares: (usize, usize, usize), blocks: usize) -> Estimate {
+    pub fn ratio_t(
+        &self,
+        numerator: usize,
+        weight: usize,
+        squares: (usize, usize, usize),
+        blocks: usize,
+    ) -> Estimate {
         let ratio = |sums: &[f64]| sums[numerator] / sums[weight];
         let error = |sums: &[f64]| {
             let mean = ratio(sums);
@@ -177,7 +183,11 @@ impl Resamples {
 
     /// The statistic in every resample in which it is defined.
     fn values(&self, statistic: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-        self.replicates.chunks_exact(self.columns.max(1)).map(statistic).filter(|value| value.is_finite()).collect()
+        self.replicates
+            .chunks_exact(self.columns.max(1))
+            .map(statistic)
+            .filter(|value| value.is_finite())
+            .collect()
     }
 }
 
@@ -198,7 +208,13 @@ mod tests {
 
     fn table(group: Vec<u32>) -> Table {
         let groups = group.iter().max().map_or(0, |&last| last as usize + 1);
-        Table { weight: vec![1; group.len()], log_row: (0..group.len() as u32).collect(), group, groups, tiers: Vec::new() }
+        Table {
+            weight: vec![1; group.len()],
+            log_row: (0..group.len() as u32).collect(),
+            group,
+            groups,
+            tiers: Vec::new(),
+        }
     }
 
     fn mean_and_interval(table: &Table, values: &[f64], threads: usize) -> Estimate {
@@ -209,10 +225,12 @@ mod tests {
 
     /// Uniform values with a mean that each group of `size` shares in part.
     fn grouped(random: &mut SplitMix64, groups: usize, size: usize) -> Vec<f64> {
-        (0..groups).flat_map(|_| {
-            let shared = random.fraction();
-            (0..size).map(|_| shared + random.fraction()).collect::<Vec<_>>()
-        }).collect()
+        (0..groups)
+            .flat_map(|_| {
+                let shared = random.fraction();
+                (0..size).map(|_| shared + random.fraction()).collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     #[test]
