@@ -1,8 +1,60 @@
 //! The fitting engine: from an eval log and an objective to a policy, its proof on held-out rows, and a verdict.
+//!
+//! | module | what it holds | MATH.md |
+//! |---|---|---|
+//! | [`table`] | the log's numbers as exact integers | 1 |
+//! | [`objective`] | targets and multipliers | 2 |
+//! | [`hull`], [`pair`], [`point_set`] | frontiers of two-model cascades, hulls | 3, 4 |
+//! | [`family`] | what one family can do, whatever the family | |
+//! | [`crossfit`] | choosing a family on calibration rows | 11 |
+//! | [`bootstrap`], [`compare`] | intervals over groups | 11 |
+//! | [`curves`] | held-out curves and areas | 11, 12 |
+//! | [`verdict`] | is escalation worth it | |
+//! | [`route`] | the whole protocol | |
 
 pub mod bootstrap;
 pub mod hull;
+pub mod bounds;
+pub mod certify;
+pub mod compare;
+pub mod crossfit;
+pub mod curves;
+pub mod family;
+pub mod families;
 pub mod objective;
 pub mod operating;
+pub mod point_set;
+mod pool;
 pub mod random;
+pub mod report;
+pub mod route;
+pub mod simulate;
 pub mod table;
+pub mod verdict;
+
+use crate::replay::ReplayError;
+use std::fmt;
+
+/// Why a fit cannot go on although its inputs were accepted.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FitError {
+    /// A policy could not be run over the log.
+    Replay(ReplayError),
+}
+
+impl From<ReplayError> for FitError {
+    fn from(error: ReplayError) -> Self {
+        Self::Replay(error)
+    }
+}
+
+impl fmt::Display for FitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replay(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FitError {}

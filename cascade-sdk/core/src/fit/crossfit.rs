@@ -1,0 +1,162 @@
+//! Choosing a family: cross-fitted values of the objective's Lagrangian on calibration rows (MATH.md 11, DESIGN.md 7).
+//!
+//! Everything a family fits (thresholds, signal, λ, router) is refitted without the fold it is judged on. The simplest
+//! family whose paired difference from the best is within one standard error of that difference is chosen; held-out
+//! rows take no part.
+
+use super::table::Table;
+use crate::config::Family;
+use crate::hash::Hasher;
+
+/// Number of folds, where there are as many groups.
+pub const FOLDS: u8 = 5;
+
+/// The fold of each of `rows`, by group: a group's number of order is its place in a seeded hash order, so that folds
+/// are equally large and do not depend on the order of rows.
+pub fn folds(table: &Table, rows: &[u32], group_names: &[String], seed: u64) -> Vec<u8> {
+    let mut present: Vec<u32> = rows.iter().map(|&row| table.group[row as usize]).collect();
+    present.sort_unstable();
+    present.dedup();
+    let mut keyed: Vec<([u8; 32], u32)> = present
+        .iter()
+        .map(|&group| {
+            let name = group_names.get(group as usize).map_or("", String::as_str);
+            (Hasher::new().part("fold").part(seed.to_le_bytes()).part(name).bytes(), group)
+        })
+        .collect();
+    keyed.sort_unstable();
+    let folds = usize::from(FOLDS).min(keyed.len()).max(1);
+    let mut fold_of = vec![0_u8; table.groups];
+    for (place, (_, group)) in keyed.iter().enumerate() {
+        fold_of[*group as usize] = u8::try_from(place % folds).unwrap_or(0);
+    }
+    rows.iter().map(|&row| fold_of[table.group[row as usize] as usize]).collect()
+}
+
+/// A family and its cross-fitted value for each calibration row.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    /// The family.
+    pub family: Family,
+    /// Lagrangian value of each row under the policy fitted without the row's fold.
+    pub values: Vec<f64>,
+}
+
+/// How a family compares with the best one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    /// The family.
+    pub family: Family,
+    /// Mean cross-fitted Lagrangian value, in quality.
+    pub value: f64,
+    /// Mean paired shortfall from the best family, in quality; 0 for the best.
+    pub behind: f64,
+    /// Standard error of that shortfall, by group.
+    pub standard_error: f64,
+}
+
+/// Compares families and chooses: the first in order of simplicity that is within one standard error of the best.
+pub fn choose(table: &Table, rows: &[u32], scored: &[Scored]) -> (Option<Family>, Vec<Standing>) {
+    let mean = |values: &[f64]| weighted_mean(table, rows, values);
+    // Equal means go to the simpler family, hence the strict comparison in order of simplicity.
+    let mut ordered: Vec<&Scored> = scored.iter().collect();
+    ordered.sort_by_key(|scored| scored.family);
+    let Some(best) = ordered
+        .iter()
+        .copied()
+        .reduce(|best, next| if mean(&next.values) > mean(&best.values) { next } else { best })
+    else {
+        return (None, Vec::new());
+    };
+    let standings: Vec<Standing> = ordered
+        .iter()
+        .map(|scored| {
+            let difference: Vec<f64> = best.values.iter().zip(&scored.values).map(|(a, b)| a - b).collect();
+            Standing {
+                family: scored.family,
+                value: mean(&scored.values),
+                behind: mean(&difference),
+                standard_error: clustered_error(table, rows, &difference),
+            }
+        })
+        .collect();
+    let chosen =
+        standings.iter().find(|standing| standing.behind <= standing.standard_error).map(|s| s.family);
+    (chosen, standings)
+}
+
+fn weighted_mean(table: &Table, rows: &[u32], values: &[f64]) -> f64 {
+    let sum: f64 =
+        rows.iter().zip(values).map(|(&row, value)| table.weight[row as usize] as f64 * value).sum();
+    sum / table.total_weight(rows) as f64
+}
+
+/// Standard error of a weighted mean with groups as the unit: √(G/(G−1) Σ_g (Σ_i w_i (x_i − x̄))²) / Σw.
+pub fn clustered_error(table: &Table, rows: &[u32], values: &[f64]) -> f64 {
+    let mean = weighted_mean(table, rows, values);
+    let mut by_group = std::collections::BTreeMap::<u32, f64>::new();
+    for (&row, value) in rows.iter().zip(values) {
+        *by_group.entry(table.group[row as usize]).or_default() +=
+            table.weight[row as usize] as f64 * (value - mean);
+    }
+    let groups = by_group.len() as f64;
+    if groups < 2.0 {
+        return f64::INFINITY;
+    }
+    let spread: f64 = by_group.values().map(|sum| sum * sum).sum();
+    libm::sqrt(spread * groups / (groups - 1.0)) / table.total_weight(rows) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: u32) -> Table {
+        Table {
+            tiers: Vec::new(),
+            log_row: (0..rows).collect(),
+            group: (0..rows).map(|row| row / 2).collect(),
+            groups: rows.div_ceil(2) as usize,
+            weight: vec![1; rows as usize],
+        }
+    }
+
+    #[test]
+    fn groups_stay_in_one_fold_and_folds_are_equal() {
+        let table = table(100);
+        let rows: Vec<u32> = (0..100).collect();
+        let names: Vec<String> = (0..50).map(|group| format!("g{group}")).collect();
+        let folds = folds(&table, &rows, &names, 7);
+        assert!(folds.chunks(2).all(|pair| pair[0] == pair[1]));
+        assert!((0..FOLDS).all(|fold| folds.iter().filter(|&&f| f == fold).count() == 20));
+    }
+
+    #[test]
+    fn the_simplest_family_within_one_standard_error_wins() {
+        let table = table(200);
+        let rows: Vec<u32> = (0..200).collect();
+        let noise = |row: u32| f64::from(row * 37 % 101) / 101.0;
+        let values = |gain: f64, spread: f64| -> Vec<f64> {
+            rows.iter()
+                .map(|&row| noise(row) + gain + spread * f64::from((row / 2) % 2 * 2) - spread)
+                .collect()
+        };
+        let scored = |family, gain, spread| Scored { family, values: values(gain, spread) };
+        let clear = [scored(Family::Single, 0.0, 0.0), scored(Family::Pair, 0.05, 0.1)];
+        assert_eq!(choose(&table, &rows, &clear).0, Some(Family::Pair));
+        let noisy = [scored(Family::Single, 0.0, 0.0), scored(Family::Pair, 0.05, 0.9)];
+        assert_eq!(choose(&table, &rows, &noisy).0, Some(Family::Single));
+        let equal = [scored(Family::Chain, 0.0, 0.0), scored(Family::Pair, 0.0, 0.0)];
+        assert_eq!(choose(&table, &rows, &equal).0, Some(Family::Pair));
+    }
+
+    #[test]
+    fn the_error_counts_groups_not_rows() {
+        let table = table(100);
+        let rows: Vec<u32> = (0..100).collect();
+        let values: Vec<f64> = rows.iter().map(|&row| f64::from((row / 2) % 2)).collect();
+        // 50 groups, half 0 and half 1: sd .5 over √50, with the correction 50/49.
+        let expected = 0.5 / 50.0_f64.sqrt() * (50.0_f64 / 49.0).sqrt();
+        assert!((clustered_error(&table, &rows, &values) - expected).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,123 @@
+//! Held-out curves and areas (DESIGN.md 7): all is chosen on calibration rows, then measured on held-out rows.
+
+use super::FitError;
+use super::family::{Candidate, FittedFamily};
+use super::simulate::Outcomes;
+use super::table::{Table, Totals};
+use crate::log::EvalLog;
+use std::collections::BTreeMap;
+
+/// Number of budgets between the cheapest tier's cost and the most accurate tier's cost.
+const STEPS: i128 = 20;
+
+/// The budgets B = c_low + f · (c_best − c_low), f = 1/20 … 20/20, as total costs on calibration rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budgets {
+    totals: Vec<i128>,
+    weight: i128,
+}
+
+impl Budgets {
+    /// From the tiers on calibration rows: c_low is the cheapest tier's cost, c_best the most accurate tier's (of
+    /// equally accurate ones the cheapest).
+    pub fn new(table: &Table, calibration: &[u32]) -> Self {
+        let singles: Vec<Totals> =
+            (0..table.tiers.len()).map(|tier| table.single(tier, calibration)).collect();
+        let low = singles.iter().map(|totals| totals.cost).min().unwrap_or(0);
+        let best = singles
+            .iter()
+            .max_by(|a, b| a.quality.cmp(&b.quality).then(b.cost.cmp(&a.cost)))
+            .map_or(low, |totals| totals.cost);
+        let totals = (1..=STEPS).map(|step| low + (best - low) * step / STEPS).collect();
+        Self { totals, weight: table.total_weight(calibration) }
+    }
+
+    fn mean_usd(&self, total: i128) -> f64 {
+        Totals { cost: total, quality: 0 }.mean_cost(self.weight)
+    }
+}
+
+/// One point of a held-out curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CurvePoint {
+    /// The budget, in US dollars per request.
+    pub budget_usd: f64,
+    /// Mean quality on held-out rows.
+    pub quality: f64,
+    /// Mean cost on held-out rows, in US dollars per request.
+    pub cost_usd: f64,
+}
+
+/// A family over the whole range of budgets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curve {
+    /// The deterministic optimum at each budget.
+    pub points: Vec<CurvePoint>,
+    /// Mean of Q_test − λ(B) · max(0, C_test − B) over those points; never to be quoted alone.
+    pub area: f64,
+    /// Mean of Q_test − λ(B) · (C_test − B) over the mixtures of the two hull vertices that bracket each budget.
+    pub area_hull: f64,
+}
+
+/// Measures a family fitted on calibration rows on the held-out `test` rows.
+///
+/// # Errors
+/// As [`Outcomes::of`].
+pub fn measure(
+    family: &dyn FittedFamily,
+    log: &EvalLog,
+    table: &Table,
+    test: &[u32],
+    budgets: &Budgets,
+) -> Result<Curve, FitError> {
+    let weight = table.total_weight(test);
+    let held_out = |candidate: &Candidate| -> Result<(f64, f64), FitError> {
+        let totals = Outcomes::of(&family.rules(candidate), log, table, test)?.totals(table, test);
+        Ok((totals.mean_quality(weight), totals.mean_cost(weight)))
+    };
+    let hull = family.hull();
+    let mut vertices: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    let mut curve = Curve::default();
+    let mut last: Option<(Candidate, (f64, f64))> = None;
+    for &budget in &budgets.totals {
+        let budget_usd = budgets.mean_usd(budget);
+        let (left, share, price) = bracket(&hull, budget);
+        for vertex in [left, left + 1] {
+            if let (Some(candidate), false) = (hull.get(vertex), vertices.contains_key(&vertex)) {
+                vertices.insert(vertex, held_out(candidate)?);
+            }
+        }
+        let Some(&at_left) = vertices.get(&left) else { continue };
+        let at_right = vertices.get(&(left + 1)).copied().unwrap_or(at_left);
+        let mixed = |a: f64, b: f64| a + share * (b - a);
+        curve.area_hull += mixed(at_left.0, at_right.0) - price * (mixed(at_left.1, at_right.1) - budget_usd);
+        // Below the cheapest member there is nothing to choose: the cheapest stands in and pays for its overspending.
+        let Some(chosen) = family.at_budget(budget).or_else(|| hull.first().cloned()) else { continue };
+        let (quality, cost_usd) = match &last {
+            Some((candidate, figures)) if candidate.draft == chosen.draft => *figures,
+            _ => held_out(&chosen)?,
+        };
+        last = Some((chosen, (quality, cost_usd)));
+        curve.area += quality - price * (cost_usd - budget_usd).max(0.0);
+        curve.points.push(CurvePoint { budget_usd, quality, cost_usd });
+    }
+    let steps = budgets.totals.len().max(1) as f64;
+    curve.area /= steps;
+    curve.area_hull /= steps;
+    Ok(curve)
+}
+
+/// The hull vertices that bracket a budget: (index of the left one, weight of the right one, slope of the edge in
+/// quality per US dollar). At a vertex the slope to its right counts, past the last it is 0.
+pub fn bracket(hull: &[Candidate], budget: i128) -> (usize, f64, f64) {
+    let after = hull.partition_point(|vertex| vertex.totals.cost <= budget);
+    let left = after.saturating_sub(1);
+    match (hull.get(left), hull.get(left + 1)) {
+        (Some(a), Some(b)) => {
+            let width = (b.totals.cost - a.totals.cost) as f64;
+            let share = if after == 0 { 0.0 } else { (budget - a.totals.cost) as f64 / width };
+            (left, share, (b.totals.quality - a.totals.quality) as f64 / width)
+        }
+        _ => (left, 0.0, 0.0),
+    }
+}

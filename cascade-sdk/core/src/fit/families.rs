@@ -1,0 +1,62 @@
+//! Which families are tried, and how each is fitted.
+
+use super::chain::{Chains, FullChain};
+use super::family::{Cascades, FittedFamily};
+use super::pair::{Pairs, Singles};
+use super::table::Table;
+use crate::config::{Family, FitSettings};
+use crate::log::EvalLog;
+
+/// What every family is fitted from.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool<'t> {
+    /// The numbers.
+    pub table: &'t Table,
+    /// The log, for prompts and labels.
+    pub log: &'t EvalLog,
+    /// The route's settings.
+    pub settings: &'t FitSettings,
+    /// Threads to use.
+    pub threads: usize,
+}
+
+/// The families to try, simplest first; `single` is always among them, as the reference.
+pub fn tried(settings: &FitSettings) -> Vec<Family> {
+    Family::ALL.into_iter().filter(|family| *family == Family::Single || settings.families.contains(family)).collect()
+}
+
+/// Whether the family's search may miss a better member: chains of four and more stages.
+pub fn is_heuristic(family: Family, settings: &FitSettings, tiers: usize) -> bool {
+    match family {
+        Family::Chain => settings.max_stages.min(tiers) > 3,
+        Family::FullChain => tiers > 3,
+        _ => false,
+    }
+}
+
+/// Fits a family on `rows`, whose folds are `folds`; `None` if the rows cannot support it.
+pub fn fit<'t>(pool: &Pool<'t>, family: Family, rows: &[u32], folds: &[u8]) -> Option<Box<dyn FittedFamily + 't>> {
+    let _ = folds;
+    let (table, settings) = (pool.table, pool.settings);
+    Some(match family {
+        Family::Single => Box::new(Cascades::new(table, Box::new(Singles::new(table, rows)))),
+        Family::Pair => Box::new(Cascades::new(table, Box::new(Pairs::new(table, rows)))),
+        Family::Chain => {
+            Box::new(Cascades::new(table, Box::new(Chains::new(table, rows, settings.max_stages, pool.threads))))
+        }
+        Family::FullChain => Box::new(Cascades::new(table, Box::new(FullChain::new(table, rows, pool.threads)))),
+        Family::Router | Family::RoutedCascade => return None,
+    })
+}
+
+/// Fits a family again without a fold. `whole` is its fit on all rows, whose choice of regularisation may be reused.
+pub fn refit<'t>(
+    pool: &Pool<'t>,
+    family: Family,
+    whole: &dyn FittedFamily,
+    rows: &[u32],
+    folds: &[u8],
+) -> Option<Box<dyn FittedFamily + 't>> {
+    let _ = whole;
+    fit(pool, family, rows, folds)
+}

@@ -1,0 +1,89 @@
+//! Which tiers and signals take part in a fit, and what is said of those that do not.
+
+use super::report::{LeftOut, MissingSignal};
+use super::table::Table;
+use crate::config::Route;
+use crate::diag::Diagnostic;
+use crate::log::EvalLog;
+use crate::name;
+
+/// The tiers with enough rows, and those that are reported apart: a tier that was collected for less than half as
+/// many rows as the best covered one would shrink the rows all families share.
+pub(super) fn choose_pool<'a>(route: &'a Route, log: &EvalLog) -> Result<(Vec<&'a str>, Vec<LeftOut>), Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let mut coverage = Vec::new();
+    for tier in &route.tiers {
+        if let Some(columns) = log.tier(tier) {
+            coverage.push((tier.as_str(), columns.present.iter().filter(|present| **present).count()));
+        } else {
+            let known = log.tiers.iter().map(|tier| tier.name.as_str());
+            let error = Diagnostic::error(
+                "fit::tier-not-in-log",
+                format!("the log of route `{}` has no results of tier `{tier}`", route.name),
+            );
+            errors.push(match name::nearest(tier, known.clone()) {
+                Some(near) => error.help(format!("the log has `{near}`")),
+                None => error.help(format!(
+                    "the log has {}; run `cascade collect {}` to add the tier",
+                    known.collect::<Vec<_>>().join(", "),
+                    route.name
+                )),
+            });
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let most = coverage.iter().map(|(_, rows)| *rows).max().unwrap_or(0);
+    let (pool, sparse): (Vec<_>, Vec<_>) = coverage.into_iter().partition(|(_, rows)| 2 * rows >= most);
+    let pool: Vec<&str> = pool.into_iter().map(|(tier, _)| tier).collect();
+    let left_out = sparse.into_iter().filter_map(|(tier, rows)| left_out(log, tier, rows, &pool)).collect();
+    Ok((pool, left_out))
+}
+
+fn left_out(log: &EvalLog, tier: &str, rows: usize, pool: &[&str]) -> Option<LeftOut> {
+    let columns = log.tier(tier)?;
+    let on_shared = |other: &str| {
+        let other = log.tier(other)?;
+        let (sum, count) = (0..log.rows.len())
+            .filter(|&row| columns.present[row] && other.present[row])
+            .fold((0.0, 0_usize), |(sum, count), row| (sum + other.quality[row], count + 1));
+        (count > 0).then(|| sum / count as f64)
+    };
+    Some(LeftOut {
+        name: tier.to_owned(),
+        rows,
+        quality: on_shared(tier).unwrap_or(0.0),
+        others: pool.iter().filter_map(|other| Some(((*other).to_owned(), on_shared(other)?))).collect(),
+    })
+}
+
+/// Notes where signals are missing and drops those missing in over half of the answers; the warnings say which.
+pub(super) fn refuse_sparse_signals(table: &mut Table) -> (Vec<MissingSignal>, Vec<String>) {
+    let (mut missing, mut warnings) = (Vec::new(), Vec::new());
+    for tier in &mut table.tiers {
+        let (name, failed) = (&tier.name, &tier.failed);
+        let answered = failed.iter().filter(|failed| !**failed).count().max(1);
+        tier.signals.retain(|signal| {
+            let absent = signal
+                .value
+                .iter()
+                .zip(failed)
+                .filter(|(value, failed)| **value == f64::NEG_INFINITY && !**failed)
+                .count();
+            let share = absent as f64 / answered as f64;
+            if share > 0.0 {
+                missing.push(MissingSignal { tier: name.clone(), signal: signal.name.clone(), share });
+            }
+            if share > 0.5 {
+                warnings.push(format!(
+                    "signal `{}` of tier `{name}` is missing in {:.0} % of its answers and was not used",
+                    signal.name,
+                    100.0 * share
+                ));
+            }
+            share <= 0.5
+        });
+    }
+    (missing, warnings)
+}

@@ -1,0 +1,245 @@
+//! The verdict: is the selected policy worth it, against what, by how much, and how sure are we (DESIGN.md 7).
+
+use super::compare::{Comparison, Means};
+use super::objective::Target;
+use super::table::{Table, Totals};
+use crate::config::Family;
+use crate::policy::Estimate;
+use std::fmt::Write as _;
+
+/// What a reviewer reads first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// True iff the selected policy beats the best single tier and the mixture of single tiers, in the objective's
+    /// terms, with 95 % intervals that exclude 0.
+    pub worth_it: bool,
+    /// The tier it was compared with: the best single tier that keeps the constraint on calibration rows.
+    pub versus: Option<String>,
+    /// Held-out quality minus the reference's.
+    pub quality_gain: Option<Estimate>,
+    /// 1 − cost / the reference's cost, held-out.
+    pub cost_saving: Option<Estimate>,
+    /// Gain over the random mixture of single tiers at equal calibration cost, in quality at equal cost.
+    pub gain_over_mixture: Option<Estimate>,
+    /// The smallest gain, in quality, that these held-out rows show with a power of 80 %.
+    pub smallest_visible_gain: Option<f64>,
+    /// Held-out rows at which a gain of `smallest_gain` would show with a power of 80 %.
+    pub rows_needed: Option<u64>,
+    /// The same in plain words.
+    pub text: String,
+}
+
+/// The policies of a comparison that the verdict speaks of: positions in the [`Comparison`].
+#[derive(Clone, Debug)]
+pub struct Contestants {
+    /// The selected policy.
+    pub selected: usize,
+    /// First position of the single tiers; tier `t` of the table is at `singles + t`.
+    pub singles: usize,
+}
+
+/// Facts about the fit that the verdict needs.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The selected family.
+    pub family: Family,
+    /// Sums of the selected policy on calibration rows.
+    pub calibration: Totals,
+    /// The single tier the selected policy is, if it is one.
+    pub selected_tier: Option<usize>,
+    /// The objective on calibration rows.
+    pub target: Target,
+    /// The gain worth deciding on, in quality.
+    pub smallest_gain: f64,
+    /// Calls a day, if the route says so.
+    pub calls_per_day: Option<f64>,
+    /// Calibration rows of the table.
+    pub rows: &'a [u32],
+    /// Number of held-out rows.
+    pub test_rows: usize,
+}
+
+/// z for a two-sided test at 5 % plus z for a power of 80 %.
+const DETECTION: f64 = 1.959_963_985 + 0.841_621_234;
+
+/// The best single tier that keeps the constraint, by the objective, on calibration rows.
+pub fn reference_tier(table: &Table, rows: &[u32], target: Target) -> Option<usize> {
+    let better = |a: Totals, b: Totals| match target {
+        Target::Budget(_) => (a.quality, -a.cost) > (b.quality, -b.cost),
+        Target::Floor(_) => (-a.cost, a.quality) > (-b.cost, b.quality),
+        Target::Price(price) => {
+            let value = |totals: Totals| totals.quality as f64 - price * totals.cost as f64;
+            value(a) > value(b)
+        }
+    };
+    (0..table.tiers.len())
+        .map(|tier| (tier, table.single(tier, rows)))
+        .filter(|(_, totals)| target.is_met(*totals))
+        .reduce(|best, next| if better(next.1, best.1) { next } else { best })
+        .map(|(tier, _)| tier)
+}
+
+/// The mixture of two single tiers on the singles' hull that costs `cost` on calibration rows: (cheap, dear, weight of
+/// the dear one, slope in quality per US dollar).
+pub fn mixture_at(table: &Table, rows: &[u32], cost: i128) -> Option<(usize, usize, f64, f64)> {
+    let singles: Vec<(Totals, usize)> = (0..table.tiers.len()).map(|tier| (table.single(tier, rows), tier)).collect();
+    let set = super::point_set::PointSet::new(singles);
+    let hull: Vec<&(Totals, usize)> = set.hull().collect();
+    let first = hull.first()?;
+    let after = hull.partition_point(|vertex| vertex.0.cost <= cost);
+    match (after.checked_sub(1).and_then(|at| hull.get(at)), hull.get(after)) {
+        (Some(left), Some(right)) => {
+            let width = (right.0.cost - left.0.cost) as f64;
+            let slope = (right.0.quality - left.0.quality) as f64 / width;
+            Some((left.1, right.1, (cost - left.0.cost) as f64 / width, slope))
+        }
+        (Some(last), None) => Some((last.1, last.1, 0.0, 0.0)),
+        (None, _) => Some((first.1, first.1, 0.0, 0.0)),
+    }
+}
+
+/// Judges the selected policy on held-out rows.
+pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &Facts<'_>) -> Verdict {
+    let Some(reference) = reference_tier(table, facts.rows, facts.target) else {
+        return Verdict {
+            worth_it: facts.selected_tier.is_none(),
+            versus: None,
+            quality_gain: None,
+            cost_saving: None,
+            gain_over_mixture: None,
+            smallest_visible_gain: None,
+            rows_needed: None,
+            text: "No single tier meets the objective on calibration rows, so there is nothing to compare with.".into(),
+        };
+    };
+    let single = who.singles + reference;
+    let name = &table.tiers[reference].name;
+    let gain = |m: &dyn Fn(usize) -> Means| m(who.selected).quality - m(single).quality;
+    let saving = |m: &dyn Fn(usize) -> Means| 1.0 - m(who.selected).cost / m(single).cost;
+    // The objective's terms: quality for a budget, dollars for a floor, both at a price.
+    let in_terms = |m: &dyn Fn(usize) -> Means| match facts.target {
+        Target::Budget(_) => gain(m),
+        Target::Floor(_) => m(single).cost - m(who.selected).cost,
+        Target::Price(price) => gain(m) - price * (m(who.selected).cost - m(single).cost),
+    };
+    let mixture = mixture_at(table, facts.rows, facts.calibration.cost);
+    let over_mixture = mixture.map(|(cheap, dear, share, slope)| {
+        comparison.paired(|m| {
+            let (a, b) = (m(who.singles + cheap), m(who.singles + dear));
+            let mixed = Means {
+                quality: a.quality + share * (b.quality - a.quality),
+                cost: a.cost + share * (b.cost - a.cost),
+            };
+            // Held-out costs differ a little; the mixture's own slope converts the difference into quality.
+            m(who.selected).quality - mixed.quality - slope * (m(who.selected).cost - mixed.cost)
+        })
+    });
+    let versus_single = comparison.paired(in_terms);
+    let standard_error = comparison.standard_error(gain);
+    let beats = |estimate: &Estimate| estimate.low > 0.0;
+    let worth_it = facts.selected_tier.is_none() && beats(&versus_single) && over_mixture.as_ref().is_some_and(beats);
+    let quality_gain = comparison.paired(gain);
+    let cost_saving = comparison.paired(saving);
+    let mut verdict = Verdict {
+        worth_it,
+        versus: Some(name.clone()),
+        quality_gain: Some(quality_gain),
+        cost_saving: Some(cost_saving),
+        gain_over_mixture: over_mixture,
+        smallest_visible_gain: (standard_error > 0.0).then_some(DETECTION * standard_error),
+        rows_needed: rows_needed(standard_error, facts),
+        text: String::new(),
+    };
+    verdict.text = words(&verdict, name, &versus_single, facts, comparison, who, single);
+    verdict
+}
+
+/// Rows at which `smallest_gain` would show: the variance of the paired difference scales with 1 / rows. The observed
+/// gain takes no part: planning with it is known to mislead (MATH.md 11).
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating at u64::MAX")]
+fn rows_needed(standard_error: f64, facts: &Facts<'_>) -> Option<u64> {
+    let ratio = DETECTION * standard_error / facts.smallest_gain;
+    (ratio > 0.0).then(|| (facts.test_rows as f64 * ratio * ratio).ceil() as u64)
+}
+
+fn words(
+    verdict: &Verdict,
+    reference: &str,
+    versus_single: &Estimate,
+    facts: &Facts<'_>,
+    comparison: &Comparison,
+    who: &Contestants,
+    single: usize,
+) -> String {
+    let mut text = String::new();
+    let points = |estimate: &Estimate| {
+        format!("{:+.1} points [{:+.1}, {:+.1}]", 100.0 * estimate.value, 100.0 * estimate.low, 100.0 * estimate.high)
+    };
+    let percent = |estimate: &Estimate| {
+        format!("{:.1} % [{:.1}, {:.1}]", 100.0 * estimate.value, 100.0 * estimate.low, 100.0 * estimate.high)
+    };
+    let family = facts.family.name().replace('_', " ");
+    if facts.selected_tier.is_some() {
+        // The best single policy is the reference itself.
+        let _ = write!(
+            text,
+            "Use one model: `{reference}`. No other family was clearly better on calibration rows."
+        );
+    } else {
+        let (gain, saving) = (verdict.quality_gain.unwrap_or_default(), verdict.cost_saving.unwrap_or_default());
+        let opening = if verdict.worth_it {
+            format!("Worth it: the {family} policy beats")
+        } else if versus_single.high < 0.0 {
+            format!("Not worth it: the {family} policy loses to")
+        } else {
+            format!("Undecided: the {family} policy does not clearly beat")
+        };
+        let _ = write!(
+            text,
+            "{opening} always using `{reference}`: quality {}, cost saving {} on held-out rows.",
+            points(&gain),
+            percent(&saving)
+        );
+        if let Some(mixture) = &verdict.gain_over_mixture {
+            let _ = write!(text, " Against a random mixture of single tiers at equal cost: {}.", points(mixture));
+        }
+    }
+    if !verdict.worth_it {
+        if let Some(visible) = verdict.smallest_visible_gain {
+            let _ = write!(
+                text,
+                " These {} held-out rows could show a gain of {:.1} points at best",
+                facts.test_rows,
+                100.0 * visible
+            );
+            match verdict.rows_needed {
+                Some(needed) if needed > facts.test_rows as u64 => {
+                    let _ = write!(
+                        text,
+                        "; for {:.1} points (smallest_gain) you need about {needed}.",
+                        100.0 * facts.smallest_gain
+                    );
+                }
+                _ => text.push('.'),
+            }
+        }
+    }
+    if let Some(calls) = facts.calls_per_day {
+        let monthly = comparison.paired(|m| (m(single).cost - m(who.selected).cost) * calls * DAYS_PER_MONTH);
+        let _ = write!(
+            text,
+            " At {calls} calls a day that is {} USD a month against `{reference}` [{}, {}].",
+            whole(monthly.value),
+            whole(monthly.low),
+            whole(monthly.high)
+        );
+    }
+    text
+}
+
+/// Mean length of a month of the Gregorian calendar.
+const DAYS_PER_MONTH: f64 = 365.242_5 / 12.0;
+
+fn whole(dollars: f64) -> String {
+    if dollars.abs() < 100.0 { format!("{dollars:.2}") } else { format!("{dollars:.0}") }
+}
