@@ -29,7 +29,11 @@ pub fn binomial_upper(successes: u64, trials: u64, delta: f64) -> f64 {
     1.0 - binomial_lower(trials - successes.min(trials), trials, delta)
 }
 
+/// Stands in for 0 where Lentz's method divides.
+const TINY: f64 = 1e-300;
+
 /// The regularised incomplete beta function I_x(a, b), by the continued fraction of Lentz's method.
+#[expect(clippy::many_single_char_names, reason = "the symbols of every reference on this function")]
 fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
@@ -44,7 +48,6 @@ fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     let log_front =
         libm::lgamma(a + b) - libm::lgamma(a) - libm::lgamma(b) + a * libm::log(x) + b * libm::log1p(-x)
             - libm::log(a);
-    const TINY: f64 = 1e-300;
     let nonzero = |value: f64| if value.abs() < TINY { TINY } else { value };
     let (mut fraction, mut c, mut d) = (1.0, 1.0, 0.0);
     // Needs about √max(a, b) steps: enough for ten million rows.

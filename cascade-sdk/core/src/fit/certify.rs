@@ -184,7 +184,7 @@ impl Trial<'_> {
                 }
                 let mapped = |position: usize| {
                     let own = reference.quality[order[position] as usize] as f64 / QUALITY_ONE as f64;
-                    (quality(position) - own + 1.0) / 2.0
+                    f64::midpoint(quality(position) - own, 1.0)
                 };
                 Ok(self.bet(order, (1.0 - by) / 2.0, mapped).then_some("betting"))
             }
@@ -263,10 +263,14 @@ impl Trial<'_> {
             "tiers behave as they did when the log was collected".to_owned(),
         ];
         if let Promise::Loss { versus, .. } = promise {
-            assumptions.push(format!("quality is compared with `{}` on the same requests", self.table.tiers[*versus].name));
+            assumptions.push(format!(
+                "quality is compared with `{}` on the same requests",
+                self.table.tiers[*versus].name
+            ));
         }
         if self.rows.iter().any(|&row| self.table.weight[row as usize] != 1) {
-            assumptions.push("the weights are right; with estimated weights the promise is approximate".to_owned());
+            assumptions
+                .push("the weights are right; with estimated weights the promise is approximate".to_owned());
         }
         Certificate {
             promise: promise.words(self.table),

@@ -13,21 +13,21 @@
 //! | [`route`] | the whole protocol | |
 
 pub mod bootstrap;
-pub mod hull;
 pub mod bounds;
 pub mod certify;
 pub mod compare;
 pub mod crossfit;
 pub mod curves;
 pub mod family;
-pub mod families;
+pub mod hull;
+//pub mod families;
 pub mod objective;
 pub mod operating;
 pub mod point_set;
-mod pool;
+//mod pool;
 pub mod random;
 pub mod report;
-pub mod route;
+//pub mod route;
 pub mod simulate;
 pub mod table;
 pub mod verdict;

@@ -188,7 +188,11 @@ impl HeldOut {
             calls: figures.calls.value,
             calls_ci: ends(&figures.calls),
             share: named(&|share| share.value),
-            share_ci: tiers.iter().zip(&figures.share).map(|(name, share)| (name.clone(), ends(share))).collect(),
+            share_ci: tiers
+                .iter()
+                .zip(&figures.share)
+                .map(|(name, share)| (name.clone(), ends(share)))
+                .collect(),
             cost_in_dearest_percent,
         }
     }

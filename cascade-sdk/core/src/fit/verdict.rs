@@ -82,7 +82,8 @@ pub fn reference_tier(table: &Table, rows: &[u32], target: Target) -> Option<usi
 /// The mixture of two single tiers on the singles' hull that costs `cost` on calibration rows: (cheap, dear, weight of
 /// the dear one, slope in quality per US dollar).
 pub fn mixture_at(table: &Table, rows: &[u32], cost: i128) -> Option<(usize, usize, f64, f64)> {
-    let singles: Vec<(Totals, usize)> = (0..table.tiers.len()).map(|tier| (table.single(tier, rows), tier)).collect();
+    let singles: Vec<(Totals, usize)> =
+        (0..table.tiers.len()).map(|tier| (table.single(tier, rows), tier)).collect();
     let set = super::point_set::PointSet::new(singles);
     let hull: Vec<&(Totals, usize)> = set.hull().collect();
     let first = hull.first()?;
@@ -109,7 +110,9 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
             gain_over_mixture: None,
             smallest_visible_gain: None,
             rows_needed: None,
-            text: "No single tier meets the objective on calibration rows, so there is nothing to compare with.".into(),
+            text:
+                "No single tier meets the objective on calibration rows, so there is nothing to compare with."
+                    .into(),
         };
     };
     let single = who.singles + reference;
@@ -137,7 +140,8 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
     let versus_single = comparison.paired(in_terms);
     let standard_error = comparison.standard_error(gain);
     let beats = |estimate: &Estimate| estimate.low > 0.0;
-    let worth_it = facts.selected_tier.is_none() && beats(&versus_single) && over_mixture.as_ref().is_some_and(beats);
+    let worth_it =
+        facts.selected_tier.is_none() && beats(&versus_single) && over_mixture.as_ref().is_some_and(beats);
     let quality_gain = comparison.paired(gain);
     let cost_saving = comparison.paired(saving);
     let mut verdict = Verdict {
@@ -156,7 +160,11 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
 
 /// Rows at which `smallest_gain` would show: the variance of the paired difference scales with 1 / rows. The observed
 /// gain takes no part: planning with it is known to mislead (MATH.md 11).
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating at u64::MAX")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive, and saturating at u64::MAX"
+)]
 fn rows_needed(standard_error: f64, facts: &Facts<'_>) -> Option<u64> {
     let ratio = DETECTION * standard_error / facts.smallest_gain;
     (ratio > 0.0).then(|| (facts.test_rows as f64 * ratio * ratio).ceil() as u64)
@@ -173,7 +181,12 @@ fn words(
 ) -> String {
     let mut text = String::new();
     let points = |estimate: &Estimate| {
-        format!("{:+.1} points [{:+.1}, {:+.1}]", 100.0 * estimate.value, 100.0 * estimate.low, 100.0 * estimate.high)
+        format!(
+            "{:+.1} points [{:+.1}, {:+.1}]",
+            100.0 * estimate.value,
+            100.0 * estimate.low,
+            100.0 * estimate.high
+        )
     };
     let percent = |estimate: &Estimate| {
         format!("{:.1} % [{:.1}, {:.1}]", 100.0 * estimate.value, 100.0 * estimate.low, 100.0 * estimate.high)
@@ -186,7 +199,8 @@ fn words(
             "Use one model: `{reference}`. No other family was clearly better on calibration rows."
         );
     } else {
-        let (gain, saving) = (verdict.quality_gain.unwrap_or_default(), verdict.cost_saving.unwrap_or_default());
+        let (gain, saving) =
+            (verdict.quality_gain.unwrap_or_default(), verdict.cost_saving.unwrap_or_default());
         let opening = if verdict.worth_it {
             format!("Worth it: the {family} policy beats")
         } else if versus_single.high < 0.0 {
@@ -201,27 +215,28 @@ fn words(
             percent(&saving)
         );
         if let Some(mixture) = &verdict.gain_over_mixture {
-            let _ = write!(text, " Against a random mixture of single tiers at equal cost: {}.", points(mixture));
+            let _ =
+                write!(text, " Against a random mixture of single tiers at equal cost: {}.", points(mixture));
         }
     }
-    if !verdict.worth_it {
-        if let Some(visible) = verdict.smallest_visible_gain {
-            let _ = write!(
-                text,
-                " These {} held-out rows could show a gain of {:.1} points at best",
-                facts.test_rows,
-                100.0 * visible
-            );
-            match verdict.rows_needed {
-                Some(needed) if needed > facts.test_rows as u64 => {
-                    let _ = write!(
-                        text,
-                        "; for {:.1} points (smallest_gain) you need about {needed}.",
-                        100.0 * facts.smallest_gain
-                    );
-                }
-                _ => text.push('.'),
+    if !verdict.worth_it
+        && let Some(visible) = verdict.smallest_visible_gain
+    {
+        let _ = write!(
+            text,
+            " These {} held-out rows could show a gain of {:.1} points at best",
+            facts.test_rows,
+            100.0 * visible
+        );
+        match verdict.rows_needed {
+            Some(needed) if needed > facts.test_rows as u64 => {
+                let _ = write!(
+                    text,
+                    "; for {:.1} points (smallest_gain) you need about {needed}.",
+                    100.0 * facts.smallest_gain
+                );
             }
+            _ => text.push('.'),
         }
     }
     if let Some(calls) = facts.calls_per_day {
