@@ -3,7 +3,7 @@
 //! Nothing in this package does network, clock or unseeded randomness. Each module uses only those to its left:
 //!
 //! ```text
-//! money · name · diag · hash | config | policy | log | signal, feature | decide | fit
+//! money · name · diag · hash · json_span · prompt | config | policy | log | signal, feature | decide | fit
 //! ```
 //!
 //! `log` is behind the feature `log`, `fit` behind the feature `fit` (which implies `log`), so that the proc-macro,
@@ -17,11 +17,13 @@ pub mod feature;
 #[cfg(feature = "fit")]
 pub mod fit;
 pub mod hash;
+pub mod json_span;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod money;
 pub mod name;
 pub mod policy;
+pub mod prompt;
 #[cfg(feature = "log")]
 pub mod replay;
 pub mod signal;
