@@ -88,6 +88,11 @@ impl AnswerSchema {
         matches!(self.0, Form::Text)
     }
 
+    /// True if the answer comes as `{"answer": …}`.
+    pub(crate) fn is_wrapped(&self) -> bool {
+        matches!(self.0, Form::Json { wrapped: true, .. })
+    }
+
     /// The schema as it is sent to a provider; `None` for plain text.
     pub fn sent(&self) -> Option<&Value> {
         match &self.0 {

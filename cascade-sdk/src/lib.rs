@@ -5,11 +5,23 @@ pub use cascade_sdk_core::money;
 #[cfg(feature = "runtime")]
 mod answer;
 #[cfg(feature = "runtime")]
+mod error;
+#[cfg(feature = "runtime")]
+mod observe;
+#[cfg(feature = "runtime")]
 pub mod provider;
 #[cfg(feature = "runtime")]
 mod request;
+#[cfg(feature = "runtime")]
+mod routed;
 
 #[cfg(feature = "runtime")]
 pub use answer::{AnswerError, AnswerSchema};
 #[cfg(feature = "runtime")]
+pub use error::Error;
+#[cfg(feature = "runtime")]
+pub use observe::signals;
+#[cfg(feature = "runtime")]
 pub use request::{IntoRequest, Message, Part, Request, Role};
+#[cfg(feature = "runtime")]
+pub use routed::{Failure, Routed, Step, TierName};

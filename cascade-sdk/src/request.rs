@@ -1,18 +1,11 @@
 //! What an application asks: messages, and what is known about the request beside them.
 
+pub use cascade_sdk_core::prompt::Role;
+
+use cascade_sdk_core::prompt;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-
-/// Who speaks in a message. The system prompt is not a message: see [`Request::with_system`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Role {
-    /// The person or program that asks.
-    User,
-    /// An earlier answer of a model.
-    Assistant,
-}
 
 /// A piece of a message.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,12 +33,17 @@ pub struct Message {
 impl Message {
     /// A message of the person or program that asks.
     pub fn user(text: impl Into<String>) -> Self {
-        Self { role: Role::User, parts: vec![Part::Text(text.into())] }
+        Self::new(Role::User, text)
+    }
+
+    /// Text of any role.
+    pub fn new(role: Role, text: impl Into<String>) -> Self {
+        Self { role, parts: vec![Part::Text(text.into())] }
     }
 
     /// An earlier answer of a model.
     pub fn assistant(text: impl Into<String>) -> Self {
-        Self { role: Role::Assistant, parts: vec![Part::Text(text.into())] }
+        Self::new(Role::Assistant, text)
     }
 
     /// Adds an image by address.
@@ -155,16 +153,15 @@ impl Request {
         &self.messages
     }
 
-    /// The routing text: what the router sees, and what finds a row in a log. User texts in order, joined by newlines;
-    /// system prompt, images and earlier answers are left out (DESIGN.md 5).
+    /// The routing text: what the router sees, and what finds a row in a log. User and tool texts in order, joined by
+    /// newlines; system prompt, images and earlier answers are left out (DESIGN.md 5).
     pub fn routing_text(&self) -> String {
-        let texts = self.messages.iter().filter(|message| message.role == Role::User).flat_map(|message| {
+        prompt::routing_text(self.messages.iter().flat_map(|message| {
             message.parts.iter().filter_map(|part| match part {
-                Part::Text(text) => Some(text.as_str()),
+                Part::Text(text) => Some((message.role, text.as_str())),
                 Part::Image { .. } => None,
             })
-        });
-        texts.collect::<Vec<_>>().join("\n")
+        }))
     }
 }
 

@@ -279,6 +279,21 @@ impl Price {
             + i128::from(self.per_request.0);
         i64::try_from(pico).map(Usd).map_err(|_| MoneyError::Overflow)
     }
+
+    /// The most that a call of at most so many tokens can cost, whatever the cache does: what a budget reserves.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`] beyond about 9.2 million dollars.
+    pub fn worst_case(&self, input_tokens: u64, output_tokens: u64) -> Result<Usd, MoneyError> {
+        let bands = [Some(self.rates), self.above.map(|long| long.rates)];
+        let dearest = bands.into_iter().flatten().map(|rates| {
+            let input =
+                [Some(rates.input), rates.cached_input, rates.cache_write].into_iter().flatten().max();
+            input.unwrap_or_default().times(input_tokens) + rates.output.times(output_tokens)
+        });
+        let pico = dearest.max().unwrap_or_default() + i128::from(self.per_request.0);
+        i64::try_from(pico).map(Usd).map_err(|_| MoneyError::Overflow)
+    }
 }
 
 /// Reads a decimal number as an integer of 10^-`decimals` units; exact or an error.
@@ -414,6 +429,10 @@ mod tests {
         assert_eq!(price.cost(&long), Ok(Usd::from_pico(701 * 200 + 300 * 20 + 1600 + 7)));
         let absurd = Usage { input_tokens: 1, cached_input_tokens: 5, ..Usage::default() };
         assert_eq!(price.cost(&absurd), Ok(Usd::from_pico(10 + 7)));
+        for usage in [usage, long, absurd, Usage { cache_write_tokens: 900, ..usage }] {
+            let most = price.worst_case(usage.input_tokens, usage.output_tokens).unwrap();
+            assert!(price.cost(&usage).unwrap() <= most, "{usage:?}");
+        }
         let huge = Usage { input_tokens: u64::MAX, output_tokens: u64::MAX, ..Usage::default() };
         assert_eq!(price.cost(&huge), Err(MoneyError::Overflow));
     }

@@ -7,7 +7,7 @@ use crate::decide::{self, Decision, Observation};
 use crate::feature::{self, RequestView};
 use crate::log::{EvalLog, SignalColumn, TierColumns};
 use crate::money::Usd;
-use crate::policy::{AcceptRule, Rules, ScoreInput, ScoreSource};
+use crate::policy::{AcceptRule, Rules};
 use std::fmt;
 
 /// Rules tied to the columns of a log.
@@ -201,29 +201,13 @@ impl<'a> Replay<'a> {
             .map_err(|input| ReplayError::MissingInput { id: entry.id.to_string(), input })
     }
 
-    /// The price of the signals that a rule reads; a cut that reads none is free (DESIGN.md 5). A call that failed
-    /// yields no answer whose signals could be bought.
+    /// The price of the signals that a rule reads. A call that failed yields no answer whose signals could be bought.
     fn signal_cost(&self, tier: &Columns<'_>, rule: AcceptRule, row: usize) -> Usd {
-        if !rule.at_least.needs_score() {
+        if tier.results.failed[row] {
             return Usd::ZERO;
         }
-        let cost = |signal: usize| {
-            tier.signals
-                .get(signal)
-                .copied()
-                .flatten()
-                .and_then(|column| column.cost.get(row).copied())
-                .unwrap_or(Usd::ZERO)
-        };
-        match rule.score {
-            ScoreSource::Signal(signal) => cost(signal),
-            ScoreSource::Score(score) => self.rules.scores.get(score).map_or(Usd::ZERO, |score| {
-                score.terms.iter().fold(Usd::ZERO, |sum, term| match term.input {
-                    ScoreInput::Signal(signal) => sum.saturating_add(cost(signal)),
-                    ScoreInput::Prediction(_) => sum,
-                })
-            }),
-        }
+        let cost = |signal: usize| -> Option<Usd> { (*tier.signals.get(signal)?)?.cost.get(row).copied() };
+        self.rules.signals_read(rule).filter_map(cost).fold(Usd::ZERO, Usd::saturating_add)
     }
 }
 

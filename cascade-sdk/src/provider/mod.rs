@@ -19,6 +19,8 @@ pub use secret::Secret;
 #[cfg(feature = "http")]
 pub use setup::{SetupError, connect};
 
+pub use cascade_sdk_core::signal::TokenLogprob;
+
 use crate::answer::AnswerSchema;
 use crate::money::{Usage, Usd};
 use crate::request::Request;
@@ -166,18 +168,6 @@ pub enum FinishReason {
     Refused,
     /// Anything else, in the server's word.
     Other(String),
-}
-
-/// One generated token.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TokenLogprob {
-    /// The bytes it stands for; `None` where only its log-probability is known.
-    pub bytes: Option<Box<[u8]>>,
-    /// Natural logarithm of its probability, in nats; NaN where unknown.
-    pub logprob: f64,
-    /// Natural logarithms of the probabilities of the alternatives at this position (the token itself is usually one
-    /// of them), in any order; empty where none were asked for.
-    pub alternatives: Vec<f64>,
 }
 
 impl Response {

@@ -71,8 +71,10 @@ fn request_body(call: &ModelCall<'_>, length_key: &str) -> Value {
 
 fn message(message: &Message) -> Value {
     let role = match message.role {
+        Role::System => "system",
         Role::User => "user",
         Role::Assistant => "assistant",
+        Role::Tool => "tool",
     };
     let content = match message.parts.as_slice() {
         // Older compatible servers take a plain string only.

@@ -17,6 +17,28 @@ pub struct Rules {
     pub router: Option<Router>,
 }
 
+impl Rules {
+    /// The signals that a rule reads, as indices into [`Rules::signals`], each once: those whose own cost is charged where the stage ran. A
+    /// cut that keeps or escalates everything reads none (DESIGN.md 5).
+    pub fn signals_read(&self, rule: AcceptRule) -> impl Iterator<Item = usize> + '_ {
+        let (single, terms) = match rule.score {
+            _ if !rule.at_least.needs_score() => (None, &[][..]),
+            ScoreSource::Signal(signal) => (Some(signal), &[][..]),
+            ScoreSource::Score(score) => (None, self.scores.get(score).map_or(&[][..], |score| &score.terms)),
+        };
+        let read = |term: &Term| match term.input {
+            ScoreInput::Signal(signal) => Some(signal),
+            ScoreInput::Prediction(_) => None,
+        };
+        let of_terms = terms.iter().enumerate().filter_map(move |(index, term)| {
+            let signal = read(term)?;
+            let earlier = terms[..index].iter().any(|earlier| read(earlier) == Some(signal));
+            (!earlier).then_some(signal)
+        });
+        single.into_iter().chain(of_terms)
+    }
+}
+
 /// An ordered list of stages; every stage but the last has an accept rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -101,4 +123,26 @@ pub enum ScoreInput {
     Signal(usize),
     /// The router's log-odds that a tier (index into [`Rules::tiers`]) answers well.
     Prediction(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_signal_is_charged_once_and_only_where_it_is_read() {
+        let term = |input| Term { input, knots: Vec::new(), weight: 1.0 };
+        let terms =
+            [ScoreInput::Signal(2), ScoreInput::Prediction(0), ScoreInput::Signal(1), ScoreInput::Signal(2)];
+        let score =
+            Score { name: "s".into(), tier: 0, intercept: 0.0, terms: terms.into_iter().map(term).collect() };
+        let rules = Rules { scores: vec![score], ..Rules::default() };
+        let read = |score, at_least| rules.signals_read(AcceptRule { score, at_least }).collect::<Vec<_>>();
+        assert_eq!(read(ScoreSource::Signal(4), Cut(0.1)), [4]);
+        assert_eq!(read(ScoreSource::Score(0), Cut(0.1)), [2, 1]);
+        assert_eq!(read(ScoreSource::Score(9), Cut(0.1)), []);
+        for cut in [Cut::KEEP_ALL, Cut::ESCALATE_ALL] {
+            assert_eq!(read(ScoreSource::Signal(4), cut), []);
+        }
+    }
 }

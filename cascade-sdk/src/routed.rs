@@ -1,0 +1,172 @@
+//! The whole story of a request: which tiers were asked, what was decided and why, and what it cost.
+
+use crate::money::{Usage, Usd};
+use crate::provider::{ProviderError, ProviderErrorKind};
+use cascade_sdk_core::decide::Decision;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Names of a route's tiers. The enums that `#[client]` generates implement it.
+pub trait TierName: Copy + fmt::Debug + Send + Sync + 'static {
+    /// Every tier of the route, in the order of the configuration.
+    const ALL: &'static [Self];
+
+    /// The tier's name in `cascade.toml`.
+    fn name(self) -> &'static str;
+
+    /// The tier of that name.
+    fn from_name(name: &str) -> Option<Self>;
+}
+
+/// An answer and how it came about.
+///
+/// `T` is the answer's type, `Tier` the enum of the route's tiers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Routed<T, Tier> {
+    /// The answer.
+    pub answer: T,
+    /// The tier that gave it.
+    pub tier: Tier,
+    /// Every tier that was asked, in order; the last one gave the answer, unless [`Routed::kept_for_budget`].
+    pub path: Vec<Step<Tier>>,
+    /// The request's id: the caller's, or one that the client made.
+    pub request_id: String,
+    /// The plan that the policy chose: its position in the policy file, from 0.
+    pub plan: usize,
+    /// True if the caller named the tier, so that the policy decided nothing.
+    pub forced: bool,
+    /// True if the policy would have gone on, but the budget had no room for it.
+    pub kept_for_budget: bool,
+    /// SHA-256 of the policy file that decided; `None` for a route without one.
+    pub policy_hash: Option<String>,
+}
+
+impl<T, Tier> Routed<T, Tier> {
+    /// What the request cost in US dollars: all calls, retries and signals, the part that is only an upper bound
+    /// ([`Routed::estimated`]) included.
+    pub fn cost(&self) -> Usd {
+        total(&self.path, Step::total_cost)
+    }
+
+    /// The part of [`Routed::cost`] for which the provider gave no usage, counted at its upper bound.
+    pub fn estimated(&self) -> Usd {
+        total(&self.path, |step| step.estimated)
+    }
+
+    /// All tokens that providers reported.
+    pub fn usage(&self) -> Usage {
+        self.path.iter().filter_map(|step| step.usage).fold(Usage::default(), |sum, usage| Usage {
+            input_tokens: sum.input_tokens.saturating_add(usage.input_tokens),
+            cached_input_tokens: sum.cached_input_tokens.saturating_add(usage.cached_input_tokens),
+            cache_write_tokens: sum.cache_write_tokens.saturating_add(usage.cache_write_tokens),
+            output_tokens: sum.output_tokens.saturating_add(usage.output_tokens),
+            reasoning_tokens: sum.reasoning_tokens.saturating_add(usage.reasoning_tokens),
+        })
+    }
+
+    /// The time all calls took together, waits between retries included.
+    pub fn latency(&self) -> Duration {
+        self.path.iter().map(|step| step.latency).sum()
+    }
+
+    /// The answer alone.
+    pub fn into_answer(self) -> T {
+        self.answer
+    }
+}
+
+/// The sum of something over a path, stopping at the largest amount.
+pub(crate) fn total<Tier>(path: &[Step<Tier>], amount: impl Fn(&Step<Tier>) -> Usd) -> Usd {
+    path.iter().fold(Usd::ZERO, |sum, step| sum.saturating_add(amount(step)))
+}
+
+/// One tier that was asked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Step<Tier> {
+    /// The tier.
+    pub tier: Tier,
+    /// What the policy decided about its answer, and why.
+    pub decision: Decision,
+    /// Why there was no usable answer; `None` if there was one.
+    pub failure: Option<Failure>,
+    /// The answer's signals by name; larger means more confident. Missing ones are absent.
+    pub signals: BTreeMap<String, f64>,
+    /// Tokens as the provider counted them; `None` if it did not say.
+    pub usage: Option<Usage>,
+    /// What the call cost in US dollars, the costs of signals left out and [`Step::estimated`] included.
+    pub cost: Usd,
+    /// What the signals that the policy read cost beyond the call.
+    pub signal_cost: Usd,
+    /// The part of [`Step::cost`] for which the provider gave no usage, counted at its upper bound.
+    pub estimated: Usd,
+    /// From the first attempt to the end, waits between retries included.
+    pub latency: Duration,
+    /// The attempts that failed and were repeated.
+    pub retries: Vec<Failure>,
+    /// The model that answered, as the server names it.
+    pub served_model: Option<String>,
+}
+
+impl<Tier> Step<Tier> {
+    /// Cost of the call and of the signals that were read.
+    pub fn total_cost(&self) -> Usd {
+        self.cost.saturating_add(self.signal_cost)
+    }
+
+    pub(crate) fn map_tier<Other>(self, tier: Other) -> Step<Other> {
+        Step {
+            tier,
+            decision: self.decision,
+            failure: self.failure,
+            signals: self.signals,
+            usage: self.usage,
+            cost: self.cost,
+            signal_cost: self.signal_cost,
+            estimated: self.estimated,
+            latency: self.latency,
+            retries: self.retries,
+            served_model: self.served_model,
+        }
+    }
+}
+
+/// Why a tier gave no usable answer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The call failed.
+    Call(ProviderError),
+    /// The model or a content filter refused to answer.
+    Refused,
+    /// The answer is not what was asked for.
+    Answer(crate::answer::AnswerError),
+}
+
+impl Failure {
+    /// The word for this failure in an eval log's `error` (DESIGN.md 5).
+    pub fn log_word(&self) -> &'static str {
+        match self {
+            Self::Call(error) => error.log_word(),
+            Self::Refused => "refused",
+            Self::Answer(_) => "invalid_answer",
+        }
+    }
+
+    /// True if no answer came in time.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Call(error) if error.kind() == ProviderErrorKind::Timeout)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(error) => error.fmt(f),
+            Self::Refused => f.write_str("the model refused to answer"),
+            Self::Answer(error) => error.fmt(f),
+        }
+    }
+}
