@@ -4,17 +4,25 @@ use super::report::{LeftOut, MissingSignal};
 use super::table::Table;
 use crate::config::Route;
 use crate::diag::Diagnostic;
-use crate::log::EvalLog;
+use crate::log::{EvalLog, Split};
 use crate::name;
 
-/// The tiers with enough rows, and those that are reported apart: a tier that was collected for less than half as
-/// many rows as the best covered one would shrink the rows all families share.
-pub(super) fn choose_pool<'a>(route: &'a Route, log: &EvalLog) -> Result<(Vec<&'a str>, Vec<LeftOut>), Vec<Diagnostic>> {
+/// The tiers with enough calibration rows, and those that are reported apart: a tier that was collected for less than
+/// half as many rows as the best covered one would shrink the rows all families share.
+pub(super) fn choose_pool<'a>(
+    route: &'a Route,
+    log: &EvalLog,
+    halves: &[Split],
+) -> Result<(Vec<&'a str>, Vec<LeftOut>), Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut coverage = Vec::new();
     for tier in &route.tiers {
         if let Some(columns) = log.tier(tier) {
-            coverage.push((tier.as_str(), columns.present.iter().filter(|present| **present).count()));
+            let collected = columns.present.iter().zip(halves);
+            coverage.push((
+                tier.as_str(),
+                collected.filter(|(present, half)| **present && **half == Split::Calibration).count(),
+            ));
         } else {
             let known = log.tiers.iter().map(|tier| tier.name.as_str());
             let error = Diagnostic::error(
@@ -37,11 +45,11 @@ pub(super) fn choose_pool<'a>(route: &'a Route, log: &EvalLog) -> Result<(Vec<&'
     let most = coverage.iter().map(|(_, rows)| *rows).max().unwrap_or(0);
     let (pool, sparse): (Vec<_>, Vec<_>) = coverage.into_iter().partition(|(_, rows)| 2 * rows >= most);
     let pool: Vec<&str> = pool.into_iter().map(|(tier, _)| tier).collect();
-    let left_out = sparse.into_iter().filter_map(|(tier, rows)| left_out(log, tier, rows, &pool)).collect();
+    let left_out = sparse.into_iter().filter_map(|(tier, _)| left_out(log, tier, &pool)).collect();
     Ok((pool, left_out))
 }
 
-fn left_out(log: &EvalLog, tier: &str, rows: usize, pool: &[&str]) -> Option<LeftOut> {
+fn left_out(log: &EvalLog, tier: &str, pool: &[&str]) -> Option<LeftOut> {
     let columns = log.tier(tier)?;
     let on_shared = |other: &str| {
         let other = log.tier(other)?;
@@ -52,26 +60,23 @@ fn left_out(log: &EvalLog, tier: &str, rows: usize, pool: &[&str]) -> Option<Lef
     };
     Some(LeftOut {
         name: tier.to_owned(),
-        rows,
+        rows: columns.present.iter().filter(|present| **present).count(),
         quality: on_shared(tier).unwrap_or(0.0),
         others: pool.iter().filter_map(|other| Some(((*other).to_owned(), on_shared(other)?))).collect(),
     })
 }
 
-/// Notes where signals are missing and drops those missing in over half of the answers; the warnings say which.
-pub(super) fn refuse_sparse_signals(table: &mut Table) -> (Vec<MissingSignal>, Vec<String>) {
+/// Notes where signals are missing on calibration rows and drops those missing in over half of the answers there; the
+/// warnings say which.
+pub(super) fn refuse_sparse_signals(table: &mut Table, calibration: &[u32]) -> (Vec<MissingSignal>, Vec<String>) {
     let (mut missing, mut warnings) = (Vec::new(), Vec::new());
     for tier in &mut table.tiers {
         let (name, failed) = (&tier.name, &tier.failed);
-        let answered = failed.iter().filter(|failed| !**failed).count().max(1);
+        let answered: Vec<usize> =
+            calibration.iter().map(|&row| row as usize).filter(|&row| !failed[row]).collect();
         tier.signals.retain(|signal| {
-            let absent = signal
-                .value
-                .iter()
-                .zip(failed)
-                .filter(|(value, failed)| **value == f64::NEG_INFINITY && !**failed)
-                .count();
-            let share = absent as f64 / answered as f64;
+            let absent = answered.iter().filter(|&&row| signal.value[row] == f64::NEG_INFINITY).count();
+            let share = absent as f64 / answered.len().max(1) as f64;
             if share > 0.0 {
                 missing.push(MissingSignal { tier: name.clone(), signal: signal.name.clone(), share });
             }

@@ -72,8 +72,10 @@ pub struct FitOutcome {
 /// Diagnostics that say what is missing: the route, an objective, tiers in the log, rows.
 pub fn fit_route(input: &FitInput<'_>) -> Result<FitOutcome, Vec<Diagnostic>> {
     let (route, objective) = route_and_objective(input)?;
-    let (pool, left_out) = choose_pool(route, input.log)?;
-    let setup = Setup::new(input, route, objective, &pool)?;
+    let halves: Vec<Split> =
+        input.log.rows.iter().map(|row| crate::log::half(row, route.fit.seed, route.fit.held_out)).collect();
+    let (pool, left_out) = choose_pool(route, input.log, &halves)?;
+    let setup = Setup::new(input, route, objective, &pool, &halves)?;
     setup.run(left_out).map_err(|error| vec![Diagnostic::error("fit::replay", error.to_string())])
 }
 
@@ -133,13 +135,14 @@ impl<'a> Setup<'a> {
         route: &'a Route,
         objective: &'a Objective,
         pool: &[&str],
+        halves: &[Split],
     ) -> Result<Self, Vec<Diagnostic>> {
         let log = input.log;
         let key = |row: usize| crate::log::group_key(&log.rows[row]);
         let mut table = Table::new(log, pool, key);
         let (mut calibration, mut test) = (Vec::new(), Vec::new());
         for (row, &log_row) in (0_u32..).zip(&table.log_row) {
-            match crate::log::half(&log.rows[log_row as usize], route.fit.seed, route.fit.held_out) {
+            match halves[log_row as usize] {
                 Split::Calibration => calibration.push(row),
                 Split::Test => test.push(row),
             }
@@ -165,7 +168,7 @@ impl<'a> Setup<'a> {
                 group_names[group as usize] = key(log_row as usize);
             }
         }
-        let (missing, mut warnings) = refuse_sparse_signals(&mut table);
+        let (missing, mut warnings) = refuse_sparse_signals(&mut table, &calibration);
         if let Goal::MaxQualityLoss { versus, .. } = &objective.goal
             && !table.tiers.iter().any(|tier| &tier.name == versus)
         {
