@@ -23,6 +23,21 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// Its name in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calibration => "calibration",
+            Self::Test => "test",
+        }
+    }
+
+    /// The half of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Calibration, Self::Test].into_iter().find(|split| split.name() == name)
+    }
+}
+
 /// What is known of a row apart from the tiers' results.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -34,7 +49,7 @@ pub struct Row {
     pub split: Option<Split>,
     /// Rows that belong together share a group.
     pub group: Option<Box<str>>,
-    /// Weight, positive; 1 where the log has none.
+    /// Weight, positive; 1 where the log has none. Already divided by the row's sampling probability.
     pub weight: f64,
     /// Numbers the application knows, sorted by name.
     pub features: Vec<(Box<str>, f64)>,
@@ -47,6 +62,9 @@ pub struct Row {
     /// Source file (index into the reader's list) and line, for messages about this row.
     pub place: (u32, u32),
 }
+
+/// Stands for an unknown number of tokens.
+pub const UNKNOWN_TOKENS: u32 = u32::MAX;
 
 /// The results of one tier.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,16 +79,30 @@ pub struct TierColumns {
     pub cost: Vec<Usd>,
     /// Wall-clock time in milliseconds; NaN where unknown.
     pub latency_ms: Vec<f32>,
-    /// Input tokens; `u32::MAX` where unknown.
+    /// Input tokens; [`UNKNOWN_TOKENS`] where unknown.
     pub input_tokens: Vec<u32>,
-    /// Output tokens; `u32::MAX` where unknown.
+    /// Output tokens; [`UNKNOWN_TOKENS`] where unknown.
     pub output_tokens: Vec<u32>,
+    /// Input tokens read from the provider's cache.
+    pub cached_input_tokens: OptionalTokens,
+    /// Input tokens written to the provider's cache.
+    pub cache_write_tokens: OptionalTokens,
+    /// Hidden reasoning tokens, part of the output tokens.
+    pub reasoning_tokens: OptionalTokens,
     /// Signals by name.
     pub signals: BTreeMap<String, SignalColumn>,
     /// Whether the call ran and failed.
     pub failed: Vec<bool>,
-    /// What the model returned.
+    /// What the model returned; `None` everywhere if the reader was told not to keep outputs.
     pub output: Vec<Option<Box<str>>>,
+    /// Why calls failed.
+    pub error: Labels,
+    /// Who graded.
+    pub graded_by: Labels,
+    /// Models that the provider says it served.
+    pub served_model: Labels,
+    /// Fingerprints of model, request table and schema under which the requests were sent.
+    pub request_hash: Labels,
 }
 
 /// One signal of one tier.
@@ -82,6 +114,37 @@ pub struct SignalColumn {
     pub cost: Vec<Usd>,
 }
 
+/// Token counts that most logs do not have: no memory until a row has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OptionalTokens(pub(super) Vec<u32>);
+
+impl OptionalTokens {
+    /// The count of a row, if known.
+    pub fn get(&self, row: usize) -> Option<u32> {
+        self.0.get(row).copied().filter(|count| *count != UNKNOWN_TOKENS)
+    }
+}
+
+/// Texts of which a log holds few different ones: each is kept once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    pub(super) names: Vec<Box<str>>,
+    /// One entry a row, `u32::MAX` for none; empty where no row has any.
+    pub(super) of_row: Vec<u32>,
+}
+
+impl Labels {
+    /// The label of a row.
+    pub fn get(&self, row: usize) -> Option<&str> {
+        self.names.get(*self.of_row.get(row)? as usize).map(AsRef::as_ref)
+    }
+
+    /// The different labels, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(AsRef::as_ref)
+    }
+}
+
 impl EvalLog {
     /// The columns of a tier.
     pub fn tier(&self, name: &str) -> Option<&TierColumns> {
@@ -89,5 +152,10 @@ impl EvalLog {
             .binary_search_by(|tier| tier.name.as_str().cmp(name))
             .ok()
             .and_then(|at| self.tiers.get(at))
+    }
+
+    /// The index of the row with this id.
+    pub fn row_index(&self, id: &str) -> Option<usize> {
+        self.rows.binary_search_by(|row| (*row.id).cmp(id)).ok()
     }
 }

@@ -1,5 +1,32 @@
 //! Eval logs: what each tier answered to each request, how good that was and what it cost.
+//!
+//! [`read()`] takes the bytes of all files of a log and yields an [`EvalLog`]: columns in memory, rows sorted by id. The
+//! format is that of DESIGN.md 5; [`RowRecord`] is one row of it as a struct, with the meaning of every key.
 
+mod build;
+mod check;
 mod columns;
+mod csv;
+mod excerpt;
+mod index;
+mod lines;
+mod nested;
+mod parse;
+mod problems;
+mod read;
+mod record;
+mod split;
+mod write;
 
+pub use crate::prompt::{Role, normalise, routing_text};
 pub use columns::*;
+pub use index::{Index, LookupError};
+pub use read::{LogReading, LogSource, ReadOptions, RecordReading, hash, read, records};
+pub use record::{RawJson, ResultRecord, RowRecord};
+pub use split::{group_key, half, leak};
+pub use write::write_row;
+
+/// The name under which a model's judgement stands in `graded_by` and [`ReadOptions::judges`]: its tier and its rubric.
+pub fn judge_name(tier: &str, rubric: &str) -> String {
+    format!("judge {tier}: {rubric}")
+}
