@@ -3,7 +3,7 @@
 //! Nothing in this package does network, clock or unseeded randomness. Each module uses only those to its left:
 //!
 //! ```text
-//! money · name · diag · hash · json_span · prompt | config | policy | log | signal, feature | decide | fit
+//! money · name · diag · hash · document · json_span · prompt | config | policy | log | signal, feature | decide | fit
 //! ```
 //!
 //! `log` is behind the feature `log`, `fit` behind the feature `fit` (which implies `log`), so that the proc-macro,
@@ -13,6 +13,7 @@
 pub mod config;
 pub mod decide;
 pub mod diag;
+mod document;
 pub mod feature;
 #[cfg(feature = "fit")]
 pub mod fit;

@@ -1,5 +1,7 @@
 //! The valid configuration, after every rule was checked.
 
+use super::api::Api;
+use super::places::Places;
 use crate::money::{Price, Usd};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ pub struct Config {
     pub budgets: Vec<Budget>,
     /// `[routes.*]`.
     pub routes: Vec<Route>,
+    /// Where each key stands, for findings that need more than this file (a stale policy, a missing log).
+    pub places: Places,
 }
 
 impl Config {
@@ -36,20 +40,6 @@ impl Config {
     pub fn budget(&self, name: &str) -> Option<&Budget> {
         self.budgets.iter().find(|budget| budget.name == name)
     }
-}
-
-/// Wire format of a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Api {
-    /// OpenAI chat completions, and every server compatible with it.
-    OpenAi,
-    /// Anthropic messages.
-    Anthropic,
-    /// Google generateContent.
-    Gemini,
-    /// Answers from the route's own eval log, offline.
-    Replay,
 }
 
 /// `[providers.NAME]`.
@@ -90,6 +80,8 @@ pub struct Tier {
     pub max_output_tokens: Option<u64>,
     /// Longest wait for one call.
     pub timeout: Option<Duration>,
+    /// Whether the model gives log-probabilities; where it does not, none are asked for.
+    pub log_probabilities: bool,
 }
 
 /// `[budgets.NAME]`: spending that must not be exceeded.
@@ -228,20 +220,7 @@ pub struct FitSettings {
 
 impl Default for FitSettings {
     fn default() -> Self {
-        Self {
-            families: vec![
-                Family::Single,
-                Family::Pair,
-                Family::Router,
-                Family::Chain,
-                Family::FullChain,
-                Family::RoutedCascade,
-            ],
-            max_stages: 3,
-            held_out: 0.3,
-            smallest_gain: 0.01,
-            seed: 7,
-        }
+        Self { families: Family::ALL.to_vec(), max_stages: 3, held_out: 0.3, smallest_gain: 0.01, seed: 7 }
     }
 }
 

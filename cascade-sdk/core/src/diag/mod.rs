@@ -1,4 +1,9 @@
-//! One diagnostic type for everything that can be wrong with a file a person wrote.
+//! One diagnostic type for everything that can be wrong with a file a person wrote, and its renderers.
+
+mod json;
+mod render;
+
+pub use render::{Style, compile_errors, render, render_all};
 
 use std::ops::Range;
 use std::sync::Arc;

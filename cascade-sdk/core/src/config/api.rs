@@ -1,0 +1,75 @@
+//! Wire formats and what each can give.
+
+/// Wire format of a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Api {
+    /// OpenAI chat completions, and every server compatible with it.
+    OpenAi,
+    /// Anthropic messages.
+    Anthropic,
+    /// Google generateContent.
+    Gemini,
+    /// Answers from the route's own eval log, offline.
+    Replay,
+}
+
+impl Api {
+    /// Every wire format.
+    pub const ALL: [Self; 4] = [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Replay];
+
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Replay => "replay",
+        }
+    }
+
+    /// The wire format of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|api| api.name() == name)
+    }
+
+    /// Where requests go unless a provider says otherwise, without a trailing slash; `None` where nothing is sent.
+    pub const fn default_base_url(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAi => Some("https://api.openai.com/v1"),
+            Self::Anthropic => Some("https://api.anthropic.com/v1"),
+            Self::Gemini => Some("https://generativelanguage.googleapis.com/v1beta"),
+            Self::Replay => None,
+        }
+    }
+
+    /// True if requests leave the machine.
+    pub const fn uses_network(self) -> bool {
+        !matches!(self, Self::Replay)
+    }
+
+    /// True if it can return token log-probabilities, and with them every built-in signal that is made of them.
+    pub const fn gives_log_probabilities(self) -> bool {
+        !matches!(self, Self::Anthropic)
+    }
+
+    /// True if it takes a JSON Schema for the answer.
+    pub const fn takes_json_schema(self) -> bool {
+        true
+    }
+
+    /// True if it takes a sampling seed.
+    pub const fn takes_seed(self) -> bool {
+        !matches!(self, Self::Anthropic)
+    }
+
+    /// True if it can stream an answer.
+    pub const fn streams(self) -> bool {
+        !matches!(self, Self::Replay)
+    }
+
+    /// True if it takes tool definitions.
+    pub const fn takes_tools(self) -> bool {
+        !matches!(self, Self::Replay)
+    }
+}

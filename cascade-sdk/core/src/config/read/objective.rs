@@ -1,0 +1,63 @@
+//! `[routes.R.objective]`, in `cascade.toml` and, as it stood at the fit, in policies.
+
+use crate::config::section::{Read, Section};
+use crate::config::{Goal, Objective};
+use crate::document::read::Item;
+
+/// The table as it is written, before its rules are checked.
+#[derive(Debug)]
+pub(crate) struct ObjectiveTable<'d> {
+    /// Each goal that is stated, and where.
+    pub(crate) goals: Vec<(Item<'d>, Goal)>,
+    /// `max_quality_loss.versus`.
+    pub(crate) versus: Option<Read<'d, &'d str>>,
+    /// `max_latency_ms_p95`.
+    pub(crate) latency: Option<f64>,
+    /// `confidence`.
+    pub(crate) confidence: Option<Read<'d, f64>>,
+    /// True if a goal is stated that could not be read, perhaps under a misspelt key.
+    pub(crate) broken: bool,
+}
+
+impl<'d> ObjectiveTable<'d> {
+    pub(crate) fn read(mut section: Section<'d>) -> Self {
+        let mut goals = Vec::new();
+        let forms = ["max_cost_usd", "min_quality", "max_quality_loss", "shadow_price"];
+        let stated = forms.into_iter().filter(|form| section.states(form)).count();
+        if let Some(read) = section.money("max_cost_usd") {
+            goals.push((read.item, Goal::MaxCost(read.value)));
+        }
+        if let Some(read) = section.number("min_quality") {
+            goals.push((read.item, Goal::MinQuality(read.value)));
+        }
+        let mut versus = None;
+        if let Some((item, mut loss)) = section.section_at("max_quality_loss") {
+            versus = loss.text("versus");
+            let by = loss.number("by");
+            loss.finish();
+            if let (Some(versus), Some(by)) = (&versus, by) {
+                goals.push((item, Goal::MaxQualityLoss { versus: versus.value.to_owned(), by: by.value }));
+            }
+        }
+        if let Some(read) = section.number("shadow_price") {
+            goals.push((read.item, Goal::ShadowPrice(read.value)));
+        }
+        let latency = section.number("max_latency_ms_p95");
+        let confidence = section.number("confidence");
+        section.finish();
+        goals.sort_by_key(|(item, _)| item.key_span.start);
+        let broken = goals.len() < stated;
+        Self { goals, versus, latency: latency.map(|read| read.value), confidence, broken }
+    }
+
+    /// The objective, if exactly one goal is stated, or none beside a bound on latency.
+    pub(crate) fn objective(&self) -> Option<Objective> {
+        let goal = match (self.goals.as_slice(), self.latency) {
+            ([(_, goal)], _) => goal.clone(),
+            ([], Some(_)) if !self.broken => Goal::MaxQuality,
+            _ => return None,
+        };
+        let confidence = self.confidence.as_ref().map(|read| read.value);
+        Some(Objective { goal, max_latency_ms_p95: self.latency, confidence })
+    }
+}

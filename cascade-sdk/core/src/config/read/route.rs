@@ -1,0 +1,300 @@
+//! `[routes.*]`, and what must agree between a route and the tables it names.
+
+use super::objective::ObjectiveTable;
+use super::{Declared, names, request};
+use crate::config::section::{Read, Section};
+use crate::config::{Budget, Family, FitSettings, Goal, Objective, Provider, Route, Tier, codes};
+use crate::document::read::{Findings, Item};
+use crate::name;
+use std::ops::Range;
+
+/// What a route may name.
+#[derive(Debug)]
+pub(super) struct Known<'a, 'd> {
+    pub(super) tiers: &'a Declared<'d, Tier>,
+    /// Tiers that say themselves that they give no log-probabilities.
+    pub(super) without_logprobs: &'a [&'d str],
+    pub(super) budgets: &'a Declared<'d, Budget>,
+    pub(super) providers: &'a Declared<'d, Provider>,
+}
+
+/// The routes; `None` if one could not be read.
+pub(super) fn read_all(root: &mut Section<'_>, known: &Known<'_, '_>) -> Option<Vec<Route>> {
+    let findings = root.findings();
+    let entries = root.named("routes");
+    let names: Vec<_> = entries.iter().map(|entry| (entry.item.key, entry.item.key_span.clone())).collect();
+    names::check_collisions(findings, &names, "method", name::method);
+    names::check_collisions(findings, &distinct_methods(&names), "type", name::variant);
+    let routes: Vec<_> = entries.into_iter().map(|entry| read(entry, known)).collect();
+    check_policies(findings, &routes);
+    routes.into_iter().map(|route| route.map(|(route, _)| route)).collect()
+}
+
+/// Routes whose methods already collide are not reported a second time for their types.
+fn distinct_methods<'d>(names: &[(&'d str, Range<usize>)]) -> Vec<(&'d str, Range<usize>)> {
+    let mut distinct: Vec<(&str, Range<usize>)> = Vec::new();
+    for (name, span) in names {
+        if distinct.iter().all(|(first, _)| name::method(first) != name::method(name)) {
+            distinct.push((name, span.clone()));
+        }
+    }
+    distinct
+}
+
+/// The route, and where its policy is named (or the route itself).
+fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, Range<usize>)> {
+    let Read { value: mut section, item } = entry;
+    let findings = section.findings();
+    check_name(findings, &item);
+    let tiers = section.texts("tiers");
+    let (states_log, states_objective) = (section.states("log"), section.states("objective"));
+    let log = section.texts("log").unwrap_or_default();
+    let policy = section.text("policy");
+    let budget = section.text("budget");
+    let until_fitted = section.text("until_fitted");
+    let objective = section.section("objective").map(ObjectiveTable::read);
+    let fit = section.section("fit").map(fit).unwrap_or_default();
+    let (request, asks_logprobs) = section.section("request").map(request::read).unwrap_or_default();
+    let calls_per_day = section.section("traffic").and_then(|mut traffic| {
+        let calls = traffic.number("calls_per_day");
+        traffic.finish();
+        calls.map(|calls| calls.value)
+    });
+    section.finish();
+
+    let route = Checker { findings, known, item: &item, tiers: tiers.as_deref().unwrap_or_default() };
+    route.check_tiers();
+    route.check_budget(budget.as_ref());
+    route.check_logprobs(asks_logprobs.as_ref());
+    route.check_one_of_tiers(until_fitted.as_ref());
+    let goal = objective.as_ref().and_then(|table| route.check_objective(table));
+    if tiers.as_ref().is_some_and(|tiers| tiers.len() > 1) && until_fitted.is_none() {
+        route.check_fittable(states_objective, states_log);
+    }
+    let place = policy.as_ref().map_or(&item.key_span, |policy| &policy.item.span).clone();
+    let route = Route {
+        name: item.key.to_owned(),
+        tiers: tiers?.iter().map(|tier| tier.value.to_owned()).collect(),
+        log: log.iter().map(|path| path.value.to_owned()).collect(),
+        policy: policy
+            .map_or_else(|| format!("policies/{}.toml", policy_stem(item.key)), |path| path.value.to_owned()),
+        budget: budget.map(|budget| budget.value.to_owned()),
+        objective: goal,
+        fit,
+        request,
+        calls_per_day,
+        until_fitted: until_fitted.map(|tier| tier.value.to_owned()),
+    };
+    Some((route, place))
+}
+
+fn fit(mut section: Section<'_>) -> FitSettings {
+    let default = FitSettings::default();
+    let families = section.texts("families");
+    let max_stages = section.whole("max_stages");
+    let held_out = section.number("held_out");
+    let smallest_gain = section.number("smallest_gain");
+    let seed = section.whole("seed");
+    section.finish();
+    let mut families: Vec<Family> = families.map_or(default.families, |names| {
+        names.iter().filter_map(|name| Family::parse(name.value)).collect()
+    });
+    families.sort();
+    FitSettings {
+        families,
+        max_stages: max_stages
+            .and_then(|read| usize::try_from(read.value).ok())
+            .unwrap_or(default.max_stages),
+        held_out: held_out.map_or(default.held_out, |read| read.value),
+        smallest_gain: smallest_gain.map_or(default.smallest_gain, |read| read.value),
+        seed: seed.map_or(default.seed, |read| read.value),
+    }
+}
+
+/// Name of a route's policy file without its extension: the route's own where that is safe in a path.
+pub fn policy_stem(route: &str) -> String {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !route.is_empty() && route.bytes().all(safe) { route.to_owned() } else { name::method(route) }
+}
+
+fn check_name(findings: &Findings, item: &Item<'_>) {
+    names::check(findings, item);
+    let method = name::method(item.key);
+    if names::RESERVED_METHODS.contains(&method.as_str()) {
+        let message = format!("the route `{}` would hide a method that every client has", item.key);
+        let error = findings.error(codes::RESERVED_NAME, message, &item.key_span, "");
+        findings.push(error.help(format!("reserved: {}", names::RESERVED_METHODS.join(", "))));
+    }
+}
+
+fn check_policies(findings: &Findings, routes: &[Option<(Route, Range<usize>)>]) {
+    let routes: Vec<_> = routes.iter().flatten().collect();
+    for (index, (route, place)) in routes.iter().enumerate() {
+        if let Some((first, first_place)) =
+            routes[..index].iter().find(|(first, _)| first.policy == route.policy)
+        {
+            let error = findings.error(
+                codes::POLICY_SHARED,
+                format!(
+                    "the routes `{}` and `{}` share the policy `{}`",
+                    first.name, route.name, route.policy
+                ),
+                place,
+                "",
+            );
+            findings.push(
+                findings.also(error, first_place, "also here").help("give each route a `policy` of its own"),
+            );
+        }
+    }
+}
+
+/// One route and what it may refer to.
+struct Checker<'a, 'd> {
+    findings: &'d Findings,
+    known: &'a Known<'a, 'd>,
+    item: &'a Item<'d>,
+    tiers: &'a [Read<'d, &'d str>],
+}
+
+impl Checker<'_, '_> {
+    fn names(&self) -> Vec<&str> {
+        self.tiers.iter().map(|tier| tier.value).collect()
+    }
+
+    /// The route's tiers that could be read.
+    fn valid_tiers(&self) -> impl Iterator<Item = &Tier> {
+        self.known.tiers.valid.iter().filter(|tier| self.tiers.iter().any(|read| read.value == tier.name))
+    }
+
+    fn check_tiers(&self) {
+        for tier in self.tiers {
+            if !self.known.tiers.has(tier.value) {
+                let known = self.known.tiers.listed();
+                names::unknown(
+                    self.findings,
+                    codes::UNKNOWN_TIER,
+                    "tier",
+                    tier.value,
+                    &tier.item.span,
+                    &known,
+                );
+            }
+        }
+        let names: Vec<_> = self.tiers.iter().map(|tier| (tier.value, tier.item.span.clone())).collect();
+        names::check_collisions(self.findings, &names, "variant", name::variant);
+    }
+
+    /// A tier that the route does not have.
+    fn check_one_of_tiers(&self, named: Option<&Read<'_, &str>>) {
+        let Some(named) = named else { return };
+        if !self.tiers.is_empty() && !self.tiers.iter().any(|tier| tier.value == named.value) {
+            let what = format!("tier of the route `{}` named", self.item.key);
+            let names = self.names();
+            names::unknown(self.findings, codes::UNKNOWN_TIER, &what, named.value, &named.item.span, &names);
+        }
+    }
+
+    fn check_budget(&self, budget: Option<&Read<'_, &str>>) {
+        let Some(budget) = budget else { return };
+        if !self.known.budgets.has(budget.value) {
+            let known = self.known.budgets.listed();
+            let span = &budget.item.span;
+            names::unknown(self.findings, codes::UNKNOWN_BUDGET, "budget", budget.value, span, &known);
+            return;
+        }
+        for tier in self.valid_tiers().filter(|tier| tier.max_output_tokens.is_none()) {
+            let message = format!(
+                "the budget `{}` cannot bound what a call of the tier `{}` costs",
+                budget.value, tier.name
+            );
+            let mut error = self.findings.error(
+                codes::BUDGET_UNBOUNDED,
+                message,
+                &budget.item.span,
+                "the budget is set here",
+            );
+            if let Some(span) = self.known.tiers.span(&tier.name) {
+                error = self.findings.also(error, span, "this tier has no `max_output_tokens`");
+            }
+            self.findings.push(error.help(format!("add `max_output_tokens` to the tier `{}`", tier.name)));
+        }
+    }
+
+    fn check_logprobs(&self, place: Option<&Range<usize>>) {
+        let Some(place) = place else { return };
+        for tier in self.valid_tiers() {
+            let Some(provider) = self.known.providers.valid.iter().find(|known| known.name == tier.provider)
+            else {
+                continue;
+            };
+            let says_without = self.known.without_logprobs.contains(&tier.name.as_str());
+            if provider.api.gives_log_probabilities() || says_without {
+                continue;
+            }
+            let api = provider.api.name();
+            let message =
+                format!("the tier `{}` cannot give log-probabilities: its api is `{api}`", tier.name);
+            let mut error =
+                self.findings.error(codes::NOT_SUPPORTED, message, place, "they are asked for here");
+            if let Some(span) = self.known.tiers.span(&tier.name) {
+                error = self.findings.also(error, span, "this tier");
+            }
+            let without = format!(
+                "set `log_probabilities = false` in the tier `{}` to ask it without them: its answers then have no signal \
+                 made of them",
+                tier.name
+            );
+            self.findings.push(error.help(without).help("or remove `top_logprobs`"));
+        }
+    }
+
+    fn check_objective(&self, table: &ObjectiveTable<'_>) -> Option<Objective> {
+        let (findings, goals) = (self.findings, &table.goals);
+        self.check_one_of_tiers(table.versus.as_ref());
+        if let [(first, _), others @ ..] = goals.as_slice() {
+            for (item, _) in others {
+                let message = format!("`{}` and `{}` both say what to optimise", first.key, item.key);
+                let error =
+                    findings.error(codes::OBJECTIVE_SEVERAL, message, &item.key_span, "remove this one");
+                findings.push(findings.also(error, &first.key_span, "or this one"));
+            }
+        } else if table.latency.is_none() && !table.broken {
+            self.objective_missing();
+        }
+        let objective = table.objective()?;
+        let free = matches!(objective.goal, Goal::ShadowPrice(_)) && objective.max_latency_ms_p95.is_none();
+        if let Some(confidence) = table.confidence.as_ref().filter(|_| free) {
+            let message = "`confidence` certifies a constraint, and a shadow price is none";
+            let error = findings.error(codes::NOTHING_TO_CERTIFY, message, &confidence.item.key_span, "");
+            findings
+                .push(error.help("remove it, or state `max_cost_usd`, `min_quality` or `max_quality_loss`"));
+        }
+        Some(objective)
+    }
+
+    fn check_fittable(&self, states_objective: bool, states_log: bool) {
+        if !states_objective {
+            self.objective_missing();
+        }
+        if !states_log {
+            let message = format!("the route `{}` has no eval log to be fitted from", self.item.key);
+            let error = self
+                .findings
+                .error(codes::LOG_MISSING, message, &self.item.key_span, "")
+                .help(format!("add `log = [\"evals/{}.jsonl\"]`", policy_stem(self.item.key)))
+                .help("`until_fitted = \"TIER\"` lets it run before there is a log");
+            self.findings.push(error);
+        }
+    }
+
+    fn objective_missing(&self) {
+        let message = format!("the route `{}` does not say what to optimise", self.item.key);
+        let error = self
+            .findings
+            .error(codes::OBJECTIVE_MISSING, message, &self.item.key_span, "")
+            .help(format!("add `[{}.objective]` with one of:", self.item.path))
+            .help("max_cost_usd, min_quality, max_quality_loss, shadow_price");
+        self.findings.push(error);
+    }
+}

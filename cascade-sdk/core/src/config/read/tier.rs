@@ -1,0 +1,136 @@
+//! `[tiers.*]` and `[budgets.*]`.
+
+use super::{Declared, names};
+use crate::config::section::{Read, Section};
+use crate::config::{Budget, OnExceeded, Provider, Tier, codes};
+use crate::document::read::{Findings, Item};
+use crate::money::{LongInput, Price, Rates, Usd};
+use std::time::Duration;
+
+/// The tiers, and the names of those that say themselves that they give no log-probabilities.
+pub(super) fn read_all<'d>(
+    root: &mut Section<'d>,
+    providers: &Declared<'_, Provider>,
+) -> (Declared<'d, Tier>, Vec<&'d str>) {
+    let entries = root.named("tiers");
+    let names = entries.iter().map(|entry| (entry.item.key, entry.item.key_span.clone())).collect();
+    let mut without_logprobs = Vec::new();
+    let valid =
+        entries.into_iter().filter_map(|entry| read(entry, providers, &mut without_logprobs)).collect();
+    (Declared::new(names, valid), without_logprobs)
+}
+
+fn read<'d>(
+    entry: Read<'d, Section<'d>>,
+    providers: &Declared<'_, Provider>,
+    without_logprobs: &mut Vec<&'d str>,
+) -> Option<Tier> {
+    let Read { value: mut section, item } = entry;
+    let findings = section.findings();
+    names::check(findings, &item);
+    let provider = section.text("provider");
+    let model = section.text("model");
+    let price = price(&mut section, &item);
+    let max_input_tokens = section.whole("max_input_tokens");
+    let max_output_tokens = section.whole("max_output_tokens");
+    let timeout = section.number("timeout_s");
+    let log_probabilities = section.boolean("log_probabilities");
+    section.finish();
+
+    let provider = provider?;
+    if !providers.has(provider.value) {
+        let (place, known) = (&provider.item.span, providers.listed());
+        names::unknown(findings, codes::UNKNOWN_PROVIDER, "provider", provider.value, place, &known);
+    }
+    let api = providers.valid.iter().find(|known| known.name == provider.value)?.api;
+    match &log_probabilities {
+        Some(wanted) if wanted.value && !api.gives_log_probabilities() => {
+            let message = format!("the api `{}` gives no log-probabilities", api.name());
+            let error = wanted.item.error(findings, codes::NOT_SUPPORTED, message, "");
+            findings.push(error.help("remove the key"));
+        }
+        Some(wanted) if !wanted.value => without_logprobs.push(item.key),
+        _ => {}
+    }
+    Some(Tier {
+        name: item.key.to_owned(),
+        provider: provider.value.to_owned(),
+        model: model?.value.to_owned(),
+        price: price?,
+        max_input_tokens: max_input_tokens.map(|tokens| tokens.value),
+        max_output_tokens: max_output_tokens.map(|tokens| tokens.value),
+        timeout: timeout.map(|seconds| Duration::from_secs_f64(seconds.value)),
+        log_probabilities: log_probabilities.map_or(api.gives_log_probabilities(), |wanted| wanted.value),
+    })
+}
+
+fn price(tier: &mut Section<'_>, item: &Item<'_>) -> Option<Price> {
+    let mut section = tier.section("price")?;
+    let rates = rates(&mut section);
+    let per_request = section.money("per_request");
+    let batch = section.section("batch").map(|mut batch| {
+        let rates = self::rates(&mut batch);
+        batch.finish();
+        rates
+    });
+    let above = section.section("above_tokens").map(|mut above| {
+        let tokens = above.whole("tokens");
+        let rates = self::rates(&mut above);
+        above.finish();
+        Some(LongInput { tokens: tokens?.value, rates: rates? })
+    });
+    warn_dear_cache(tier.findings(), item, rates.as_ref());
+    section.finish();
+    Some(Price {
+        rates: rates?,
+        per_request: per_request.map_or(Usd::ZERO, |read| read.value),
+        batch: transpose(batch)?,
+        above: transpose(above)?,
+    })
+}
+
+/// Absent is fine, broken is not.
+#[allow(clippy::option_option)]
+fn transpose<T>(part: Option<Option<T>>) -> Option<Option<T>> {
+    part.map_or(Some(None), |part| part.map(Some))
+}
+
+fn rates(section: &mut Section<'_>) -> Option<Rates> {
+    let input = section.token_price("input");
+    let output = section.token_price("output");
+    let cached_input = section.token_price("cached_input");
+    let cache_write = section.token_price("cache_write");
+    Some(Rates { input: input?, cached_input, cache_write, output: output? })
+}
+
+fn warn_dear_cache(findings: &Findings, item: &Item<'_>, rates: Option<&Rates>) {
+    let Some(Rates { input, cached_input: Some(cached), .. }) = rates else { return };
+    if cached > input {
+        let message = format!("cached input of the tier `{}` costs more than fresh input", item.key);
+        findings.push(findings.warning(codes::PRICE_ODD, message, &item.key_span, "are the two mixed up?"));
+    }
+}
+
+pub(super) fn read_budgets<'d>(root: &mut Section<'d>) -> Declared<'d, Budget> {
+    let entries = root.named("budgets");
+    let names = entries.iter().map(|entry| (entry.item.key, entry.item.key_span.clone())).collect();
+    Declared::new(names, entries.into_iter().filter_map(read_budget).collect())
+}
+
+fn read_budget(entry: Read<'_, Section<'_>>) -> Option<Budget> {
+    let Read { value: mut section, item } = entry;
+    names::check(section.findings(), &item);
+    let limit = section.money("limit_usd");
+    let window = section.window("window");
+    let on_exceeded = section.choice("on_exceeded");
+    section.finish();
+    Some(Budget {
+        name: item.key.to_owned(),
+        limit: limit?.value,
+        window: window?,
+        on_exceeded: match on_exceeded.map(|choice| choice.value) {
+            Some("cheapest") => OnExceeded::Cheapest,
+            _ => OnExceeded::Reject,
+        },
+    })
+}
