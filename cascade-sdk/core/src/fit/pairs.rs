@@ -1,0 +1,62 @@
+//! The two-model part of the report: every frontier, their envelope and its switching points (MATH.md 3 and 5).
+
+use super::pair::{self, Pairs};
+use super::ranking::Ranking;
+use super::report::{CutReport, EnvelopePoint, FrontierPoint, PairReport, SwitchingPoint};
+use super::route::FitOptions;
+use super::table::Table;
+use crate::policy::Cut;
+
+/// Everything the report says about pairs, on calibration rows.
+#[derive(Clone, Debug, Default)]
+pub struct PairSection {
+    /// One frontier for each pair of tiers in order of cost and each signal of the cheap one.
+    pub pairs: Vec<PairReport>,
+    /// The deterministic frontier of all pairs and single tiers.
+    pub envelope: Vec<EnvelopePoint>,
+    /// Where the best plan of the envelope changes.
+    pub switching_points: Vec<SwitchingPoint>,
+}
+
+/// Reports on all pairs of the table's tiers.
+pub fn report(table: &Table, rows: &[u32], options: FitOptions) -> PairSection {
+    let weight = table.total_weight(rows);
+    let name = |tier: usize| table.tiers[tier].name.clone();
+    let pairs = pair::all_pairs(table)
+        .into_iter()
+        .map(|pair| {
+            let signal = &table.tiers[pair.cheap].signals[pair.signal];
+            let points = pair::frontier(table, &Ranking::new(&signal.value, rows), pair);
+            let frontier = pair::thinned(&points, options.max_points)
+                .into_iter()
+                .map(|point| FrontierPoint {
+                    at_least: CutReport(Cut(point.at_least)),
+                    cost_usd: point.totals.mean_cost(weight),
+                    quality: point.totals.mean_quality(weight),
+                })
+                .collect();
+            PairReport { tiers: [name(pair.cheap), name(pair.dear)], signal: Some(signal.name.clone()), frontier }
+        })
+        .collect();
+    let search = Pairs::new(table, rows, options.threads);
+    let envelope: Vec<EnvelopePoint> = search
+        .staircase()
+        .iter()
+        .map(|(totals, member)| EnvelopePoint {
+            cost_usd: totals.mean_cost(weight),
+            quality: totals.mean_quality(weight),
+            plan: member.rule().tiers.into_iter().map(name).collect(),
+        })
+        .collect();
+    let switching_points = envelope
+        .windows(2)
+        .filter(|steps| steps[0].plan != steps[1].plan)
+        .map(|steps| SwitchingPoint {
+            cost_usd: steps[1].cost_usd,
+            from: steps[0].plan.clone(),
+            to: steps[1].plan.clone(),
+            frequency: None,
+        })
+        .collect();
+    PairSection { pairs, envelope, switching_points }
+}
