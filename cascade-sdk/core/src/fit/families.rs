@@ -1,6 +1,5 @@
 //! Which families are tried, and how each is fitted.
 
-use super::chain::{Chains, FullChain};
 use super::family::{Cascades, FittedFamily};
 use super::pair::{Pairs, Singles};
 use super::table::Table;
@@ -22,7 +21,10 @@ pub struct Pool<'t> {
 
 /// The families to try, simplest first; `single` is always among them, as the reference.
 pub fn tried(settings: &FitSettings) -> Vec<Family> {
-    Family::ALL.into_iter().filter(|family| *family == Family::Single || settings.families.contains(family)).collect()
+    Family::ALL
+        .into_iter()
+        .filter(|family| *family == Family::Single || settings.families.contains(family))
+        .collect()
 }
 
 /// Whether the family's search may miss a better member: chains of four and more stages.
@@ -35,17 +37,18 @@ pub fn is_heuristic(family: Family, settings: &FitSettings, tiers: usize) -> boo
 }
 
 /// Fits a family on `rows`, whose folds are `folds`; `None` if the rows cannot support it.
-pub fn fit<'t>(pool: &Pool<'t>, family: Family, rows: &[u32], folds: &[u8]) -> Option<Box<dyn FittedFamily + 't>> {
+pub fn fit<'t>(
+    pool: &Pool<'t>,
+    family: Family,
+    rows: &[u32],
+    folds: &[u8],
+) -> Option<Box<dyn FittedFamily + 't>> {
     let _ = folds;
-    let (table, settings) = (pool.table, pool.settings);
+    let table = pool.table;
     Some(match family {
         Family::Single => Box::new(Cascades::new(table, Box::new(Singles::new(table, rows)))),
-        Family::Pair => Box::new(Cascades::new(table, Box::new(Pairs::new(table, rows)))),
-        Family::Chain => {
-            Box::new(Cascades::new(table, Box::new(Chains::new(table, rows, settings.max_stages, pool.threads))))
-        }
-        Family::FullChain => Box::new(Cascades::new(table, Box::new(FullChain::new(table, rows, pool.threads)))),
-        Family::Router | Family::RoutedCascade => return None,
+        Family::Pair => Box::new(Cascades::new(table, Box::new(Pairs::new(table, rows, pool.threads)))),
+        Family::Chain | Family::FullChain | Family::Router | Family::RoutedCascade => return None,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::policy::Cut;
 
 /// Everything the report says about pairs, on calibration rows.
 #[derive(Clone, Debug, Default)]
-pub struct PairSection {
+pub(super) struct PairSection {
     /// One frontier for each pair of tiers in order of cost and each signal of the cheap one.
     pub pairs: Vec<PairReport>,
     /// The deterministic frontier of all pairs and single tiers.
@@ -19,7 +19,7 @@ pub struct PairSection {
 }
 
 /// Reports on all pairs of the table's tiers.
-pub fn report(table: &Table, rows: &[u32], options: FitOptions) -> PairSection {
+pub(super) fn report(table: &Table, rows: &[u32], options: FitOptions) -> PairSection {
     let weight = table.total_weight(rows);
     let name = |tier: usize| table.tiers[tier].name.clone();
     let pairs = pair::all_pairs(table)
@@ -35,7 +35,11 @@ pub fn report(table: &Table, rows: &[u32], options: FitOptions) -> PairSection {
                     quality: point.totals.mean_quality(weight),
                 })
                 .collect();
-            PairReport { tiers: [name(pair.cheap), name(pair.dear)], signal: Some(signal.name.clone()), frontier }
+            PairReport {
+                tiers: [name(pair.cheap), name(pair.dear)],
+                signal: Some(signal.name.clone()),
+                frontier,
+            }
         })
         .collect();
     let search = Pairs::new(table, rows, options.threads);

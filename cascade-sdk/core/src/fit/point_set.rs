@@ -36,6 +36,11 @@ impl<T> PointSet<T> {
         self.staircase.get(self.staircase.partition_point(|point| point.0.quality < quality))
     }
 
+    /// The points that no other dominates: cheapest first, quality strictly increasing.
+    pub fn staircase(&self) -> &[(Totals, T)] {
+        &self.staircase
+    }
+
     /// The vertices of the least concave majorant, cheapest first.
     pub fn hull(&self) -> impl Iterator<Item = &(Totals, T)> {
         self.hull.iter().map(|&at| &self.staircase[at])

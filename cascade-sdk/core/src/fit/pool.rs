@@ -68,7 +68,10 @@ fn left_out(log: &EvalLog, tier: &str, pool: &[&str]) -> Option<LeftOut> {
 
 /// Notes where signals are missing on calibration rows and drops those missing in over half of the answers there; the
 /// warnings say which.
-pub(super) fn refuse_sparse_signals(table: &mut Table, calibration: &[u32]) -> (Vec<MissingSignal>, Vec<String>) {
+pub(super) fn refuse_sparse_signals(
+    table: &mut Table,
+    calibration: &[u32],
+) -> (Vec<MissingSignal>, Vec<String>) {
     let (mut missing, mut warnings) = (Vec::new(), Vec::new());
     for tier in &mut table.tiers {
         let (name, failed) = (&tier.name, &tier.failed);

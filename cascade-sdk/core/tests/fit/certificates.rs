@@ -1,0 +1,69 @@
+//! Certificates keep their promise on fresh data (DESIGN.md 9, invariant 6).
+
+use crate::synthetic::{Recipe, config, fit};
+use cascade_sdk_core::config::{Family, Goal};
+use cascade_sdk_core::log::EvalLog;
+use cascade_sdk_core::money::Usd;
+use cascade_sdk_core::policy::Policy;
+use cascade_sdk_core::replay::Replay;
+
+/// Mean quality and cost of a policy on a log large enough to stand for the truth.
+fn truth(policy: &Policy, fresh: &EvalLog) -> (f64, f64) {
+    let replay = Replay::new(&policy.rules, fresh).unwrap();
+    let mut scratch = replay.scratch();
+    let (mut quality, mut cost) = (0.0, 0.0);
+    for row in 0..fresh.rows.len() {
+        let outcome = replay.row(row, &mut scratch).unwrap();
+        quality += outcome.quality;
+        cost += outcome.cost.to_f64();
+    }
+    (quality / fresh.rows.len() as f64, cost / fresh.rows.len() as f64)
+}
+
+/// Share of simulated fits whose promise fails on fresh rows, and the share that certified at all.
+fn simulate(goal: &Goal, confidence: Option<f64>, recipe: Recipe, fits: u64) -> (f64, f64) {
+    let fresh = Recipe { rows: 20_000, seed: 999_999, ..recipe }.log();
+    let mut config = config(goal.clone(), confidence);
+    config.routes[0].fit.families = vec![Family::Single, Family::Pair];
+    let (mut broken, mut certified) = (0, 0);
+    for seed in 0..fits {
+        let outcome = fit(&config, &Recipe { seed: seed + 1, ..recipe }.log(), 1);
+        let Some(policy) = outcome.policy else { continue };
+        certified += 1;
+        assert_eq!(policy.certificate.is_some(), confidence.is_some());
+        let (quality, cost) = truth(&policy, &fresh);
+        let fails = match goal {
+            Goal::MinQuality(floor) => quality < *floor,
+            Goal::MaxCost(limit) => cost > limit.to_f64(),
+            _ => unreachable!("only these are simulated"),
+        };
+        broken += u32::from(fails);
+    }
+    (f64::from(broken) / fits as f64, f64::from(certified) / fits as f64)
+}
+
+/// δ plus the noise of a simulation of this size (MATH.md 11.1).
+fn allowed(delta: f64, fits: u64) -> f64 {
+    delta + 2.0 * (delta * (1.0 - delta) / fits as f64).sqrt()
+}
+
+#[test]
+fn certified_floors_hold_where_plug_in_floors_fail() {
+    let recipe = Recipe { rows: 500, ..Recipe::default() };
+    let goal = Goal::MinQuality(0.8);
+    let (plug_in, _) = simulate(&goal, None, recipe, 60);
+    let (broken, certified) = simulate(&goal, Some(0.9), recipe, 60);
+    assert!(plug_in > 0.25, "plug-in thresholds should fail often: {plug_in}");
+    assert!(broken <= allowed(0.1, 60), "{broken}");
+    assert!(certified > 0.5, "{certified}");
+}
+
+#[test]
+fn certified_real_valued_floors_and_budgets_hold() {
+    let real = Recipe { rows: 600, real_valued: true, ..Recipe::default() };
+    let (broken, certified) = simulate(&Goal::MinQuality(0.6), Some(0.9), real, 40);
+    assert!(broken <= allowed(0.1, 40) && certified > 0.3, "{broken} {certified}");
+    let (broken, certified) =
+        simulate(&Goal::MaxCost(Usd::parse("0.00016").unwrap()), Some(0.9), Recipe::default(), 40);
+    assert!(broken <= allowed(0.1, 40) && certified > 0.3, "{broken} {certified}");
+}

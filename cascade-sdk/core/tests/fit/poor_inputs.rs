@@ -1,0 +1,108 @@
+//! Inputs that leave little to fit: a clear answer, never a panic.
+
+use crate::synthetic::{Recipe, config, fit, log_of};
+use cascade_sdk_core::config::{Family, Goal};
+use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
+use cascade_sdk_core::money::Usd;
+
+fn errors(
+    log: &cascade_sdk_core::log::EvalLog,
+    config: &cascade_sdk_core::config::Config,
+    route: &str,
+) -> Vec<&'static str> {
+    let input =
+        FitInput { config, route, log, unreadable_rows: 0, schema: None, options: FitOptions::default() };
+    fit_route(&input).expect_err("refused").into_iter().map(|diagnostic| diagnostic.code).collect()
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let log = Recipe { rows: 50, ..Recipe::default() }.log();
+    let good = config(Goal::MinQuality(0.5), None);
+    assert_eq!(errors(&log, &good, "anwser"), ["route::unknown"]);
+    let mut none = good.clone();
+    none.routes[0].objective = None;
+    assert_eq!(errors(&log, &none, "answer"), ["fit::no-objective"]);
+    let mut strangers = good.clone();
+    strangers.routes[0].tiers.extend(["d".into(), "e".into()]);
+    assert_eq!(errors(&log, &strangers, "answer"), ["fit::tier-not-in-log", "fit::tier-not-in-log"]);
+    let held_out = log_of(&Recipe { rows: 5, ..Recipe::default() }.lines(|_| Some("test")));
+    assert_eq!(errors(&held_out, &good, "answer"), ["fit::no-rows"]);
+}
+
+#[test]
+fn infeasible_objectives_select_nothing() {
+    let log = Recipe::default().log();
+    for goal in [Goal::MaxCost(Usd::from_pico(1)), Goal::MinQuality(1.0)] {
+        let outcome = fit(&config(goal, None), &log, 1);
+        assert_eq!(outcome.report.selected, None);
+        assert!(outcome.policy.is_none());
+        assert!(outcome.report.verdict.text.starts_with("Infeasible"), "{}", outcome.report.verdict.text);
+    }
+}
+
+#[test]
+fn without_held_out_rows_nothing_is_promised() {
+    let log = log_of(&Recipe { rows: 40, ..Recipe::default() }.lines(|_| Some("calibration")));
+    let outcome = fit(&config(Goal::MinQuality(0.6), None), &log, 1);
+    assert!(outcome.policy.is_none());
+    assert!(outcome.report.families.iter().all(|family| family.held_out.is_none()));
+    assert!(!outcome.report.pairs.is_empty());
+}
+
+#[test]
+fn one_row_and_constant_signals_go_through() {
+    let one = log_of(&Recipe { rows: 1, ..Recipe::default() }.lines(|_| Some("calibration")));
+    let outcome = fit(&config(Goal::MinQuality(0.0), None), &one, 1);
+    assert_eq!(outcome.report.selected, Some("single"));
+    let lines: Vec<String> = Recipe::default()
+        .lines(|_| None)
+        .iter()
+        .map(|line| {
+            let mut out = String::new();
+            let mut rest = line.as_str();
+            while let Some(at) = rest.find(r#""confidence":"#) {
+                let end = rest[at..].find('}').unwrap() + at;
+                out.push_str(&rest[..at]);
+                out.push_str(r#""confidence":0.5"#);
+                rest = &rest[end..];
+            }
+            out + rest
+        })
+        .collect();
+    let outcome = fit(&config(Goal::MaxCost(Usd::parse("0.0001").unwrap()), None), &log_of(&lines), 1);
+    // With one score a pair can only keep or escalate everything.
+    assert!(outcome.report.pairs.iter().all(|pair| pair.frontier.len() == 2));
+    assert_eq!(outcome.report.selected, Some("single"));
+}
+
+#[test]
+fn a_signal_missing_in_most_answers_is_refused() {
+    let lines: Vec<String> = Recipe::default()
+        .lines(|_| None)
+        .iter()
+        .enumerate()
+        .map(|(row, line)| if row % 5 == 0 { line.clone() } else { line.replace("confidence", "other") })
+        .collect();
+    let mut config = config(Goal::MinQuality(0.6), None);
+    config.routes[0].fit.families = vec![Family::Single, Family::Pair];
+    let report = fit(&config, &log_of(&lines), 1).report;
+    assert!(report.pairs.iter().all(|pair| pair.signal.as_deref() == Some("other")));
+    assert!(report.warnings.iter().any(|warning| warning.contains("`confidence`")), "{:?}", report.warnings);
+    assert!(report.missing_signals.iter().any(|m| m.signal == "other" && m.share > 0.1 && m.share < 0.3));
+}
+
+#[test]
+fn a_new_tier_with_few_rows_is_reported_apart() {
+    let lines: Vec<String> = Recipe::default()
+        .lines(|_| None)
+        .iter()
+        .enumerate()
+        .map(|(row, line)| if row % 5 == 0 { line.clone() } else { line.replace(r#""b":{"#, r#""x":{"#) })
+        .collect();
+    let report = fit(&config(Goal::MinQuality(0.6), None), &log_of(&lines), 1).report;
+    assert_eq!(report.left_out.len(), 1);
+    assert_eq!((report.left_out[0].name.as_str(), report.left_out[0].rows), ("b", 120));
+    assert_eq!(report.rows.used, 600);
+    assert!(report.families.iter().all(|family| family.plan.iter().all(|stage| stage.tier != "b")));
+}

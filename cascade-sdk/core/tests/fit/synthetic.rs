@@ -1,0 +1,120 @@
+//! Logs with known properties, and a configuration for them.
+
+use cascade_sdk_core::config::{Config, Family, FitSettings, Goal, Objective, RequestSettings, Route, Tier};
+use cascade_sdk_core::fit::random::SplitMix64;
+use cascade_sdk_core::fit::route::{FitInput, FitOptions, FitOutcome, fit_route};
+use cascade_sdk_core::log::{EvalLog, LogSource, ReadOptions, read};
+use cascade_sdk_core::money::{Price, Rates, TokenPrice};
+use std::fmt::Write as _;
+
+/// A log of tiers `a`, `b`, `c` (cheap to dear). `strength` in [0, 1] says how much the signal tells of correctness.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipe {
+    pub(crate) rows: usize,
+    pub(crate) seed: u64,
+    pub(crate) strength: f64,
+    pub(crate) accuracies: [f64; 3],
+    /// Whether quality takes values between 0 and 1.
+    pub(crate) real_valued: bool,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self { rows: 600, seed: 1, strength: 0.9, accuracies: [0.5, 0.7, 0.9], real_valued: false }
+    }
+}
+
+impl Recipe {
+    /// The log as JSON lines; `half` names the half of a row.
+    pub(crate) fn lines(&self, half: impl Fn(usize) -> Option<&'static str>) -> Vec<String> {
+        let mut random = SplitMix64::new(self.seed, 0);
+        (0..self.rows)
+            .map(|row| {
+                let difficulty = random.fraction();
+                let mut line = format!(r#"{{"id":"r{row:05}","input":"prompt number {row}""#);
+                if let Some(half) = half(row) {
+                    let _ = write!(line, r#","split":"{half}""#);
+                }
+                line.push_str(r#","results":{"#);
+                for (tier, (name, accuracy)) in ["a", "b", "c"].into_iter().zip(self.accuracies).enumerate() {
+                    // Half of what decides is shared between the tiers: the difficulty of the row.
+                    let luck = f64::midpoint(difficulty, random.fraction());
+                    // The sum of two uniforms, halved, has this distribution function.
+                    let level = if luck < 0.5 { 2.0 * luck * luck } else { 1.0 - 2.0 * (1.0 - luck) * (1.0 - luck) };
+                    let margin = accuracy - level;
+                    let quality = match (self.real_valued, margin > 0.0) {
+                        (true, _) => ((margin + 0.5).clamp(0.0, 1.0) * 8.0).round() / 8.0,
+                        (false, right) => f64::from(u8::from(right)),
+                    };
+                    let signal = self.strength * margin + (1.0 - self.strength) * (random.fraction() - 0.5);
+                    let cost = [1e-5, 4e-5, 2e-4][tier] * (0.5 + random.fraction());
+                    if tier > 0 {
+                        line.push(',');
+                    }
+                    let _ = write!(
+                        line,
+                        r#""{name}":{{"quality":{quality},"cost_usd":{cost:.9},"signals":{{"confidence":{signal:.3}}}}}"#
+                    );
+                }
+                line.push_str("}}");
+                line
+            })
+            .collect()
+    }
+
+    pub(crate) fn log(&self) -> EvalLog {
+        log_of(&self.lines(|_| None))
+    }
+}
+
+pub(crate) fn log_of(lines: &[String]) -> EvalLog {
+    let text = lines.join("\n");
+    read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).expect("a good log").log
+}
+
+pub(crate) fn config(goal: Goal, confidence: Option<f64>) -> Config {
+    let tier = |name: &&str| Tier {
+        name: (*name).into(),
+        provider: "log".into(),
+        model: (*name).into(),
+        price: Price {
+            rates: Rates {
+                input: TokenPrice::from_pico_per_token(1_000_000),
+                output: TokenPrice::from_pico_per_token(1_000_000),
+                ..Rates::default()
+            },
+            ..Price::default()
+        },
+        max_input_tokens: Some(300),
+        max_output_tokens: Some(100),
+        timeout: None,
+    };
+    let tiers = ["a", "b", "c"];
+    let route = Route {
+        name: "answer".into(),
+        tiers: tiers.iter().map(|&tier| tier.into()).collect(),
+        log: Vec::new(),
+        policy: "policies/answer.toml".into(),
+        budget: None,
+        objective: Some(Objective { goal, max_latency_ms_p95: None, confidence }),
+        fit: FitSettings {
+            families: vec![Family::Single, Family::Pair, Family::Chain],
+            ..FitSettings::default()
+        },
+        request: RequestSettings::default(),
+        calls_per_day: None,
+        until_fitted: None,
+    };
+    Config {
+        providers: Vec::new(),
+        tiers: tiers.iter().map(tier).collect(),
+        budgets: Vec::new(),
+        routes: vec![route],
+    }
+}
+
+pub(crate) fn fit(config: &Config, log: &EvalLog, threads: usize) -> FitOutcome {
+    let options = FitOptions { threads, ..FitOptions::default() };
+    fit_route(&FitInput { config, route: "answer", log, unreadable_rows: 0, schema: None, options })
+        .expect("the fit goes through")
+}
