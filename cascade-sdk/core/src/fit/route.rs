@@ -272,7 +272,7 @@ impl<'a> Setup<'a> {
         let policy = match (selected, &comparison) {
             (Some(fit), Some(comparison)) => {
                 let position = fits.iter().position(|other| other.family == fit.family).unwrap_or(0);
-                Some(self.policy(fit, comparison, position, certificate)?)
+                Some(self.policy(fit, comparison, position, certificate))
             }
             _ => None,
         };
@@ -510,7 +510,7 @@ impl<'a> Setup<'a> {
         comparison: &Comparison,
         position: usize,
         certificate: Option<Certificate>,
-    ) -> Result<Policy, FitError> {
+    ) -> Policy {
         let weight = self.table.total_weight(&self.calibration);
         let (mut rules, mut frontier) = rules_with_frontier(&*fit.fitted, &self.table, &fit.chosen, weight);
         let figures = comparison.figures(position);
@@ -539,12 +539,12 @@ impl<'a> Setup<'a> {
                     rules_with_frontier(&*family, &self.table, &chosen, self.table.total_weight(&all));
             }
         }
-        Ok(Policy {
+        Policy {
             route: self.route.name.clone(),
             family: fit.family,
             fitted: Fitted {
                 log_hash: self.input.log.hash.clone(),
-                config_hash: None::<String>.unwrap_or_default(),
+                config_hash: String::new(),
                 algorithm: ALGORITHM,
                 calibration_rows: self.calibration.len(),
                 test_rows: self.test.len(),
@@ -556,7 +556,7 @@ impl<'a> Setup<'a> {
             rules,
             frontier,
             certificate,
-        })
+        }
     }
 }
 
