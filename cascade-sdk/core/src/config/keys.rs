@@ -95,14 +95,14 @@ impl Range {
         }
     }
 
-    /// `must be …`, for messages.
+    /// Completes `must be …`.
     pub fn describe(self) -> String {
         let Self { low, high, closed } = self;
         match (high.is_finite(), closed) {
-            (true, true) => format!("must lie between {low} and {high}"),
-            (true, false) => format!("must lie strictly between {low} and {high}"),
-            (false, true) => format!("must be at least {low}"),
-            (false, false) => format!("must be greater than {low}"),
+            (true, true) => format!("between {low} and {high}"),
+            (true, false) => format!("strictly between {low} and {high}"),
+            (false, true) => format!("at least {low}"),
+            (false, false) => format!("greater than {low}"),
         }
     }
 }

@@ -1,20 +1,30 @@
 //! `cascade.toml`: what people declare.
 //!
 //! [`read`] turns its text into a [`Config`], the valid configuration, or into every finding at once. Only a [`Config`]
-//! can be fitted or expanded. [`keys`] is the one list of what may be written.
+//! can be fitted or expanded. [`keys`] is the one list of what may be written:
+//!
+//! ```toml
+#![doc = include_str!("reference.toml")]
+//! ```
 
 mod api;
 pub mod codes;
+mod fingerprint;
 pub mod keys;
 mod model;
 mod places;
 mod read;
+mod reference;
+mod schema;
 mod secrets;
 mod section;
 mod url;
 mod window;
 
 pub use api::Api;
+pub use fingerprint::{fingerprint, request_fingerprint};
 pub use model::*;
 pub use places::Places;
 pub use read::{RESERVED_METHODS, policy_stem, read};
+pub use reference::reference;
+pub use schema::json_schema;

@@ -74,7 +74,7 @@ impl<'d> Section<'d> {
         let value = item.natural(self.findings())?;
         match key.kind {
             Kind::Whole { min, max } if !(min..=max).contains(&value) => {
-                let must = format!("must lie between {min} and {max}");
+                let must = format!("must be between {min} and {max}");
                 self.findings().push(item.out_of_range(self.findings(), &must));
                 None
             }
@@ -87,7 +87,8 @@ impl<'d> Section<'d> {
         let value = item.number(self.findings())?;
         match key.kind {
             Kind::Number(range) if !range.contains(value) => {
-                self.findings().push(item.out_of_range(self.findings(), &range.describe()));
+                self.findings()
+                    .push(item.out_of_range(self.findings(), &format!("must be {}", range.describe())));
                 None
             }
             _ => Some(Read { value, item }),

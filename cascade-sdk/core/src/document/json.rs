@@ -15,6 +15,8 @@ pub(crate) enum Json {
     List(Vec<Json>),
     /// An object.
     Object(Vec<(String, Json)>),
+    /// Text that is JSON already.
+    Raw(&'static str),
     /// `null`.
     Null,
 }
@@ -48,6 +50,7 @@ impl Json {
     fn write(&self, out: &mut String, depth: Option<usize>) {
         match self {
             Self::Null => out.push_str("null"),
+            Self::Raw(text) => out.push_str(text),
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Self::Integer(value) => out.push_str(&value.to_string()),
             Self::Number(value) => out.push_str(&super::write::number(*value)),

@@ -1,0 +1,119 @@
+//! Fingerprints: which parts of a configuration a policy or a log row depends on.
+
+use super::{AnswerForm, Config, Family, Goal, Objective, RequestSettings, Tier};
+use crate::document::write::{number, string};
+use crate::hash::{Hasher, hex, sha256};
+use crate::money::{Price, Rates};
+use std::fmt::{Display, Write as _};
+
+/// What a route's policy was fitted for, as lower-case hexadecimal SHA-256; `None` if there is no such route.
+///
+/// It covers the route's tiers (names, models, prices, output limits), its request settings with the schema's text, its
+/// objective and its fit settings. It does not cover URLs, keys, timeouts, budgets or traffic, which change no answer and
+/// no threshold.
+///
+/// `schema_text` is the text of the file that `request.answer` names, which this package does not read.
+pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> Option<String> {
+    let route = config.route(route)?;
+    let mut canonical = Canonical::new("cascade config 1");
+    for name in &route.tiers {
+        tier(&mut canonical, config.tier(name)?);
+    }
+    request(&mut canonical, &route.request, schema_text);
+    objective(&mut canonical, route.objective.as_ref());
+    let fit = &route.fit;
+    let families: Vec<_> = fit.families.iter().map(|family| Family::name(*family)).collect();
+    canonical.line("fit.families", families.join(" "));
+    canonical.line("fit.max_stages", fit.max_stages);
+    canonical.line("fit.held_out", number(fit.held_out));
+    canonical.line("fit.smallest_gain", number(fit.smallest_gain));
+    canonical.line("fit.seed", fit.seed);
+    Some(canonical.hex())
+}
+
+/// What a request to one model was made of, as lower-case hexadecimal SHA-256: a log row and a policy that disagree here
+/// do not belong together, since structured output alone shifts log-probabilities.
+pub fn request_fingerprint(model: &str, settings: &RequestSettings, schema_text: Option<&str>) -> String {
+    let mut canonical = Canonical::new("cascade request 1");
+    canonical.line("model", string(model));
+    request(&mut canonical, settings, schema_text);
+    canonical.hex()
+}
+
+/// One `key value` line for each fact, in a fixed order; what is not set has no line.
+struct Canonical(String);
+
+impl Canonical {
+    fn new(title: &str) -> Self {
+        Self(format!("{title}\n"))
+    }
+
+    fn line(&mut self, key: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{key} {value}");
+    }
+
+    fn optional(&mut self, key: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.line(key, value);
+        }
+    }
+
+    fn hex(&self) -> String {
+        Hasher::new().part(&self.0).hex()
+    }
+}
+
+fn tier(canonical: &mut Canonical, tier: &Tier) {
+    let Price { rates, per_request, batch, above } = &tier.price;
+    canonical.line("tier", string(&tier.name));
+    canonical.line("model", string(&tier.model));
+    self::rates(canonical, "price", rates);
+    canonical.line("price.per_request", per_request);
+    if let Some(batch) = batch {
+        self::rates(canonical, "price.batch", batch);
+    }
+    if let Some(above) = above {
+        canonical.line("price.above_tokens", above.tokens);
+        self::rates(canonical, "price.above_tokens", &above.rates);
+    }
+    canonical.optional("max_input_tokens", tier.max_input_tokens);
+    canonical.optional("max_output_tokens", tier.max_output_tokens);
+    canonical.line("log_probabilities", tier.log_probabilities);
+}
+
+fn rates(canonical: &mut Canonical, key: &str, rates: &Rates) {
+    canonical.line(&format!("{key}.input"), rates.input);
+    canonical.optional(&format!("{key}.cached_input"), rates.cached_input);
+    canonical.optional(&format!("{key}.cache_write"), rates.cache_write);
+    canonical.line(&format!("{key}.output"), rates.output);
+}
+
+fn request(canonical: &mut Canonical, settings: &RequestSettings, schema_text: Option<&str>) {
+    canonical.optional("request.system", settings.system.as_deref().map(string));
+    canonical.optional("request.temperature", settings.temperature.map(number));
+    canonical.optional("request.top_logprobs", settings.top_logprobs);
+    canonical.optional("request.seed", settings.seed);
+    // The schema's path may change, its text may not; line ends differ between checkouts and change nothing.
+    let schema = schema_text.map(|text| hex(&sha256(text.replace("\r\n", "\n").as_bytes())));
+    let answer = match &settings.answer {
+        AnswerForm::Text => "text".to_owned(),
+        AnswerForm::Schema { path } => schema.unwrap_or_else(|| string(path)),
+    };
+    canonical.line("request.answer", answer);
+}
+
+fn objective(canonical: &mut Canonical, objective: Option<&Objective>) {
+    let Some(Objective { goal, max_latency_ms_p95, confidence }) = objective else { return };
+    match goal {
+        Goal::MaxCost(cost) => canonical.line("objective.max_cost_usd", cost),
+        Goal::MinQuality(quality) => canonical.line("objective.min_quality", number(*quality)),
+        Goal::MaxQualityLoss { versus, by } => {
+            canonical.line("objective.max_quality_loss.versus", string(versus));
+            canonical.line("objective.max_quality_loss.by", number(*by));
+        }
+        Goal::ShadowPrice(price) => canonical.line("objective.shadow_price", number(*price)),
+        Goal::MaxQuality => canonical.line("objective", "max_quality"),
+    }
+    canonical.optional("objective.max_latency_ms_p95", max_latency_ms_p95.map(number));
+    canonical.optional("objective.confidence", confidence.map(number));
+}

@@ -1,0 +1,92 @@
+//! What a fingerprint depends on, and what not.
+
+use cascade_sdk_core::config::{self, AnswerForm, RequestSettings};
+use cascade_sdk_core::diag::Source;
+
+const REFERENCE: &str = include_str!("../../src/config/reference.toml");
+
+fn fingerprint(text: &str, schema: Option<&str>) -> String {
+    let (config, findings) = config::read(&Source::new("cascade.toml", text));
+    let config = config.unwrap_or_else(|| panic!("{findings:#?}"));
+    config::fingerprint(&config, "triage", schema).unwrap()
+}
+
+/// The reference with one text replaced by another.
+fn changed(from: &str, to: &str) -> String {
+    assert!(REFERENCE.contains(from), "{from}");
+    fingerprint(&REFERENCE.replacen(from, to, 1), Some("{}"))
+}
+
+#[test]
+fn what_the_fit_depends_on_counts() {
+    let before = fingerprint(REFERENCE, Some("{}"));
+    for (from, to) in [
+        ("model = \"gpt-4.1-mini\"", "model = \"gpt-4.1\""),
+        ("cached_input = 0.10, output = 1.60", "cached_input = 0.10, output = 1.61"),
+        ("cached_input = 0.10, output = 1.60", "output = 1.60"),
+        ("per_request = 0.0001 ", "per_request = 0.0002 "),
+        ("tokens = 4000", "tokens = 4001"),
+        ("tiers = [\"small\", \"middle\", \"large\"]", "tiers = [\"small\", \"large\"]"),
+        ("max_cost_usd = 0.0008", "max_cost_usd = 0.0009"),
+        ("max_cost_usd = 0.0008", "shadow_price = 0.0008"),
+        ("confidence = 0.95", "confidence = 0.9"),
+        ("max_stages = 4", "max_stages = 3"),
+        ("seed = 11", "seed = 12"),
+        ("temperature = 0.2", "temperature = 0.3"),
+        ("top_logprobs = 5", "top_logprobs = 4"),
+        ("support tickets.", "tickets."),
+        ("answer = { schema = \"schemas/triage.json\" }", "answer = \"text\""),
+    ] {
+        assert_ne!(changed(from, to), before, "{from} -> {to}");
+    }
+    assert_ne!(fingerprint(REFERENCE, Some("{ }")), before);
+    assert_eq!(fingerprint(REFERENCE, Some("{\r\n}")), fingerprint(REFERENCE, Some("{\n}")));
+}
+
+#[test]
+fn what_changes_no_answer_does_not_count() {
+    let before = fingerprint(REFERENCE, Some("{}"));
+    for (from, to) in [
+        ("http://llm.internal:8000/v1", "http://llm.internal:9000/v1"),
+        ("api_key_env = \"OPENAI_API_KEY\"", "api_key_env = \"OTHER_KEY\""),
+        ("timeout_s = 20", "timeout_s = 30"),
+        ("limit_usd = 50.0", "limit_usd = 60.0"),
+        ("budget = \"support\"\n", ""),
+        ("calls_per_day = 40000", "calls_per_day = 4"),
+        ("input = 0.10\n", "input = 0.1\n"),
+        ("schemas/triage.json", "schemas/moved.json"),
+        ("evals/triage.jsonl", "evals/other.jsonl"),
+        ("policies/support/triage.toml", "policies/triage.toml"),
+    ] {
+        assert_eq!(changed(from, to), before, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn requests_are_told_apart() {
+    let plain = RequestSettings::default();
+    let schema = RequestSettings {
+        answer: AnswerForm::Schema { path: "a.json".into() },
+        ..RequestSettings::default()
+    };
+    let warm = RequestSettings { temperature: Some(1.0), ..RequestSettings::default() };
+    let all = [
+        config::request_fingerprint("m", &plain, None),
+        config::request_fingerprint("n", &plain, None),
+        config::request_fingerprint("m", &warm, None),
+        config::request_fingerprint("m", &schema, Some("{}")),
+        config::request_fingerprint("m", &schema, Some("[]")),
+    ];
+    for (index, first) in all.iter().enumerate() {
+        assert!(first.len() == 64 && all[index + 1..].iter().all(|other| other != first), "{index}");
+    }
+}
+
+/// The bytes are a contract: a change here makes every committed policy stale.
+#[test]
+fn fingerprints_stay_the_same() {
+    assert_eq!(
+        fingerprint(REFERENCE, Some("{}")),
+        "e929d9742fc47106e457a752d42d7789397a085a412d960869d36fe85226f609"
+    );
+}

@@ -1,0 +1,133 @@
+//! The table of keys, and what is made from it.
+
+use cascade_sdk_core::config::keys::{KEYS, Kind, Need, children};
+use cascade_sdk_core::config::{self, Api, Config, Family};
+use cascade_sdk_core::diag::{Source, Style, render_all};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const REFERENCE: &str = include_str!("../../src/config/reference.toml");
+
+fn read(text: &str) -> Config {
+    let (config, findings) = config::read(&Source::new("cascade.toml", text));
+    config.unwrap_or_else(|| panic!("{}", render_all(&findings, Style::Plain)))
+}
+
+/// Paths of every key in a document, names replaced by `*`.
+fn written(value: &toml::de::DeTable<'_>, path: &str, out: &mut BTreeSet<String>) {
+    for (key, value) in value {
+        let named = KEYS.iter().any(|known| known.path == path && known.kind == Kind::Named);
+        let key = if named { "*" } else { key.get_ref() };
+        let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        out.insert(path.clone());
+        let open =
+            KEYS.iter().any(|known| known.path == path && matches!(known.kind, Kind::Table | Kind::Named));
+        if let Some(table) = value.get_ref().as_table().filter(|_| open || key == "*") {
+            written(table, &path, out);
+        }
+    }
+}
+
+#[test]
+fn the_reference_file_has_every_key_and_no_finding() {
+    let (_, findings) = config::read(&Source::new("reference.toml", REFERENCE));
+    assert_eq!(render_all(&findings, Style::Plain), "");
+    let mut found = BTreeSet::new();
+    written(toml::de::DeTable::parse(REFERENCE).unwrap().get_ref(), "", &mut found);
+    let known: BTreeSet<_> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn the_reference_file_shows_no_default() {
+    for key in KEYS {
+        let Need::Default(default) = key.need else { continue };
+        let name = key.path.rsplit('.').next().unwrap();
+        let line = format!("\n{name} = {default}\n");
+        assert!(!REFERENCE.contains(&line), "{line} is the default");
+    }
+}
+
+#[test]
+fn defaults_in_the_table_are_those_of_the_reader() {
+    let minimal = |fit: &str, budget: &str, provider: &str, price: &str, request: &str| {
+        read(&format!(
+            "schema = 1\n[providers.p]\napi = 'openai'\nbase_url = 'http://localhost'\n{provider}\n\
+             [tiers.t]\nprovider = 'p'\nmodel = 'm'\nmax_output_tokens = 9\nprice = {{ input = 1, output = 2{price} }}\n\
+             [budgets.b]\nlimit_usd = 1\nwindow = '1d'\n{budget}\n\
+             [routes.r]\ntiers = ['t']\nbudget = 'b'\n[routes.r.fit]\n{fit}\n[routes.r.request]\n{request}\n"
+        ))
+    };
+    let defaults = |path: &str| {
+        children(path)
+            .filter_map(|(name, key)| match key.need {
+                Need::Default(default) => Some(format!("{name} = {default}")),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let lines = |path: &str| defaults(path).join("\n");
+    let price: String = defaults("tiers.*.price").iter().map(|entry| format!(", {entry}")).collect();
+    let written = minimal(
+        &lines("routes.*.fit"),
+        &lines("budgets.*"),
+        &lines("providers.*"),
+        &price,
+        &lines("routes.*.request"),
+    );
+    let silent = minimal("", "", "", "", "");
+    assert_eq!(
+        (written.providers, written.tiers, written.budgets, written.routes),
+        (silent.providers, silent.tiers, silent.budgets, silent.routes)
+    );
+}
+
+#[test]
+fn words_in_the_table_are_those_of_the_types() {
+    for key in KEYS {
+        let (Kind::Choice(words) | Kind::Choices(words)) = key.kind else { continue };
+        match key.path {
+            "providers.*.api" => assert_eq!(words, Api::ALL.map(Api::name)),
+            "routes.*.fit.families" => assert_eq!(words, Family::ALL.map(Family::name)),
+            "budgets.*.on_exceeded" => assert_eq!(words, ["reject", "cheapest"]),
+            path => panic!("{path} is not compared with a type"),
+        }
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_has_every_key() {
+    let schema: serde_json::Value = serde_json::from_str(&config::json_schema()).unwrap();
+    for key in KEYS {
+        let mut place = &schema;
+        for part in key.path.split('.') {
+            let step = if part == "*" { "additionalProperties" } else { "properties" };
+            place = &place[step];
+            if part != "*" {
+                place = &place[part];
+            }
+        }
+        assert!(place.is_object(), "{} is not in the schema", key.path);
+        if let (Need::Default(default), Some(found)) = (key.need, place.get("default")) {
+            assert_eq!(&serde_json::from_str::<serde_json::Value>(default).unwrap(), found, "{}", key.path);
+        }
+    }
+}
+
+/// Written out so that a change of the table shows in a review; `BLESS=1` writes them anew.
+#[test]
+fn generated_files_are_current() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (path, text) in [
+        ("cascade.schema.json", config::json_schema()),
+        ("docs/reference/cascade-toml.md", config::reference()),
+    ] {
+        let path = root.join(path);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == text, "{} is not current: run the tests with BLESS=1", path.display());
+    }
+}
