@@ -1,2 +1,38 @@
-//! The command line.
-fn main() {}
+//! `cascade`: fit, review and guard cost-quality policies for LLM calls.
+//!
+//! [`cli`] holds what can be typed, [`project`] finds and reads the configuration, `cmd` has one file for each command,
+//! and [`terminal`] is the only place that prints.
+
+mod cli;
+mod cmd;
+mod collect;
+mod failure;
+mod files;
+mod money;
+mod project;
+mod table;
+mod terminal;
+
+use clap::Parser;
+use failure::Answer;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A reader that went away, such as `head`, is no failure of ours.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let terminal = terminal::Terminal::new(cli.global.format);
+    match cmd::run(&cli, &terminal) {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        Err(failure) => {
+            terminal.diagnostics(&failure.0);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The journal beside the log: what was asked, before it was asked, and what came back.
+//!
+//! One JSON object a line, each written with one call and never changed. A call whose `ask` has no `got` or `lost` was
+//! in flight when the process died, so it may have been charged. A torn last line is a write that never finished: the
+//! call it announces was not made, or its answer is lost.
+
+use crate::failure::{Failure, Result};
+use cascade_sdk_core::diag::{Diagnostic, Source};
+use cascade_sdk_core::log::{LogSource, ReadOptions, ResultRecord, RowRecord, records};
+use cascade_sdk_core::money::Usd;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Format of the journal.
+const VERSION: u32 = 1;
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Entry {
+    /// The first line.
+    Job { version: u32, route: String },
+    /// Money that this job spent on results that stand in the log by now.
+    Spent { pico_usd: i64 },
+    /// A call is about to be made.
+    Ask { id: String, tier: String, prompt: String, reserved_pico_usd: i64 },
+    /// It was answered, or failed in a way that counts as the tier's answer. `row` is a row of the log with nothing but
+    /// its id and this result.
+    Got { id: String, tier: String, prompt: String, spent_pico_usd: i64, row: Box<RawValue> },
+    /// It failed in a way that says nothing of the tier: it will be asked again.
+    Lost { id: String, tier: String, spent_pico_usd: i64, error: String },
+}
+
+/// Names one cell of the log: prompt id, then tier.
+pub(crate) type Cell = (String, String);
+
+/// A result that is not in the log yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    /// Hash of what was asked.
+    pub(crate) prompt: String,
+    /// What came back.
+    pub(crate) result: ResultRecord<'static>,
+}
+
+/// What a journal says of the runs before this one.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    /// Results that are not in the log yet.
+    pub(crate) results: BTreeMap<Cell, Pending>,
+    /// Calls that were in flight when a run was killed, with the most they may have cost.
+    pub(crate) may_have_been_charged: Vec<(Cell, Usd)>,
+    /// Money of the job until now, what may have been charged included.
+    pub(crate) spent: Usd,
+}
+
+/// The journal of one job, open for writing.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    route: String,
+}
+
+impl Journal {
+    /// Where the journal of a log stands.
+    pub(crate) fn path_for(log: &Path) -> PathBuf {
+        let mut name = log.as_os_str().to_owned();
+        name.push(".journal");
+        PathBuf::from(name)
+    }
+
+    /// Reads what earlier runs left without changing it; nothing where there is no journal.
+    ///
+    /// # Errors
+    /// A file that cannot be read, belongs to another route, or has a line that is no journal entry.
+    pub(crate) fn read(log: &Path, route: &str) -> Result<Past> {
+        let path = Self::path_for(log);
+        match std::fs::read(&path) {
+            Ok(bytes) => parse(&path, &bytes, route).map(|(past, _)| past),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Past::default()),
+            Err(error) => Err(Failure::io("read", &path, &error)),
+        }
+    }
+
+    /// Opens the journal of a log for writing, and reads what earlier runs left.
+    ///
+    /// # Errors
+    /// As [`Journal::read`], or a file that cannot be written.
+    pub(crate) fn open(log: &Path, route: &str) -> Result<(Self, Past)> {
+        let path = Self::path_for(log);
+        let fail = |error| Failure::io("write", &path, &error);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Failure::io("read", &path, &error)),
+        };
+        let (past, whole) = parse(&path, &bytes, route)?;
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
+        // A torn last line must not run into the next entry.
+        file.set_len(whole as u64).map_err(fail)?;
+        let mut journal = Self { path, file, route: route.to_owned() };
+        if whole == 0 {
+            journal.write(&Entry::Job { version: VERSION, route: route.to_owned() })?;
+        }
+        Ok((journal, past))
+    }
+
+    /// Notes that a call is about to be made.
+    pub(crate) fn ask(&mut self, cell: &Cell, prompt: &str, reserved: Usd) -> Result<()> {
+        self.write(&Entry::Ask {
+            id: cell.0.clone(),
+            tier: cell.1.clone(),
+            prompt: prompt.to_owned(),
+            reserved_pico_usd: reserved.pico(),
+        })
+    }
+
+    /// Notes what a call came to.
+    pub(crate) fn got(&mut self, cell: &Cell, prompt: &str, spent: Usd, row: &RowRecord<'_>) -> Result<()> {
+        let row = serde_json::value::to_raw_value(row)
+            .map_err(|error| Failure::io("write", &self.path, &error.into()))?;
+        self.write(&Entry::Got {
+            id: cell.0.clone(),
+            tier: cell.1.clone(),
+            prompt: prompt.to_owned(),
+            spent_pico_usd: spent.pico(),
+            row,
+        })
+    }
+
+    /// Notes that a call failed in a way that says nothing of the tier.
+    pub(crate) fn lost(&mut self, cell: &Cell, spent: Usd, error: &str) -> Result<()> {
+        self.write(&Entry::Lost {
+            id: cell.0.clone(),
+            tier: cell.1.clone(),
+            spent_pico_usd: spent.pico(),
+            error: error.to_owned(),
+        })
+    }
+
+    /// After the results were folded into the log: forgets them. What the job spent is kept until it is complete.
+    ///
+    /// # Errors
+    /// A file that cannot be written or removed.
+    pub(crate) fn finish(self, spent: Usd, complete: bool) -> Result<()> {
+        let path = self.path;
+        if complete {
+            return std::fs::remove_file(&path).map_err(|error| Failure::io("remove", &path, &error));
+        }
+        let mut text = line(&Entry::Job { version: VERSION, route: self.route }, &path)?;
+        text.push_str(&line(&Entry::Spent { pico_usd: spent.pico() }, &path)?);
+        crate::files::write_atomically(&path, text.as_bytes())
+    }
+
+    fn write(&mut self, entry: &Entry) -> Result<()> {
+        let text = line(entry, &self.path)?;
+        // No buffer of our own: what was written survives the end of this process, however it comes.
+        self.file.write_all(text.as_bytes()).map_err(|error| Failure::io("write", &self.path, &error))
+    }
+}
+
+fn line(entry: &Entry, path: &Path) -> Result<String> {
+    let mut text = serde_json::to_string(entry).map_err(|error| Failure::io("write", path, &error.into()))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// What the entries say, and how many bytes the whole lines take.
+fn parse(path: &Path, bytes: &[u8], route: &str) -> Result<(Past, usize)> {
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let mut past = Past::default();
+    let mut open: BTreeMap<Cell, Usd> = BTreeMap::new();
+    let mut got: BTreeMap<String, BTreeMap<String, (String, Box<RawValue>)>> = BTreeMap::new();
+    for (index, raw) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let entry: Entry = serde_json::from_slice(raw).map_err(|error| {
+            let text = String::from_utf8_lossy(raw).trim_end().to_owned();
+            Diagnostic::error("collect::journal", format!("not an entry of a journal: {error}"))
+                .at(&Source::line(path.display().to_string(), index + 1, text), 0..0, "")
+                .help("the file was edited or damaged: mend the line or, to ask everything in it again, delete the file")
+        })?;
+        let mut spend = |pico: i64| past.spent = past.spent.saturating_add(Usd::from_pico(pico));
+        match entry {
+            Entry::Job { version, route: other } => {
+                if version != VERSION {
+                    return Err(Diagnostic::error(
+                        "collect::journal",
+                        format!("`{}` has journal version {version}; this tool reads {VERSION}", path.display()),
+                    )
+                    .help("finish the job with the version of the tool that began it")
+                    .into());
+                }
+                if other != route {
+                    return Err(Diagnostic::error(
+                        "collect::journal",
+                        format!("`{}` belongs to a job for route `{other}`, not `{route}`", path.display()),
+                    )
+                    .help(format!("finish that job first (`cascade collect {other} …`), or write to another log with --out"))
+                    .into());
+                }
+            }
+            Entry::Spent { pico_usd } => spend(pico_usd),
+            Entry::Ask { id, tier, reserved_pico_usd, .. } => {
+                // Asked again after a kill: the first call may have been charged as well.
+                if let Some(first) = open.insert((id.clone(), tier.clone()), Usd::from_pico(reserved_pico_usd)) {
+                    spend(first.pico());
+                    past.may_have_been_charged.push(((id, tier), first));
+                }
+            }
+            Entry::Got { id, tier, prompt, spent_pico_usd, row } => {
+                spend(spent_pico_usd);
+                open.remove(&(id.clone(), tier.clone()));
+                got.entry(tier).or_default().insert(id, (prompt, row));
+            }
+            Entry::Lost { id, tier, spent_pico_usd, .. } => {
+                spend(spent_pico_usd);
+                open.remove(&(id, tier));
+            }
+        }
+    }
+    for (tier, answers) in got {
+        read_results(path, &tier, answers, &mut past.results)?;
+    }
+    for (cell, reserved) in open {
+        past.spent = past.spent.saturating_add(reserved);
+        past.may_have_been_charged.push((cell, reserved));
+    }
+    Ok((past, whole))
+}
+
+/// Reads the rows of one tier, each of another prompt, with the reader of logs: what is folded into the log has passed
+/// the checks that the log will pass.
+fn read_results(
+    path: &Path,
+    tier: &str,
+    mut answers: BTreeMap<String, (String, Box<RawValue>)>,
+    results: &mut BTreeMap<Cell, Pending>,
+) -> Result<()> {
+    let rows: Vec<&str> = answers.values().map(|(_, row)| row.get()).collect();
+    let text = rows.join("\n");
+    // The reader knows formats by name.
+    let name = format!("{}.jsonl", path.display());
+    let options = ReadOptions { strict: true, ..ReadOptions::default() };
+    for mut row in records([LogSource::new(name, text.as_bytes())], &options)?.rows {
+        let Some(result) = row.results.remove(tier) else { continue };
+        let Some((prompt, _)) = answers.remove(&*row.id) else { continue };
+        results.insert((row.id.into_owned(), tier.to_owned()), Pending { prompt, result });
+    }
+    Ok(())
+}

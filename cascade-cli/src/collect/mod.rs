@@ -1,0 +1,18 @@
+//! Collecting an eval log: ask every tier every prompt, grade the answers, write them down.
+//!
+//! ```text
+//! prompts ─> run ─> journal ─> fold ─> log
+//! ```
+//!
+//! [`run`] writes an intent into the journal before each call and the result after it; [`fold`] moves results from the
+//! journal into the log at the end, and at the start of the next run where a run was killed. So the log is whole at any
+//! moment, and nothing that is recorded is asked again.
+
+pub(crate) mod fold;
+pub(crate) mod grade;
+pub(crate) mod journal;
+pub(crate) mod progress;
+pub(crate) mod prompts;
+pub(crate) mod record;
+pub(crate) mod run;
+pub(crate) mod spend;

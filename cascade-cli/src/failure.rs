@@ -1,0 +1,44 @@
+//! What a command answers, and why it could not run.
+
+use cascade_sdk_core::diag::Diagnostic;
+use std::path::Path;
+
+/// What a command that ran has to say: the process exit code is made of it in `main` alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Exit code 0.
+    Yes,
+    /// Exit code 1: stale, infeasible, incomplete, a check failed.
+    No,
+}
+
+/// Why a command could not run: findings to print, at least one of them an error. Exit code 2.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) Vec<Diagnostic>);
+
+/// What a command returns.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
+    }
+}
+
+impl From<Vec<Diagnostic>> for Failure {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self(diagnostics)
+    }
+}
+
+impl Failure {
+    /// An error about the command line itself.
+    pub(crate) fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Diagnostic::error("cli::usage", message).help(help).into()
+    }
+
+    /// A file that cannot be read or written.
+    pub(crate) fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+        Diagnostic::error("cli::io", format!("cannot {doing} `{}`: {error}", path.display())).into()
+    }
+}

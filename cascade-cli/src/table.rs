@@ -1,0 +1,21 @@
+//! Plain tables of at most 80 columns, readable without colour and by screen readers.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+/// Widest line that is printed.
+pub(crate) const WIDTH: u16 = 80;
+
+/// A table with these column names; every column but the first is aligned to the right.
+pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

@@ -1,0 +1,61 @@
+//! The only place that prints: results to standard output, everything else to standard error.
+
+use crate::cli::Format;
+use cascade_sdk_core::diag::Diagnostic;
+use cascade_sdk_core::diag::{Style, render_all};
+use serde::Serialize;
+use std::io::Write;
+
+/// Where and in which form a command speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terminal {
+    format: Format,
+}
+
+impl Terminal {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// True if results and errors are JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Prints a result as it is. A reader that went away (`cascade fit … | head`) is not an error: what it wanted to
+    /// know, it knows.
+    pub(crate) fn print(self, text: &str) {
+        let mut out = anstream::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Prints one JSON object with a newline.
+    pub(crate) fn print_json(self, value: &impl Serialize) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.print(&format!("{text}\n")),
+            Err(error) => self.diagnostics(&[Diagnostic::error("cli::internal", error.to_string())]),
+        }
+    }
+
+    /// Prints findings on standard error.
+    pub(crate) fn diagnostics(self, diagnostics: &[Diagnostic]) {
+        if diagnostics.is_empty() {
+            return;
+        }
+        let style = match self.format {
+            Format::Json => Style::Json,
+            // anstream takes the colours out where the terminal or NO_COLOR asks for it.
+            Format::Human => Style::Colour,
+        };
+        let mut out = anstream::stderr().lock();
+        let _ = out.write_all(render_all(diagnostics, style).as_bytes());
+    }
+
+    /// Prints a remark for people on standard error; nothing in JSON format.
+    pub(crate) fn note(self, text: &str) {
+        if !self.is_json() {
+            let mut out = anstream::stderr().lock();
+            let _ = writeln!(out, "{text}");
+        }
+    }
+}
