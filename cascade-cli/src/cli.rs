@@ -8,7 +8,13 @@ use std::path::PathBuf;
 /// Exit codes: 0 the answer is yes, 1 the answer is no (stale, infeasible, incomplete, check failed),
 /// 2 could not run.
 #[derive(Debug, Parser)]
-#[command(name = "cascade", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "cascade",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     /// Options of every command.
     #[command(flatten)]

@@ -45,7 +45,9 @@ impl Project {
         let (config, findings) = config::read(&Source::new(path.display().to_string(), text));
         let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
         match config {
-            Some(config) if !findings.iter().any(Diagnostic::is_error) => Ok((Self { config, directory }, findings)),
+            Some(config) if !findings.iter().any(Diagnostic::is_error) => {
+                Ok((Self { config, directory }, findings))
+            }
             _ => Err(findings.into()),
         }
     }
@@ -69,22 +71,18 @@ impl Project {
         })
     }
 
-    /// The form of a route's answers.
+    /// The form of a route's answers, and the text of its schema file where it has one.
     ///
     /// # Errors
     /// A schema file that cannot be read or is none.
-    pub(crate) fn answer_schema(&self, route: &Route) -> Result<AnswerSchema> {
-        match &route.request.answer {
-            AnswerForm::Schema { path } => {
-                let path = self.path(path);
-                let text =
-                    std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
-                AnswerSchema::from_json(&text).map_err(|error| {
-                    Diagnostic::error("config::schema", format!("`{}`: {error}", path.display())).into()
-                })
-            }
-            _ => Ok(AnswerSchema::TEXT),
-        }
+    pub(crate) fn answer_schema(&self, route: &Route) -> Result<(AnswerSchema, Option<String>)> {
+        let AnswerForm::Schema { path } = &route.request.answer else { return Ok((AnswerSchema::TEXT, None)) };
+        let path = self.path(path);
+        let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
+        let schema = AnswerSchema::from_json(&text).map_err(|error| {
+            Diagnostic::error("config::schema", format!("`{}`: {error}", path.display()))
+        })?;
+        Ok((schema, Some(text)))
     }
 }
 
@@ -97,7 +95,10 @@ fn find() -> Result<PathBuf> {
             return Ok(std::iter::repeat_n("..", up).collect::<PathBuf>().join(CONFIG_FILE));
         }
     }
-    Err(Diagnostic::error("cli::no-config", format!("there is no `{CONFIG_FILE}` here or in any directory above"))
-        .help("`cascade init` writes one; --config PATH names another place")
-        .into())
+    Err(Diagnostic::error(
+        "cli::no-config",
+        format!("there is no `{CONFIG_FILE}` here or in any directory above"),
+    )
+    .help("`cascade init` writes one; --config PATH names another place")
+    .into())
 }

@@ -14,7 +14,7 @@ use crate::terminal::Terminal;
 use cascade_sdk::money::{MoneyError, Usd};
 use cascade_sdk::provider::{self, Provider};
 use cascade_sdk::{AnswerSchema, Message, Request};
-use cascade_sdk_core::config::{Route, Tier, request_hash};
+use cascade_sdk_core::config::{Route, Tier, request_fingerprint};
 use cascade_sdk_core::diag::Diagnostic;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
@@ -35,22 +35,17 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     let tiers = chosen_tiers(&project, route, &args.tiers)?;
     let cap = args.max_spend.as_deref().map(parse_cap).transpose()?;
     let log = log_path(&project, route, args)?;
-    let job = Job::new(
-        prompts::read(&args.prompts)?,
-        route.request.clone(),
-        project.answer_schema(route)?,
-        args.keep_logprobs,
-    )?;
+    let (schema, schema_text) = project.answer_schema(route)?;
+    let job = Job::new(prompts::read(&args.prompts)?, route.request.clone(), schema, args.keep_logprobs)?;
     let mut rows = Rows::read(&log)?;
     let past = Journal::read(&log, &route.name)?;
     refuse_changed(&job, &rows, &past, &log)?;
     if args.regrade {
         return regrade(&job, rows, past, &log, terminal);
     }
-    let schema_text = job.schema.sent().map(ToString::to_string);
     let mut plans = Vec::new();
     for tier in tiers {
-        let request = request_hash(tier, &route.request, schema_text.as_deref());
+        let request = request_fingerprint(&tier.model, &route.request, schema_text.as_deref());
         let queue = queue(&job, &rows, &past, tier, &request, &log, args.retry_failed)?;
         plans.push(Plan { tier, request, queue });
     }
@@ -164,8 +159,7 @@ fn request(prompt: &Prompt) -> Result<Request> {
                 )
                 .help("put one system message in front")),
             });
-            let request =
-                Request::from_messages(turns.collect::<std::result::Result<Vec<_>, Diagnostic>>()?);
+            let request = Request::from_messages(turns.collect::<std::result::Result<Vec<_>, Diagnostic>>()?);
             match system {
                 Some(system) => request.with_system(system.content.as_str()),
                 None => request,
@@ -347,8 +341,7 @@ fn report_past(past: &Past, terminal: Terminal) {
 fn charged(past: &Past) -> String {
     let names: Vec<String> =
         past.may_have_been_charged.iter().map(|((id, tier), _)| format!("{id} on {tier}")).collect();
-    let most =
-        past.may_have_been_charged.iter().fold(Usd::ZERO, |sum, (_, usd)| sum.saturating_add(*usd));
+    let most = past.may_have_been_charged.iter().fold(Usd::ZERO, |sum, (_, usd)| sum.saturating_add(*usd));
     format!(
         "{}; may have been charged, at most {}, counted as spent",
         some_of(names.iter().map(String::as_str)),
@@ -396,7 +389,10 @@ fn report(
     }
     let mut text = format!("{} answers recorded in `{}`", summary.recorded, log.display());
     if summary.failed > 0 {
-        text.push_str(&format!(", {} of them failures of the tier (--retry-failed asks again)", summary.failed));
+        text.push_str(&format!(
+            ", {} of them failures of the tier (--retry-failed asks again)",
+            summary.failed
+        ));
     }
     text.push_str(&format!("; {} spent by this job\n", dollars(spent)));
     if summary.lost > 0 {

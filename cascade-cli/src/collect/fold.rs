@@ -100,7 +100,9 @@ impl Rows {
     ) -> Result<usize> {
         let mut changes = 0;
         for prompt in prompts {
-            let Some(row) = self.place.get(&prompt.id).and_then(|at| self.rows.get_mut(*at)) else { continue };
+            let Some(row) = self.place.get(&prompt.id).and_then(|at| self.rows.get_mut(*at)) else {
+                continue;
+            };
             describe(row, prompt)?;
             for result in row.results.values_mut().filter(|result| result.error.is_none()) {
                 let Some(text) = result.output.as_deref().and_then(&answer) else { continue };
@@ -134,7 +136,8 @@ fn asks(row: &RowRecord<'_>, ask: &Ask) -> bool {
     match ask {
         Ask::Input(input) => row.input.as_deref() == Some(input),
         Ask::Messages(messages) => {
-            let written = row.messages.as_ref().map(|raw| serde_json::from_str::<serde_json::Value>(raw.get()));
+            let written =
+                row.messages.as_ref().map(|raw| serde_json::from_str::<serde_json::Value>(raw.get()));
             matches!((written, serde_json::to_value(messages)), (Some(Ok(old)), Ok(new)) if old == new)
         }
     }

@@ -324,7 +324,12 @@ mod tests {
             &["1,234.5", "first 7, then 1234.5.", "= 1234.50", "1.2345e3", "so: 1234.5 km"],
             &["1234.5 and 6", "-1234.5", "none", "", "1,234,5"],
         );
-        check(GraderName::Numeric, "-3", &["-3", "it is \u{2212}3.", "(-3)", "x = -3"], &["3", "5-3", "COVID-3"]);
+        check(
+            GraderName::Numeric,
+            "-3",
+            &["-3", "it is \u{2212}3.", "(-3)", "x = -3"],
+            &["3", "5-3", "COVID-3"],
+        );
         check(GraderName::Numeric, "0", &["0", "0.0", "-0"], &["1e-9"]);
         check(GraderName::Numeric, "2", &["1, 2", "1,2", "a2"], &["2, 1"]);
         check(GraderName::Numeric, "1234567", &["1,234,567", "1234567"], &["1,234,56"]);

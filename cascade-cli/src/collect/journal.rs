@@ -189,7 +189,10 @@ fn parse(path: &Path, bytes: &[u8], route: &str) -> Result<(Past, usize)> {
                 if version != VERSION {
                     return Err(Diagnostic::error(
                         "collect::journal",
-                        format!("`{}` has journal version {version}; this tool reads {VERSION}", path.display()),
+                        format!(
+                            "`{}` has journal version {version}; this tool reads {VERSION}",
+                            path.display()
+                        ),
                     )
                     .help("finish the job with the version of the tool that began it")
                     .into());
@@ -206,7 +209,9 @@ fn parse(path: &Path, bytes: &[u8], route: &str) -> Result<(Past, usize)> {
             Entry::Spent { pico_usd } => spend(pico_usd),
             Entry::Ask { id, tier, reserved_pico_usd, .. } => {
                 // Asked again after a kill: the first call may have been charged as well.
-                if let Some(first) = open.insert((id.clone(), tier.clone()), Usd::from_pico(reserved_pico_usd)) {
+                if let Some(first) =
+                    open.insert((id.clone(), tier.clone()), Usd::from_pico(reserved_pico_usd))
+                {
                     spend(first.pico());
                     past.may_have_been_charged.push(((id, tier), first));
                 }

@@ -37,7 +37,8 @@ impl Progress {
     pub(crate) fn step(&mut self, done: u64, spent: Usd) {
         let elapsed = self.started.elapsed().as_secs_f64().max(1e-3);
         let rate = done as f64 / elapsed;
-        let left = Duration::from_secs_f64((self.calls.saturating_sub(done) as f64 / rate.max(1e-6)).min(1e9));
+        let left =
+            Duration::from_secs_f64((self.calls.saturating_sub(done) as f64 / rate.max(1e-6)).min(1e9));
         let text = format!("{rate:.1} calls/s, {}, {} left", dollars(spent), words(left));
         self.bar.set_position(done);
         if self.on_terminal {

@@ -148,9 +148,12 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>> {
                 if let Some(first) = first_seen.insert(prompt.id.clone(), number) {
                     let source = Source::line(name, number, text);
                     findings.push(
-                        Diagnostic::error("prompts::duplicate-id", format!("the id `{}` was used on line {first}", prompt.id))
-                            .at(&source, span_of(text, "id"), "used twice")
-                            .help("give each prompt an id of its own"),
+                        Diagnostic::error(
+                            "prompts::duplicate-id",
+                            format!("the id `{}` was used on line {first}", prompt.id),
+                        )
+                        .at(&source, span_of(text, "id"), "used twice")
+                        .help("give each prompt an id of its own"),
                     );
                 }
                 prompts.push(prompt);
@@ -159,10 +162,9 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>> {
         }
     }
     if findings.is_empty() && prompts.is_empty() {
-        findings.push(
-            Diagnostic::error("prompts::empty", format!("`{name}` has no prompts"))
-                .help(r#"write one object a line: {"id":"1","input":"2+2?","reference":"4","grader":"numeric"}"#),
-        );
+        findings.push(Diagnostic::error("prompts::empty", format!("`{name}` has no prompts")).help(
+            r#"write one object a line: {"id":"1","input":"2+2?","reference":"4","grader":"numeric"}"#,
+        ));
     }
     if findings.is_empty() {
         return Ok(prompts);
@@ -170,7 +172,8 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>> {
     if findings.len() > MOST_FINDINGS {
         let more = findings.len() - MOST_FINDINGS;
         findings.truncate(MOST_FINDINGS);
-        findings.push(Diagnostic::error("prompts::more", format!("and {more} more lines of `{name}` are wrong")));
+        findings
+            .push(Diagnostic::error("prompts::more", format!("and {more} more lines of `{name}` are wrong")));
     }
     Err(findings.into())
 }
@@ -188,7 +191,9 @@ fn read_line(name: &str, number: usize, text: &str) -> std::result::Result<Promp
         )
     })?;
     let wrong = |key: &str, message: String, help: &str| {
-        Box::new(Diagnostic::error("prompts::value", message).at(&source(), span_of(text, key), "").help(help))
+        Box::new(
+            Diagnostic::error("prompts::value", message).at(&source(), span_of(text, key), "").help(help),
+        )
     };
     if line.id.trim().is_empty() {
         return Err(wrong("id", "the id is empty".into(), "give each prompt an id of its own"));
@@ -208,10 +213,18 @@ fn read_line(name: &str, number: usize, text: &str) -> std::result::Result<Promp
             Ask::Messages(messages)
         }
         (Some(_), Some(_)) => {
-            return Err(wrong("messages", "both `input` and `messages` are given".into(), "keep one of them"));
+            return Err(wrong(
+                "messages",
+                "both `input` and `messages` are given".into(),
+                "keep one of them",
+            ));
         }
-        (Some(_), None) => return Err(wrong("input", "the input is empty".into(), "write what is to be asked")),
-        (None, Some(_)) => return Err(wrong("messages", "there are no messages".into(), "write at least one")),
+        (Some(_), None) => {
+            return Err(wrong("input", "the input is empty".into(), "write what is to be asked"));
+        }
+        (None, Some(_)) => {
+            return Err(wrong("messages", "there are no messages".into(), "write at least one"));
+        }
         (None, None) => return Err(wrong("id", "there is no `input`".into(), "add `input` or `messages`")),
     };
     if let Some(split) = &line.split
@@ -222,7 +235,11 @@ fn read_line(name: &str, number: usize, text: &str) -> std::result::Result<Promp
     if let Some(weight) = line.weight
         && !(weight.is_finite() && weight > 0.0)
     {
-        return Err(wrong("weight", format!("the weight {weight} is not positive"), "write a positive number"));
+        return Err(wrong(
+            "weight",
+            format!("the weight {weight} is not positive"),
+            "write a positive number",
+        ));
     }
     let reference = match line.reference {
         Reference::Text(text) => text,

@@ -92,12 +92,17 @@ fn cost(price: &Price, response: &Response) -> Result<Usd, String> {
     match response.usage {
         Some(usage) => price.cost(&usage).map_err(|error| error.to_string()),
         // A server without token counts is of use only where tokens are free.
-        None if price.cost(&Usage { input_tokens: 1_000_000, output_tokens: 1_000_000, ..Usage::default() })
-            == Ok(price.per_request) =>
+        None if price.cost(&Usage {
+            input_tokens: 1_000_000,
+            output_tokens: 1_000_000,
+            ..Usage::default()
+        }) == Ok(price.per_request) =>
         {
             Ok(price.per_request)
         }
-        None => Err("the server reports no token counts (`usage`), so nobody can say what a call costs".into()),
+        None => {
+            Err("the server reports no token counts (`usage`), so nobody can say what a call costs".into())
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use super::prompts::Prompt;
 use super::record;
 use super::spend::{self, Ledger, Size};
 use crate::failure::{Failure, Result};
-use cascade_sdk::provider::{ModelCall, Provider, ProviderError, ProviderErrorKind, Response};
 use cascade_sdk::money::Usd;
+use cascade_sdk::provider::{ModelCall, Provider, ProviderError, ProviderErrorKind, Response};
 use cascade_sdk::{AnswerSchema, Request};
 use cascade_sdk_core::config::{RequestSettings, Tier};
 use cascade_sdk_core::diag::Diagnostic;
@@ -165,8 +165,7 @@ pub(crate) async fn run(
             stopped: None,
         })
         .collect();
-    let state =
-        State { journal, ledger, progress, lanes: states, summary: Summary::default(), broken: None };
+    let state = State { journal, ledger, progress, lanes: states, summary: Summary::default(), broken: None };
     let shared = Arc::new(Shared {
         job,
         lanes,
@@ -187,9 +186,8 @@ pub(crate) async fn run(
     }
     // After a second interrupt: calls in flight are given up, and stay in the journal as asked but not answered.
     workers.shutdown().await;
-    let shared = Arc::into_inner(shared).ok_or_else(|| {
-        Failure::from(Diagnostic::error("collect::internal", "a worker outlived the job"))
-    })?;
+    let shared = Arc::into_inner(shared)
+        .ok_or_else(|| Failure::from(Diagnostic::error("collect::internal", "a worker outlived the job")))?;
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     state.progress.finish();
     if let Some(broken) = state.broken {
@@ -310,7 +308,8 @@ impl Shared {
     /// Makes a call, again where that may help, and writes down what it came to.
     async fn call(&self, lane: &Lane, index: usize, mut ticket: Ticket) {
         let prompt = ticket.prompt;
-        let (Some(request), Some(asked)) = (self.job.requests.get(prompt), self.job.prompts.get(prompt)) else {
+        let (Some(request), Some(asked)) = (self.job.requests.get(prompt), self.job.prompts.get(prompt))
+        else {
             return;
         };
         let mut wait = FIRST_WAIT;
@@ -419,13 +418,7 @@ impl Shared {
         }
     }
 
-    fn write_result(
-        &self,
-        state: &mut State,
-        ticket: &Ticket,
-        cost: Usd,
-        result: ResultRecord<'static>,
-    ) {
+    fn write_result(&self, state: &mut State, ticket: &Ticket, cost: Usd, result: ResultRecord<'static>) {
         let hash = self.job.prompt_hashes.get(ticket.prompt).map_or("", String::as_str);
         let failed = result.error.is_some();
         let (id, tier) = ticket.cell.clone();

@@ -80,7 +80,8 @@ fn serve(stream: TcpStream, delay: Duration, seen: &Mutex<Seen>) -> std::io::Res
         reader.read_exact(&mut body)?;
         let body: Value = serde_json::from_slice(&body).unwrap();
         let model = body["model"].as_str().unwrap().to_owned();
-        let prompt = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
+        let prompt =
+            body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
         let before = {
             let mut seen = seen.lock().unwrap();
             seen.last = body;
@@ -118,8 +119,10 @@ fn answer(model: &str, prompt: &str, before: u32) -> (&'static str, Value) {
     let sum = sum + i64::from(prompt.contains("wrong"));
     let text = format!("It is {sum}.");
     let finish = if prompt.contains("refuse") { "content_filter" } else { "stop" };
-    let token = |text: &str, logprob: f64| json!({"token": text, "bytes": text.as_bytes(), "logprob": logprob,
-        "top_logprobs": [{"token": text, "logprob": logprob}, {"token": "x", "logprob": -3.0}]});
+    let token = |text: &str, logprob: f64| {
+        json!({"token": text, "bytes": text.as_bytes(), "logprob": logprob,
+        "top_logprobs": [{"token": text, "logprob": logprob}, {"token": "x", "logprob": -3.0}]})
+    };
     let value = json!({
         "model": format!("{model}-2026"),
         "choices": [{
