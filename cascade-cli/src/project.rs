@@ -76,12 +76,13 @@ impl Project {
     /// # Errors
     /// A schema file that cannot be read or is none.
     pub(crate) fn answer_schema(&self, route: &Route) -> Result<(AnswerSchema, Option<String>)> {
-        let AnswerForm::Schema { path } = &route.request.answer else { return Ok((AnswerSchema::TEXT, None)) };
+        let AnswerForm::Schema { path } = &route.request.answer else {
+            return Ok((AnswerSchema::TEXT, None));
+        };
         let path = self.path(path);
         let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
-        let schema = AnswerSchema::from_json(&text).map_err(|error| {
-            Diagnostic::error("config::schema", format!("`{}`: {error}", path.display()))
-        })?;
+        let schema = AnswerSchema::from_json(&text)
+            .map_err(|error| Diagnostic::error("config::schema", format!("`{}`: {error}", path.display())))?;
         Ok((schema, Some(text)))
     }
 }
