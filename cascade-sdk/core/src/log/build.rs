@@ -212,14 +212,12 @@ const NO_LABEL: u32 = u32::MAX;
 impl LabelBuilder {
     fn push(&mut self, row: usize, label: Option<&str>) {
         let Some(label) = label else { return };
-        let number = match self.numbers.get(label) {
-            Some(number) => *number,
-            None => {
-                let next = u32::try_from(self.numbers.len()).unwrap_or(NO_LABEL);
-                self.numbers.insert(label.into(), next);
-                next
-            }
-        };
+        // `entry` would need an owned label for every row.
+        let known = self.numbers.get(label).copied();
+        let number = known.unwrap_or_else(|| {
+            let next = u32::try_from(self.numbers.len()).unwrap_or(NO_LABEL);
+            *self.numbers.entry(label.into()).or_insert(next)
+        });
         self.of_row.resize(row, NO_LABEL);
         self.of_row.push(number);
     }

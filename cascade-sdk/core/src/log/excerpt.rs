@@ -13,9 +13,11 @@ const TEXT_KEYS: [&str; 5] = ["input", "messages", "output", "reference", "token
 /// The excerpt around the value at `path`, or around the nearest object that should hold it, and where in the excerpt the
 /// value stands.
 pub(super) fn at_path(line: &str, path: &[String], show_text: bool) -> (String, Range<usize>) {
-    let found = (0..=path.len()).rev().find_map(|keys| json_span::locate(line, path.get(..keys)?));
-    let span = found.unwrap_or(0..0);
-    let private = path.iter().any(|key| TEXT_KEYS.contains(&key.as_str()));
+    let found =
+        (0..=path.len()).rev().find_map(|keys| Some((keys, json_span::locate(line, path.get(..keys)?)?)));
+    let (keys, span) = found.unwrap_or((0, 0..0));
+    // A string that stands where something else should is only shown where texts of people are not expected.
+    let private = keys == 0 || path.iter().any(|key| TEXT_KEYS.contains(&key.as_str()));
     let value = line.get(span.clone()).unwrap_or_default();
     let shown = match value.as_bytes().first() {
         Some(b'{') => "{…}".to_owned(),

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 const CHUNK: usize = 1 << 17;
 
 /// What a byte order mark looks like in UTF-8; some editors put one at the start of a file.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Unpacks a source if it is gzip; concatenated gzip members read as one.
 pub(super) fn unpack<'a>(source: Box<dyn Read + 'a>, gzip: bool) -> Box<dyn Read + 'a> {
@@ -81,7 +81,7 @@ impl<R: Read> Lines<R> {
 }
 
 /// Without the line's end.
-fn trimmed(line: &[u8]) -> &[u8] {
+pub(super) fn trimmed(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -111,6 +111,10 @@ pub(super) struct LogHash(Vec<[u8; 32]>);
 impl LogHash {
     pub(super) fn add(&mut self, digest: [u8; 32]) {
         self.0.push(digest);
+    }
+
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
     }
 
     /// Lower-case hexadecimal.

@@ -45,7 +45,10 @@ impl Fault {
 pub(super) fn row<'de>(line: &'de str, faults: &mut Vec<Fault>) -> Result<RowRecord<'de>, serde_json::Error> {
     let mut row = RowRecord::default();
     let mut deserializer = serde_json::Deserializer::from_str(line);
-    Object { key: "", target: &mut row, faults }.deserialize(&mut deserializer)?;
+    let found = Object { key: "", target: &mut row, faults: &mut *faults }.deserialize(&mut deserializer)?;
+    if !found && faults.is_empty() {
+        faults.push(Fault { path: Vec::new(), ..Fault::mistyped("", "an object", &Scalar::Null) });
+    }
     deserializer.end()?;
     Ok(row)
 }
@@ -448,10 +451,19 @@ fn count(key: &str, value: Scalar<'_>, faults: &mut Vec<Fault>) -> Option<u64> {
         Scalar::Null => None,
         Scalar::Unsigned(value) => Some(value),
         // Tools that keep whole numbers as floats write 132.0.
-        Scalar::Float(value) if value >= 0.0 && value < 9e15 && value.fract() == 0.0 => Some(value as u64),
+        Scalar::Float(value) if (0.0..9e15).contains(&value) && value.fract() == 0.0 => Some(whole(value)),
         other => {
             faults.push(Fault::mistyped(key, "a whole number, zero or more", &other));
             None
         }
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the caller checked that it is whole and small"
+)]
+fn whole(value: f64) -> u64 {
+    value as u64
 }

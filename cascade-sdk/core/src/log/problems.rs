@@ -144,7 +144,9 @@ impl Problems {
         let (mut errors, mut warnings) = (self.errors, Vec::new());
         for (count, mut diagnostic) in self.tallies.into_values() {
             if count > 1 {
-                diagnostic.message.push_str(&format!(" (in {count} rows; the first is shown)"));
+                diagnostic.message += " (in ";
+                diagnostic.message += &count.to_string();
+                diagnostic.message += " places; the first is shown)";
             }
             if diagnostic.is_error() { &mut errors } else { &mut warnings }.push(diagnostic);
         }

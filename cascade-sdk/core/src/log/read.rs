@@ -35,6 +35,7 @@ impl fmt::Debug for LogSource<'_> {
 
 /// How a log is read.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each named where it is set")]
 pub struct ReadOptions {
     /// Prices by tier, to work out costs that the log does not state.
     pub prices: BTreeMap<String, Price>,
@@ -109,14 +110,14 @@ struct Format {
 fn format_of(name: &str) -> Result<Format, Diagnostic> {
     let lower = name.to_ascii_lowercase();
     let (stem, gzip) = lower.strip_suffix(".gz").map_or((lower.as_str(), false), |stem| (stem, true));
-    if stem.ends_with(".jsonl") {
-        return Ok(Format { csv: false, gzip });
-    }
-    if stem.ends_with(".csv") {
-        return Ok(Format { csv: true, gzip });
+    let extension = stem.rsplit_once('.').map_or("", |(_, extension)| extension);
+    match extension {
+        "jsonl" => return Ok(Format { csv: false, gzip }),
+        "csv" => return Ok(Format { csv: true, gzip }),
+        _ => {}
     }
     let diagnostic = Diagnostic::error("log::format", format!("`{name}` is not a log by its name"));
-    Err(if stem.ends_with(".parquet") {
+    Err(if extension == "parquet" {
         diagnostic.help(format!("run `cascade import {name}` first"))
     } else {
         diagnostic.help(
@@ -314,7 +315,10 @@ impl<'o> Reader<'o> {
                 return;
             }
         }
-        check::row(&row, &mut faults);
+        // Where there is no row at all, that it lacks everything goes without saying.
+        if !faults.iter().any(|fault| fault.path.is_empty()) {
+            check::row(&row, &mut faults);
+        }
         let record = self.records.is_some().then(|| row.clone().into_owned());
         if faults.is_empty() {
             check::complete(&mut row, self.options, place, &mut self.problems, &mut faults);

@@ -213,6 +213,7 @@ impl Serialize for RawJson<'_> {
 }
 
 /// Dollars as a JSON number, which reads back as the same amount.
+#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
 fn dollars<S: Serializer>(amount: &Option<Usd>, serializer: S) -> Result<S::Ok, S::Error> {
     amount.map(Usd::to_f64).serialize(serializer)
 }
