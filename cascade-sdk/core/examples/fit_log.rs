@@ -3,10 +3,11 @@
 //! `cargo run --release -p cascade-sdk-core --features fit --example fit_log -- LOG max_cost_usd=0.0002 [tier …]`
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line example")]
 
-use cascade_sdk_core::config::{Config, FitSettings, Goal, Objective, RequestSettings, Route, Tier};
+use cascade_sdk_core::config::Config;
+use cascade_sdk_core::diag::{Source, Style, render_all};
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
 use cascade_sdk_core::log::{LogSource, ReadOptions, read};
-use cascade_sdk_core::money::{Price, Usd};
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: fit_log LOG max_cost_usd=X|min_quality=X|shadow_price=X [tier ...]";
+    let usage = "usage: fit_log LOG OBJECTIVE [tier ...]";
     let (path, goal) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
     let file = std::fs::File::open(&path).map_err(|error| format!("{path}: {error}"))?;
     let reading = read([LogSource::new(path, file)], &ReadOptions::default())
@@ -30,7 +31,7 @@ fn run() -> Result<(), String> {
     if tiers.is_empty() {
         tiers = reading.log.tiers.iter().map(|tier| tier.name.clone()).collect();
     }
-    let config = config(&tiers, goal_of(&goal).ok_or(usage)?);
+    let config = config(&tiers, &goal)?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let input = FitInput {
         config: &config,
@@ -47,42 +48,19 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
-fn goal_of(text: &str) -> Option<Goal> {
-    let (name, value) = text.split_once('=')?;
-    match name {
-        "max_cost_usd" => Usd::parse(value).ok().map(Goal::MaxCost),
-        "min_quality" => value.parse().ok().map(Goal::MinQuality),
-        "shadow_price" => value.parse().ok().map(Goal::ShadowPrice),
-        _ => None,
+/// A configuration with one route over these tiers. Prices do not matter: the log states costs.
+fn config(tiers: &[String], goal: &str) -> Result<Config, String> {
+    let mut text = String::from("schema = 1\n[providers.log]\napi = \"replay\"\n");
+    for tier in tiers {
+        let _ = write!(
+            text,
+            "[tiers.{tier:?}]\nprovider = \"log\"\nmodel = {tier:?}\nprice = {{ input = 0.0, output = 0.0 }}\n"
+        );
     }
-}
-
-fn config(tiers: &[String], goal: Goal) -> Config {
-    let tier = |name: &String| Tier {
-        name: name.clone(),
-        provider: "log".into(),
-        model: name.clone(),
-        price: Price::default(),
-        max_input_tokens: None,
-        max_output_tokens: None,
-        timeout: None,
-    };
-    let route = Route {
-        name: "log".into(),
-        tiers: tiers.to_vec(),
-        log: Vec::new(),
-        policy: String::new(),
-        budget: None,
-        objective: Some(Objective { goal, max_latency_ms_p95: None, confidence: None }),
-        fit: FitSettings::default(),
-        request: RequestSettings::default(),
-        calls_per_day: None,
-        until_fitted: None,
-    };
-    Config {
-        providers: Vec::new(),
-        tiers: tiers.iter().map(tier).collect(),
-        budgets: Vec::new(),
-        routes: vec![route],
-    }
+    let _ = write!(
+        text,
+        "[routes.log]\ntiers = {tiers:?}\nlog = [\"log.jsonl\"]\n[routes.log.objective]\n{goal}\n"
+    );
+    let (config, findings) = cascade_sdk_core::config::read(&Source::new("cascade.toml", text));
+    config.ok_or_else(|| render_all(&findings, Style::Plain))
 }

@@ -544,7 +544,12 @@ impl<'a> Setup<'a> {
             family: fit.family,
             fitted: Fitted {
                 log_hash: self.input.log.hash.clone(),
-                config_hash: String::new(),
+                config_hash: crate::config::fingerprint(
+                    self.input.config,
+                    &self.route.name,
+                    self.input.schema,
+                )
+                .unwrap_or_default(),
                 algorithm: ALGORITHM,
                 calibration_rows: self.calibration.len(),
                 test_rows: self.test.len(),

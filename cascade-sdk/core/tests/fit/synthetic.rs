@@ -1,10 +1,10 @@
 //! Logs with known properties, and a configuration for them.
 
-use cascade_sdk_core::config::{Config, Family, FitSettings, Goal, Objective, RequestSettings, Route, Tier};
+use cascade_sdk_core::config::{Config, Goal, Objective};
+use cascade_sdk_core::diag::Source;
 use cascade_sdk_core::fit::random::SplitMix64;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, FitOutcome, fit_route};
 use cascade_sdk_core::log::{EvalLog, LogSource, ReadOptions, read};
-use cascade_sdk_core::money::{Price, Rates, TokenPrice};
 use std::fmt::Write as _;
 
 /// A log of tiers `a`, `b`, `c` (cheap to dear). `strength` in [0, 1] says how much the signal tells of correctness.
@@ -72,45 +72,25 @@ pub(crate) fn log_of(lines: &[String]) -> EvalLog {
     read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).expect("a good log").log
 }
 
+/// A configuration with one route `answer` over the three tiers.
 pub(crate) fn config(goal: Goal, confidence: Option<f64>) -> Config {
-    let tier = |name: &&str| Tier {
-        name: (*name).into(),
-        provider: "log".into(),
-        model: (*name).into(),
-        price: Price {
-            rates: Rates {
-                input: TokenPrice::from_pico_per_token(1_000_000),
-                output: TokenPrice::from_pico_per_token(1_000_000),
-                ..Rates::default()
-            },
-            ..Price::default()
-        },
-        max_input_tokens: Some(300),
-        max_output_tokens: Some(100),
-        timeout: None,
-    };
-    let tiers = ["a", "b", "c"];
-    let route = Route {
-        name: "answer".into(),
-        tiers: tiers.iter().map(|&tier| tier.into()).collect(),
-        log: Vec::new(),
-        policy: "policies/answer.toml".into(),
-        budget: None,
-        objective: Some(Objective { goal, max_latency_ms_p95: None, confidence }),
-        fit: FitSettings {
-            families: vec![Family::Single, Family::Pair, Family::Chain],
-            ..FitSettings::default()
-        },
-        request: RequestSettings::default(),
-        calls_per_day: None,
-        until_fitted: None,
-    };
-    Config {
-        providers: Vec::new(),
-        tiers: tiers.iter().map(tier).collect(),
-        budgets: Vec::new(),
-        routes: vec![route],
+    let mut text = String::from("schema = 1\n[providers.log]\napi = \"replay\"\n");
+    for tier in ["a", "b", "c"] {
+        let _ = write!(
+            text,
+            "[tiers.{tier}]\nprovider = \"log\"\nmodel = \"{tier}\"\nprice = {{ input = 1.0, output = 1.0 }}\n\
+             max_input_tokens = 300\nmax_output_tokens = 100\n"
+        );
     }
+    text.push_str(
+        "[routes.answer]\ntiers = [\"a\", \"b\", \"c\"]\nlog = [\"log.jsonl\"]\npolicy = \"policies/answer.toml\"\n\
+         [routes.answer.objective]\nmin_quality = 0.5\n\
+         [routes.answer.fit]\nfamilies = [\"single\", \"pair\", \"chain\"]\n",
+    );
+    let (config, findings) = cascade_sdk_core::config::read(&Source::new("cascade.toml", text));
+    let mut config = config.unwrap_or_else(|| panic!("{findings:#?}"));
+    config.routes[0].objective = Some(Objective { goal, max_latency_ms_p95: None, confidence });
+    config
 }
 
 pub(crate) fn fit(config: &Config, log: &EvalLog, threads: usize) -> FitOutcome {
