@@ -1,5 +1,6 @@
 //! Which families are tried, and how each is fitted.
 
+use super::chain::{Chains, FullChain};
 use super::family::{Cascades, FittedFamily};
 use super::pair::{Pairs, Singles};
 use super::table::Table;
@@ -48,7 +49,14 @@ pub fn fit<'t>(
     Some(match family {
         Family::Single => Box::new(Cascades::new(table, Box::new(Singles::new(table, rows)))),
         Family::Pair => Box::new(Cascades::new(table, Box::new(Pairs::new(table, rows, pool.threads)))),
-        Family::Chain | Family::FullChain | Family::Router | Family::RoutedCascade => return None,
+        Family::Chain => {
+            let chains = Chains::new(table, rows, pool.settings.max_stages, pool.threads);
+            Box::new(Cascades::new(table, Box::new(chains)))
+        }
+        Family::FullChain => {
+            Box::new(Cascades::new(table, Box::new(FullChain::new(table, rows, pool.threads))))
+        }
+        Family::Router | Family::RoutedCascade => return None,
     })
 }
 

@@ -5,6 +5,7 @@
 //! | [`table`] | the log's numbers as exact integers | 1 |
 //! | [`objective`] | targets and multipliers | 2 |
 //! | [`hull`], [`pair`], [`point_set`] | frontiers of two-model cascades, hulls | 3, 4 |
+//! | [`chain`] | three-stage cascades, exactly | 6 |
 //! | [`family`] | what one family can do, whatever the family | |
 //! | [`crossfit`] | choosing a family on calibration rows | 11 |
 //! | [`bootstrap`], [`compare`] | intervals over groups | 11 |
@@ -15,6 +16,7 @@
 pub mod bootstrap;
 pub mod bounds;
 pub mod certify;
+pub mod chain;
 pub mod compare;
 pub mod crossfit;
 pub mod curves;

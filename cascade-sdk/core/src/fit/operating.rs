@@ -1,6 +1,6 @@
 //! What a search over cascades returns: an operating point and the rule that reaches it.
 
-use super::table::Totals;
+use super::table::{Table, Totals};
 
 /// A cascade as the searches see it: tiers in order and a cut on a signal of each but the last.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,35 @@ pub struct StageCut {
     pub signal: usize,
     /// The lowest kept score; −∞ keeps everything, +∞ escalates everything.
     pub at_least: f64,
+}
+
+impl CascadeRule {
+    /// Exact sums over `rows`: every stage that ran is paid, and a signal of its own price where a finite cut reads it.
+    pub fn totals(&self, table: &Table, rows: &[u32]) -> Totals {
+        rows.iter().fold(Totals::default(), |sum, &row| sum + self.row(table, row))
+    }
+
+    fn row(&self, table: &Table, row: u32) -> Totals {
+        let (at, mut cost) = (row as usize, 0);
+        for (stage, &tier) in self.tiers.iter().enumerate() {
+            let tier = &table.tiers[tier];
+            cost += tier.cost[at];
+            let Some(cut) = self.cuts.get(stage) else { return table.totals(row, tier.quality[at], cost) };
+            let keep = match cut.at_least {
+                f64::NEG_INFINITY => true,
+                f64::INFINITY => false,
+                at_least => {
+                    let signal = &tier.signals[cut.signal];
+                    cost += signal.cost.get(at).copied().unwrap_or(0);
+                    signal.value[at] >= at_least
+                }
+            };
+            if keep {
+                return table.totals(row, tier.quality[at], cost);
+            }
+        }
+        Totals::default()
+    }
 }
 
 /// A rule and its exact totals on the rows it was searched on.

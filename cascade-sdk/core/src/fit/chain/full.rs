@@ -1,0 +1,128 @@
+//! The one chain of all tiers that are not dominated.
+
+use super::optimum::{Constraint, Search};
+use super::triples::{self, Triples};
+use crate::fit::operating::{CascadeRule, Operating, PolicyClass, StageCut};
+use crate::fit::pair::{self, CutPoint, Pair};
+use crate::fit::point_set::PointSet;
+use crate::fit::ranking::Ranking;
+use crate::fit::table::{Table, Totals};
+
+/// The chain of all tiers that are not dominated, and nothing else: any cut at each stage, among them to keep or to
+/// escalate everything. Exact up to three tiers.
+#[derive(Debug)]
+pub struct FullChain<'t> {
+    points: PointSet<CascadeRule>,
+    hull: Vec<Operating>,
+    triples: Triples<'t>,
+}
+
+/// The tiers of a table to which no other tier is both cheaper and better on `rows` (MATH.md 1).
+pub fn non_dominated(table: &Table, rows: &[u32]) -> Vec<usize> {
+    let totals: Vec<Totals> = (0..table.tiers.len()).map(|tier| table.single(tier, rows)).collect();
+    let dominates = |a: Totals, b: Totals| a.cost < b.cost && a.quality > b.quality;
+    (0..totals.len()).filter(|&tier| !totals.iter().any(|&other| dominates(other, totals[tier]))).collect()
+}
+
+impl<'t> FullChain<'t> {
+    /// Searches the chain on `rows`; the table's tiers must be in order of cost.
+    pub fn new(table: &'t Table, rows: &[u32], threads: usize) -> Self {
+        let rankings = pair::rankings(table, rows, threads);
+        let tiers = non_dominated(table, rows);
+        let points = edges(table, rows, &rankings, &tiers);
+        let members = match tiers[..] {
+            [first, second, third] => triples::with_signals(table, [first, second, third]).collect(),
+            _ => Vec::new(),
+        };
+        let points = PointSet::new(points);
+        let roof: Vec<Totals> = points.hull().map(|point| point.0).collect();
+        let triples = Triples::new(table, rows, rankings, members, &roof, threads);
+        let found = triples.vertices().map(|found| (found.totals, found.rule));
+        let points = PointSet::new(points.staircase().iter().cloned().chain(found).collect());
+        let hull = points.hull().map(operating).collect();
+        Self { points, hull, triples }
+    }
+
+    /// As [`super::Chains::quantile_loss`].
+    pub fn quantile_loss(&self) -> f64 {
+        self.triples.quantile_loss()
+    }
+
+    fn solve(&self, constraint: Constraint) -> Option<Operating> {
+        let known = match constraint {
+            Constraint::Budget(limit) => self.points.at_budget(limit),
+            Constraint::Floor(floor) => self.points.at_floor(floor),
+        };
+        let search = Search { units: self.triples.units(), constraint, known: known.map(|known| known.0) };
+        self.triples.solve(search).or_else(|| known.map(operating))
+    }
+}
+
+fn operating((totals, rule): &(Totals, CascadeRule)) -> Operating {
+    Operating { totals: *totals, rule: rule.clone() }
+}
+
+/// The policies of a chain of up to three tiers with at most one finite cut.
+fn edges(
+    table: &Table,
+    rows: &[u32],
+    rankings: &[Vec<Ranking>],
+    tiers: &[usize],
+) -> Vec<(Totals, CascadeRule)> {
+    let Some(&first) = tiers.first() else { return Vec::new() };
+    let mut points = vec![(table.single(first, rows), CascadeRule { tiers: vec![first], cuts: Vec::new() })];
+    let Some(&second) = tiers.get(1) else { return points };
+    for (signal, ranking) in rankings[first].iter().enumerate() {
+        let pair = Pair { cheap: first, signal, dear: second };
+        points.extend(
+            pair::frontier(table, ranking, pair)
+                .into_iter()
+                .map(|point| (point.totals, pair.rule(point.at_least))),
+        );
+    }
+    let [_, _, third] = tiers[..] else { return points };
+    if rankings[first].is_empty() || rankings[second].is_empty() {
+        // Without a signal there is no rule that could lead on to the next tier.
+        return points;
+    }
+    let always = |signal| StageCut { signal, at_least: f64::INFINITY };
+    // The first stage decides, the second one always escalates.
+    for (signal, ranking) in rankings[first].iter().enumerate() {
+        let (cheap, middle, dear) = (&table.tiers[first], &table.tiers[second], &table.tiers[third]);
+        let change = |row: u32| {
+            let at = row as usize;
+            table.totals(row, dear.quality[at] - cheap.quality[at], middle.cost[at] + dear.cost[at])
+        };
+        let price = pair::signal_cost(table, first, signal, rows);
+        pair::sweep(ranking, table.single(first, rows), price, change, |CutPoint { at_least, totals }| {
+            let cuts = vec![StageCut { signal, at_least }, always(0)];
+            points.push((totals, CascadeRule { tiers: tiers.to_vec(), cuts }));
+        });
+    }
+    // The first stage always escalates, the second one decides.
+    for (signal, ranking) in rankings[second].iter().enumerate() {
+        let pair = Pair { cheap: second, signal, dear: third };
+        let before = Totals { quality: 0, cost: table.single(first, rows).cost };
+        points.extend(pair::frontier(table, ranking, pair).into_iter().map(
+            |CutPoint { at_least, totals }| {
+                let cuts = vec![always(0), StageCut { signal, at_least }];
+                (totals + before, CascadeRule { tiers: tiers.to_vec(), cuts })
+            },
+        ));
+    }
+    points
+}
+
+impl PolicyClass for FullChain<'_> {
+    fn at_budget(&self, cost: i128) -> Option<Operating> {
+        self.solve(Constraint::Budget(cost))
+    }
+
+    fn at_floor(&self, quality: i128) -> Option<Operating> {
+        self.solve(Constraint::Floor(quality))
+    }
+
+    fn hull(&self) -> &[Operating] {
+        &self.hull
+    }
+}

@@ -1,0 +1,8 @@
+//! Exact searches against brute force: every policy of a small log, run row by row.
+#![cfg(feature = "fit")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "small logs")]
+
+mod brute;
+mod invariants;
+mod searches;
+mod vectors;
