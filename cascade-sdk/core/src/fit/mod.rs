@@ -11,7 +11,8 @@
 //! | [`bootstrap`], [`compare`] | intervals over groups | 11 |
 //! | [`curves`] | held-out curves and areas | 11, 12 |
 //! | [`verdict`] | is escalation worth it | |
-//! | [`route`] | the whole protocol | |
+//! | `setup`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
+//! | [`route`] | what goes in, what comes out | |
 
 pub mod bootstrap;
 pub mod bounds;
@@ -25,14 +26,17 @@ pub mod family;
 pub mod hull;
 pub mod objective;
 pub mod operating;
+mod outcome;
 pub mod pair;
 mod pairs;
 pub mod point_set;
 mod pool;
+mod protocol;
 pub mod random;
 pub mod ranking;
 pub mod report;
 pub mod route;
+mod setup;
 pub mod simulate;
 pub mod table;
 mod threads;

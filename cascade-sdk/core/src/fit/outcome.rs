@@ -1,0 +1,157 @@
+//! From fitted families to the report and the policy file.
+
+use super::compare::Comparison;
+use super::crossfit;
+use super::curves;
+use super::families;
+use super::family::{Candidate, rules_with_frontier};
+use super::protocol::Fit;
+use super::report::{self, FamilyReport, HeldOut, Means, ShadowPrice, TierReport};
+use super::setup::Setup;
+use super::table::Totals;
+use super::verdict::Verdict;
+use crate::policy::{ALGORITHM, Certificate, Expected, Fitted, Policy};
+use std::collections::BTreeMap;
+
+impl Setup<'_> {
+    pub(super) fn family_report(&self, fit: &Fit<'_>, held_out: Option<HeldOut>) -> FamilyReport {
+        let weight = self.table.total_weight(&self.calibration);
+        let mut plans: Vec<_> = fit.rules.plans.iter().map(|plan| report::stages(&fit.rules, plan)).collect();
+        let routed = fit.rules.router.is_some();
+        FamilyReport {
+            family: fit.family.name(),
+            plan: if routed || plans.is_empty() { Vec::new() } else { plans.swap_remove(0) },
+            plans: if routed { plans } else { Vec::new() },
+            router_shadow_price: fit.rules.router.as_ref().map(|router| router.shadow_price),
+            calibration: Means {
+                quality: fit.chosen.totals.mean_quality(weight),
+                cost_usd: fit.chosen.totals.mean_cost(weight),
+            },
+            held_out,
+            area: fit.curve.as_ref().map(|curve| curve.area),
+            area_hull: fit.curve.as_ref().map(|curve| curve.area_hull),
+            feasible: fit.feasible,
+            heuristic: families::is_heuristic(fit.family, &self.route.fit, self.table.tiers.len()),
+        }
+    }
+
+    pub(super) fn tier_reports(&self, weight: i128) -> Vec<TierReport> {
+        let singles: Vec<Totals> =
+            (0..self.table.tiers.len()).map(|tier| self.table.single(tier, &self.calibration)).collect();
+        singles
+            .iter()
+            .zip(&self.table.tiers)
+            .map(|(totals, tier)| TierReport {
+                name: tier.name.clone(),
+                quality: totals.mean_quality(weight),
+                cost_usd: totals.mean_cost(weight),
+                dominated: singles.iter().any(|o| o.cost < totals.cost && o.quality > totals.quality),
+            })
+            .collect()
+    }
+
+    pub(super) fn policy(
+        &self,
+        fit: &Fit<'_>,
+        comparison: &Comparison,
+        position: usize,
+        certificate: Option<Certificate>,
+    ) -> Policy {
+        let weight = self.table.total_weight(&self.calibration);
+        let (mut rules, mut frontier) = rules_with_frontier(&*fit.fitted, &self.table, &fit.chosen, weight);
+        let figures = comparison.figures(position);
+        let share: BTreeMap<&str, _> =
+            fit.rules.tiers.iter().map(String::as_str).zip(figures.share.iter().copied()).collect();
+        let expected = Expected {
+            quality: figures.quality,
+            cost_usd: figures.cost_usd,
+            calls: figures.calls,
+            share: rules
+                .tiers
+                .iter()
+                .map(|tier| share.get(tier.as_str()).copied().unwrap_or_default())
+                .collect(),
+            shadow_price: shadow_price(&fit.fitted.hull(), &fit.chosen).quality_per_usd,
+        };
+        if self.input.options.refit_on_all {
+            let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
+            let folds = crossfit::folds(&self.table, &all, &self.group_names, self.route.fit.seed);
+            let refitted = families::fit(&self.pool(), fit.family, &all, &folds);
+            if let Some((family, chosen)) = refitted
+                .and_then(|family| Some((family.solve(self.target(&all))?, family)))
+                .map(|(c, f)| (f, c))
+            {
+                (rules, frontier) =
+                    rules_with_frontier(&*family, &self.table, &chosen, self.table.total_weight(&all));
+            }
+        }
+        Policy {
+            route: self.route.name.clone(),
+            family: fit.family,
+            fitted: Fitted {
+                log_hash: self.input.log.hash.clone(),
+                config_hash: crate::config::fingerprint(
+                    self.input.config,
+                    &self.route.name,
+                    self.input.schema,
+                )
+                .unwrap_or_default(),
+                algorithm: ALGORITHM,
+                calibration_rows: self.calibration.len(),
+                test_rows: self.test.len(),
+                seed: self.route.fit.seed,
+                refit_on_all: self.input.options.refit_on_all,
+            },
+            objective: self.objective.clone(),
+            expected,
+            rules,
+            frontier,
+            certificate,
+        }
+    }
+}
+
+pub(super) fn nothing_to_judge(selected: bool, test: &[u32]) -> Verdict {
+    let text = if !selected {
+        "Infeasible: no policy keeps the constraint on calibration rows."
+    } else if test.is_empty() {
+        "Undecided: nothing was held out to judge by."
+    } else {
+        "Undecided."
+    };
+    Verdict {
+        worth_it: false,
+        versus: None,
+        quality_gain: None,
+        cost_saving: None,
+        gain_over_mixture: None,
+        smallest_visible_gain: None,
+        rows_needed: None,
+        text: text.into(),
+    }
+}
+
+/// λ at an operating point: the slope of the hull edge over its cost, both slopes at a vertex (MATH.md 4).
+pub(super) fn shadow_price(hull: &[Candidate], chosen: &Candidate) -> ShadowPrice {
+    let (left, _, right_slope) = curves::bracket(hull, chosen.totals.cost);
+    let right = (right_slope > 0.0).then_some(right_slope);
+    let at_vertex = hull.get(left).is_some_and(|vertex| vertex.totals == chosen.totals);
+    let left_slope = left.checked_sub(1).map(|before| {
+        let (a, b) = (hull[before].totals, hull[left].totals);
+        (b.quality - a.quality) as f64 / (b.cost - a.cost) as f64
+    });
+    ShadowPrice {
+        quality_per_usd: right,
+        usd_per_quality: right.map(|slope| 1.0 / slope),
+        interval: at_vertex.then_some([right, left_slope]),
+    }
+}
+
+/// Share of the total in the dearest 1 % of rows (at least one row).
+pub(super) fn dearest_percent(costs: &[i64]) -> f64 {
+    let mut sorted = costs.to_vec();
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    let sum = |costs: &[i64]| costs.iter().map(|&cost| i128::from(cost)).sum::<i128>() as f64;
+    let total = sum(&sorted);
+    if total > 0.0 { sum(&sorted[..sorted.len().div_ceil(100)]) / total } else { 0.0 }
+}

@@ -1,0 +1,279 @@
+//! The whole protocol for one route (DESIGN.md 5 and 7, MATH.md 11): choose on calibration rows, report on held-out
+//! rows, and let the held-out rows change nothing but the reported figures.
+
+use super::FitError;
+use super::certify::{self, Certified, Promise, Trial};
+use super::compare::Comparison;
+use super::crossfit::{self, Scored};
+use super::curves::{self, Budgets, Curve};
+use super::families;
+use super::family::{Candidate, Draft, FittedFamily};
+use super::objective::{Multipliers, Target};
+use super::outcome;
+use super::pairs;
+use super::report::{self, FitReport, HeldOut, LeftOut};
+use super::route::FitOutcome;
+use super::setup::Setup;
+use super::simulate::Outcomes;
+use super::table::Totals;
+use super::verdict::{self, Contestants, Facts, Verdict};
+use crate::config::Family;
+use crate::policy::{Certificate, Rules};
+
+/// A family fitted on all calibration rows, at the objective.
+pub(super) struct Fit<'t> {
+    pub(super) family: Family,
+    pub(super) fitted: Box<dyn FittedFamily + 't>,
+    pub(super) chosen: Candidate,
+    pub(super) feasible: bool,
+    pub(super) curve: Option<Curve>,
+    pub(super) outcomes: Outcomes,
+    pub(super) rules: Rules,
+}
+
+impl Setup<'_> {
+    pub(super) fn run(mut self, left_out: Vec<LeftOut>) -> Result<FitOutcome, FitError> {
+        let folds = crossfit::folds(&self.table, &self.calibration, &self.group_names, self.route.fit.seed);
+        let (mut warnings, missing_signals) =
+            (std::mem::take(&mut self.warnings), std::mem::take(&mut self.missing));
+        let mut fits = self.fit_all(&folds)?;
+        let (mut selected, standings) = self.select(&fits, &folds)?;
+        let certificate = match selected.and_then(|family| fits.iter_mut().find(|fit| fit.family == family)) {
+            Some(fit) if !self.certification.is_empty() => match self.certify(fit)? {
+                Ok(certificate) => Some(certificate),
+                Err(reason) => {
+                    warnings.push(reason);
+                    selected = None;
+                    None
+                }
+            },
+            _ => None,
+        };
+        let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
+        let (comparison, singles_at) = self.compare(&fits);
+        let verdict =
+            comparison.as_ref().map(|comparison| self.judge(comparison, selected, &fits, singles_at));
+        let mut families = Vec::new();
+        for (position, fit) in fits.iter().enumerate() {
+            let tail = outcome::dearest_percent(&fit.outcomes.cost);
+            let held_out =
+                comparison.as_ref().map(|c| HeldOut::new(&c.figures(position), &fit.rules.tiers, tail));
+            if tail > 0.2 && selected.is_some_and(|selected| selected.family == fit.family) {
+                warnings.push(format!(
+                    "the dearest 1 % of held-out rows make up {:.0} % of the selected policy's cost: its interval rests \
+                     on few rows",
+                    100.0 * tail
+                ));
+            }
+            families.push(self.family_report(fit, held_out));
+        }
+        if self.test.is_empty() {
+            warnings.push("nothing was held out, so nothing is proven and no policy is written".into());
+        }
+        let policy = match (selected, &comparison) {
+            (Some(fit), Some(comparison)) => {
+                let position = fits.iter().position(|other| other.family == fit.family).unwrap_or(0);
+                Some(self.policy(fit, comparison, position, certificate))
+            }
+            _ => None,
+        };
+        let weight = self.table.total_weight(&self.calibration);
+        let pairs = pairs::report(&self.table, &self.calibration, self.input.options);
+        let report = FitReport {
+            route: self.route.name.clone(),
+            rows: report::Rows {
+                used: self.table.len(),
+                skipped: self.input.unreadable_rows + self.input.log.rows.len() - self.table.len(),
+                calibration: self.calibration.len(),
+                test: self.test.len(),
+            },
+            tiers: self.tier_reports(weight),
+            left_out,
+            selected: selected.map(|fit| fit.family.name()),
+            selection: standings.iter().map(Into::into).collect(),
+            shadow_price: selected
+                .map(|fit| outcome::shadow_price(&fit.fitted.hull(), &fit.chosen))
+                .unwrap_or_default(),
+            verdict: (&verdict.unwrap_or_else(|| outcome::nothing_to_judge(selected.is_some(), &self.test)))
+                .into(),
+            pairs: pairs.pairs,
+            envelope: pairs.envelope,
+            switching_points: pairs.switching_points,
+            curves: Family::ALL
+                .into_iter()
+                .map(|family| {
+                    let curve =
+                        fits.iter().find(|fit| fit.family == family).and_then(|fit| fit.curve.as_ref());
+                    (family.name(), curve.map(report::curve).unwrap_or_default())
+                })
+                .collect(),
+            structural_cost: None,
+            missing_signals,
+            warnings,
+            families,
+        };
+        Ok(FitOutcome { policy, report })
+    }
+
+    /// Every family on all calibration rows, at the objective, with its figures on held-out rows.
+    fn fit_all(&self, folds: &[u8]) -> Result<Vec<Fit<'_>>, FitError> {
+        let (log, table) = (self.input.log, &self.table);
+        let target = self.target(&self.calibration);
+        let budgets = Budgets::new(table, &self.calibration);
+        let mut fits = Vec::new();
+        for family in families::tried(&self.route.fit) {
+            let Some(fitted) = families::fit(&self.pool(), family, &self.calibration, folds) else {
+                continue;
+            };
+            let solved = fitted.solve(target);
+            let feasible = solved.is_some();
+            let hull = fitted.hull();
+            let nearest = if matches!(target, Target::Floor(_)) { hull.last() } else { hull.first() };
+            let Some(chosen) = solved.or_else(|| nearest.cloned()) else { continue };
+            let rules = fitted.rules(&chosen);
+            let outcomes = Outcomes::of(&rules, log, table, &self.test)?;
+            let curve = if self.test.is_empty() {
+                None
+            } else {
+                Some(curves::measure(&*fitted, log, table, &self.test, &budgets)?)
+            };
+            fits.push(Fit { family, fitted, chosen, feasible, curve, outcomes, rules });
+        }
+        Ok(fits)
+    }
+
+    /// Cross-fits the feasible families and chooses one of them.
+    fn select(
+        &self,
+        fits: &[Fit<'_>],
+        folds: &[u8],
+    ) -> Result<(Option<Family>, Vec<crossfit::Standing>), FitError> {
+        // The full chain is a member of the larger classes and is shown because people start there.
+        let candidates: Vec<&Fit<'_>> =
+            fits.iter().filter(|fit| fit.feasible && fit.family != Family::FullChain).collect();
+        let last_fold = folds.iter().copied().max().unwrap_or(0);
+        if last_fold == 0 {
+            // One group: nothing can be cross-fitted, so the simplest family stands.
+            return Ok((candidates.first().map(|fit| fit.family), Vec::new()));
+        }
+        let mut values: Vec<Vec<f64>> = vec![vec![0.0; self.calibration.len()]; candidates.len()];
+        for fold in 0..=last_fold {
+            let (mut train, mut train_folds, mut held, mut places) =
+                (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            for (place, (&row, &row_fold)) in self.calibration.iter().zip(folds).enumerate() {
+                if row_fold == fold {
+                    held.push(row);
+                    places.push(place);
+                } else {
+                    train.push(row);
+                    train_folds.push(row_fold);
+                }
+            }
+            let target = self.target(&train);
+            let fitted: Vec<_> = candidates
+                .iter()
+                .map(|fit| families::refit(&self.pool(), fit.family, &*fit.fitted, &train, &train_folds))
+                .collect();
+            let multipliers = Multipliers::at(target, &union_hull(&fitted));
+            for (values, fitted) in values.iter_mut().zip(&fitted) {
+                let Some(fitted) = fitted else { continue };
+                let hull = fitted.hull();
+                let nearest = if matches!(target, Target::Floor(_)) { hull.last() } else { hull.first() };
+                let Some(chosen) = fitted.solve(target).or_else(|| nearest.cloned()) else { continue };
+                let outcomes = Outcomes::of(&fitted.rules(&chosen), self.input.log, &self.table, &held)?;
+                for (position, &place) in places.iter().enumerate() {
+                    values[place] =
+                        multipliers.value(outcomes.quality[position] as f64, outcomes.cost[position] as f64);
+                }
+            }
+        }
+        let scored: Vec<Scored> = candidates
+            .iter()
+            .zip(values)
+            .map(|(fit, values)| Scored { family: fit.family, values })
+            .collect();
+        Ok(crossfit::choose(&self.table, &self.calibration, &scored))
+    }
+
+    /// Moves the selected family to the riskiest point that the rows set aside certify; a sentence if there is none.
+    fn certify(&self, fit: &mut Fit<'_>) -> Result<Result<Certificate, String>, FitError> {
+        let Some(promise) = Promise::of(&self.objective.goal, &self.table) else {
+            return Ok(Err("nothing to certify".into()));
+        };
+        let trial = Trial {
+            config: self.input.config,
+            log: self.input.log,
+            table: &self.table,
+            rows: &self.certification,
+            group_names: &self.group_names,
+            seed: self.route.fit.seed,
+            confidence: self.objective.confidence.unwrap_or_default(),
+            attempt: self.input.options.attempt,
+        };
+        let Certified { chosen, certificate } = match certify::walk(&trial, &promise, &*fit.fitted)? {
+            Ok(Some(certified)) => certified,
+            Ok(None) => {
+                return Ok(Err(format!(
+                    "not certified: even the safest {} policy fails the test on {} rows",
+                    fit.family.name(),
+                    self.certification.len()
+                )));
+            }
+            Err(reason) => return Ok(Err(reason)),
+        };
+        fit.rules = fit.fitted.rules(&chosen);
+        fit.outcomes = Outcomes::of(&fit.rules, self.input.log, &self.table, &self.test)?;
+        fit.chosen = chosen;
+        Ok(Ok(certificate))
+    }
+
+    /// All families, then all single tiers, on held-out rows.
+    fn compare(&self, fits: &[Fit<'_>]) -> (Option<Comparison>, usize) {
+        let singles: Vec<Outcomes> =
+            (0..self.table.tiers.len()).map(|tier| Outcomes::single(&self.table, tier, &self.test)).collect();
+        let mut policies: Vec<(&Outcomes, usize)> =
+            fits.iter().map(|fit| (&fit.outcomes, fit.rules.tiers.len())).collect();
+        policies.extend(singles.iter().map(|outcomes| (outcomes, 0)));
+        let (seed, threads) = (self.route.fit.seed, self.input.options.threads);
+        let comparison = (!self.test.is_empty())
+            .then(|| Comparison::new(&self.table, &self.test, &policies, seed, threads));
+        (comparison, fits.len())
+    }
+
+    fn judge(
+        &self,
+        comparison: &Comparison,
+        selected: Option<&Fit<'_>>,
+        fits: &[Fit<'_>],
+        singles: usize,
+    ) -> Verdict {
+        let Some(selected) = selected else { return outcome::nothing_to_judge(false, &self.test) };
+        let position = fits.iter().position(|fit| fit.family == selected.family).unwrap_or(0);
+        let selected_tier = match &selected.chosen.draft {
+            Draft::Cascade(rule)
+                if selected.rules.plans.first().is_some_and(|plan| plan.stages.len() == 1) =>
+            {
+                rule.tiers.first().copied()
+            }
+            _ => None,
+        };
+        let facts = Facts {
+            family: selected.family,
+            calibration: selected.chosen.totals,
+            selected_tier,
+            target: self.target(&self.calibration),
+            smallest_gain: self.route.fit.smallest_gain,
+            calls_per_day: self.route.calls_per_day,
+            rows: &self.calibration,
+            test_rows: self.test.len(),
+        };
+        verdict::judge(comparison, &Contestants { selected: position, singles }, &self.table, &facts)
+    }
+}
+
+/// The hull of everything the fitted families can do.
+fn union_hull(fitted: &[Option<Box<dyn FittedFamily + '_>>]) -> Vec<Totals> {
+    let points =
+        fitted.iter().flatten().flat_map(|family| family.hull()).map(|candidate| (candidate.totals, ()));
+    super::point_set::PointSet::new(points.collect()).hull().map(|point| point.0).collect()
+}
