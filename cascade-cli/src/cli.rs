@@ -53,6 +53,7 @@ pub(crate) enum Command {
 
 /// `cascade collect`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag")]
 #[command(long_about = "Ask every tier every prompt, grade the answers, and write an eval log.
 
 What is recorded is never asked again: an interrupted job goes on where it stopped when the same command \

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         }
     };
     let terminal = terminal::Terminal::new(cli.global.format);
-    match cmd::run(&cli, &terminal) {
+    match cmd::run(&cli, terminal) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(failure) => {

@@ -24,9 +24,16 @@ impl Terminal {
 
     /// Prints a result as it is. A reader that went away (`cascade fit … | head`) is not an error: what it wanted to
     /// know, it knows.
+    #[expect(clippy::unused_self, reason = "who prints must hold the terminal")]
     pub(crate) fn print(self, text: &str) {
         let mut out = anstream::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Prints lines of a result.
+    pub(crate) fn print_lines(self, lines: &[impl AsRef<str>]) {
+        let text: String = lines.iter().flat_map(|line| [line.as_ref(), "\n"]).collect();
+        self.print(&text);
     }
 
     /// Prints one JSON object with a newline.

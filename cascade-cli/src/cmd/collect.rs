@@ -5,14 +5,14 @@ use crate::collect::fold::{Recorded, Rows, some_of};
 use crate::collect::journal::{Cell, Journal, Past};
 use crate::collect::progress::Progress;
 use crate::collect::prompts::{self, Ask, Prompt};
-use crate::collect::run::{self, Job, Lane, Stop, Summary};
-use crate::collect::spend::{self, Ledger};
+use crate::collect::report::{self, Plan};
+use crate::collect::run::{self, Job, Lane};
+use crate::collect::spend::Ledger;
 use crate::failure::{Answer, Failure, Result};
-use crate::money::dollars;
 use crate::project::Project;
 use crate::terminal::Terminal;
-use cascade_sdk::money::{MoneyError, Usd};
-use cascade_sdk::provider::{self, Provider};
+use cascade_sdk::money::Usd;
+use cascade_sdk::provider;
 use cascade_sdk::{AnswerSchema, Message, Request};
 use cascade_sdk_core::config::{Route, Tier, request_fingerprint};
 use cascade_sdk_core::diag::Diagnostic;
@@ -41,7 +41,7 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     let past = Journal::read(&log, &route.name)?;
     refuse_changed(&job, &rows, &past, &log)?;
     if args.regrade {
-        return regrade(&job, rows, past, &log, terminal);
+        return regrade(&job, rows, &past, &log, terminal);
     }
     let mut plans = Vec::new();
     for tier in tiers {
@@ -50,9 +50,10 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
         plans.push(Plan { tier, request, queue });
     }
     if args.dry_run {
-        return dry_run(&job, &plans, &past, cap, &log, terminal);
+        report::dry_run(&job, &plans, &past, cap, &log, terminal)?;
+        return Ok(Answer::Yes);
     }
-    report_past(&past, terminal);
+    report::past(&past, terminal);
 
     let lanes = lanes(&project, plans, args.concurrency)?;
     let calls: usize = lanes.iter().map(|lane| lane.queue.len()).sum();
@@ -65,7 +66,7 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
         .enable_all()
         .build()
         .map_err(|error| Diagnostic::error("cli::io", format!("cannot start the runtime: {error}")))?;
-    let (journal, ledger, summary) =
+    let (journal, summary) =
         runtime.block_on(run::run(Arc::clone(&job), lanes, journal, ledger, progress))?;
 
     // Read again: the journal on disk is what a killed run would have left, so that both end in the same log.
@@ -74,17 +75,9 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     if !after.results.is_empty() {
         rows.write(&log, &job.prompts)?;
     }
-    let complete = summary.is_complete();
-    journal.finish(after.spent, complete)?;
-    report(route, &log, &summary, &ledger, &after, complete, terminal);
-    Ok(if complete { Answer::Yes } else { Answer::No })
-}
-
-/// What is to be asked of one tier.
-struct Plan<'a> {
-    tier: &'a Tier,
-    request: String,
-    queue: VecDeque<usize>,
+    journal.finish(after.spent, summary.is_complete())?;
+    report::end(&route.name, &log, &summary, &after, terminal);
+    Ok(if summary.is_complete() { Answer::Yes } else { Answer::No })
 }
 
 fn chosen_tiers<'a>(project: &'a Project, route: &'a Route, wanted: &[String]) -> Result<Vec<&'a Tier>> {
@@ -230,7 +223,7 @@ fn queue(
 }
 
 fn lanes(project: &Project, plans: Vec<Plan<'_>>, concurrency: Option<u32>) -> Result<Vec<Lane>> {
-    let mut providers: BTreeMap<&str, (Arc<dyn Provider>, Arc<Semaphore>, Option<u32>)> = BTreeMap::new();
+    let mut providers = BTreeMap::new();
     let mut lanes = Vec::new();
     for plan in plans {
         if plan.queue.is_empty() {
@@ -242,14 +235,14 @@ fn lanes(project: &Project, plans: Vec<Plan<'_>>, concurrency: Option<u32>) -> R
             let connected = provider::connect(settings, None, &|key| std::env::var(key).ok())
                 .map_err(|error| Diagnostic::error("collect::provider", error.to_string()))?;
             let permits = settings.max_concurrency.map_or(Semaphore::MAX_PERMITS, |limit| limit as usize);
-            providers.insert(name, (connected, Arc::new(Semaphore::new(permits)), settings.max_concurrency));
+            providers.insert(name, (connected, Arc::new(Semaphore::new(permits))));
         }
-        let Some((provider, gate, limit)) = providers.get(name) else { continue };
+        let Some((provider, gate)) = providers.get(name) else { continue };
         lanes.push(Lane {
             tier: plan.tier.clone(),
             provider: Arc::clone(provider),
             gate: Arc::clone(gate),
-            concurrency: concurrency.or(*limit).unwrap_or(DEFAULT_CONCURRENCY),
+            concurrency: concurrency.or(settings.max_concurrency).unwrap_or(DEFAULT_CONCURRENCY),
             request: plan.request,
             queue: plan.queue,
         });
@@ -257,7 +250,7 @@ fn lanes(project: &Project, plans: Vec<Plan<'_>>, concurrency: Option<u32>) -> R
     Ok(lanes)
 }
 
-fn regrade(job: &Job, mut rows: Rows, past: Past, log: &Path, terminal: Terminal) -> Result<Answer> {
+fn regrade(job: &Job, mut rows: Rows, past: &Past, log: &Path, terminal: Terminal) -> Result<Answer> {
     if !past.results.is_empty() {
         return Err(Diagnostic::error(
             "collect::unfinished",
@@ -274,144 +267,4 @@ fn regrade(job: &Job, mut rows: Rows, past: Past, log: &Path, terminal: Terminal
         terminal.print(&format!("{changed} answers are graded differently now in `{}`\n", log.display()));
     }
     Ok(Answer::Yes)
-}
-
-fn dry_run(
-    job: &Job,
-    plans: &[Plan<'_>],
-    past: &Past,
-    cap: Option<Usd>,
-    log: &Path,
-    terminal: Terminal,
-) -> Result<Answer> {
-    let overflow = |error: MoneyError| Failure::from(Diagnostic::error("collect::price", error.to_string()));
-    let mut lines = Vec::new();
-    for plan in plans {
-        let most = plan.queue.iter().map(|prompt| spend::most_cost(plan.tier, job.size(*prompt), 0));
-        let most = Usd::sum(most.collect::<std::result::Result<Vec<_>, _>>().map_err(overflow)?);
-        let input: u64 = plan.queue.iter().map(|prompt| job.size(*prompt).likely_input_tokens()).sum();
-        let bounded = plan.tier.max_output_tokens.is_some();
-        lines.push((plan, most.map_err(overflow)?, input, bounded));
-    }
-    let total = Usd::sum(lines.iter().map(|line| line.1)).map_err(overflow)?;
-    let all_bounded = lines.iter().all(|line| line.3);
-    let fits = cap.is_none_or(|cap| past.spent.saturating_add(total) <= cap);
-    if terminal.is_json() {
-        let tiers: Vec<_> = lines
-            .iter()
-            .map(|(plan, most, input, bounded)| {
-                json!({ "tier": plan.tier.name, "calls": plan.queue.len(), "likely_input_tokens": input,
-                    "most_usd": bounded.then(|| most.to_f64()) })
-            })
-            .collect();
-        terminal.print_json(&json!({
-            "log": log, "tiers": tiers, "most_usd": all_bounded.then(|| total.to_f64()),
-            "spent_usd": past.spent.to_f64(), "fits_max_spend": fits && all_bounded,
-        }));
-        return Ok(Answer::Yes);
-    }
-    let mut table = crate::table::new(["tier", "calls", "input tokens", "at most"]);
-    for (plan, most, input, bounded) in &lines {
-        let most = if *bounded { dollars(*most) } else { "no limit: set max_output_tokens".into() };
-        table.add_row([plan.tier.name.clone(), plan.queue.len().to_string(), format!("about {input}"), most]);
-    }
-    let mut text = format!("would collect into `{}`\n\n{table}\n\n", log.display());
-    if all_bounded {
-        text.push_str(&format!("altogether at most {}\n", dollars(total)));
-    }
-    if past.spent > Usd::ZERO {
-        text.push_str(&format!("spent by earlier runs of this job: {}\n", dollars(past.spent)));
-    }
-    if !fits {
-        text.push_str("this may not fit under --max-spend; the job would stop in time\n");
-    }
-    terminal.print(&text);
-    Ok(Answer::Yes)
-}
-
-fn report_past(past: &Past, terminal: Terminal) {
-    if !past.results.is_empty() {
-        terminal.note(&format!("going on after {} recorded answers", past.results.len()));
-    }
-    if !past.may_have_been_charged.is_empty() {
-        terminal.note(&format!("in flight when an earlier run ended: {}", charged(past)));
-    }
-}
-
-fn charged(past: &Past) -> String {
-    let names: Vec<String> =
-        past.may_have_been_charged.iter().map(|((id, tier), _)| format!("{id} on {tier}")).collect();
-    let most = past.may_have_been_charged.iter().fold(Usd::ZERO, |sum, (_, usd)| sum.saturating_add(*usd));
-    format!(
-        "{}; may have been charged, at most {}, counted as spent",
-        some_of(names.iter().map(String::as_str)),
-        dollars(most)
-    )
-}
-
-impl Summary {
-    fn is_complete(&self) -> bool {
-        self.left == 0 && self.lost == 0 && self.stopped.is_empty() && !self.interrupted
-    }
-}
-
-fn report(
-    route: &Route,
-    log: &Path,
-    summary: &Summary,
-    ledger: &Ledger,
-    after: &Past,
-    complete: bool,
-    terminal: Terminal,
-) {
-    let spent = after.spent.max(ledger.spent());
-    if terminal.is_json() {
-        let charged: Vec<_> = after
-            .may_have_been_charged
-            .iter()
-            .map(|((id, tier), most)| json!({ "id": id, "tier": tier, "most_usd": most.to_f64() }))
-            .collect();
-        let stopped: Vec<_> = summary
-            .stopped
-            .iter()
-            .map(|(tier, stop)| match stop {
-                Stop::Cap => json!({ "tier": tier, "reason": "max_spend" }),
-                Stop::Provider(problem) => json!({ "tier": tier, "reason": "provider", "problem": problem }),
-            })
-            .collect();
-        terminal.print_json(&json!({
-            "route": route.name, "log": log, "complete": complete, "recorded": summary.recorded,
-            "failed": summary.failed, "lost": summary.lost, "left": summary.left,
-            "interrupted": summary.interrupted, "stopped": stopped, "spent_usd": spent.to_f64(),
-            "may_have_been_charged": charged,
-        }));
-        return;
-    }
-    let mut text = format!("{} answers recorded in `{}`", summary.recorded, log.display());
-    if summary.failed > 0 {
-        text.push_str(&format!(
-            ", {} of them failures of the tier (--retry-failed asks again)",
-            summary.failed
-        ));
-    }
-    text.push_str(&format!("; {} spent by this job\n", dollars(spent)));
-    if summary.lost > 0 {
-        text.push_str(&format!("{} calls failed without telling anything of the tier\n", summary.lost));
-    }
-    for (tier, stop) in &summary.stopped {
-        match stop {
-            Stop::Cap => text.push_str(&format!("{tier}: stopped, the next call could exceed --max-spend\n")),
-            Stop::Provider(problem) => text.push_str(&format!("{tier}: stopped, {problem}\n")),
-        }
-    }
-    if !after.may_have_been_charged.is_empty() {
-        text.push_str(&format!("without an answer: {}\n", charged(after)));
-    }
-    if !complete {
-        text.push_str(&format!(
-            "{} calls are left; run the same command again to go on\n",
-            summary.left + summary.lost
-        ));
-    }
-    terminal.print(&text);
 }

@@ -10,8 +10,8 @@ use crate::terminal::Terminal;
 ///
 /// # Errors
 /// Why it could not run.
-pub(crate) fn run(cli: &Cli, terminal: &Terminal) -> Result<Answer> {
+pub(crate) fn run(cli: &Cli, terminal: Terminal) -> Result<Answer> {
     match &cli.command {
-        Command::Collect(args) => collect::run(&cli.global, args, *terminal),
+        Command::Collect(args) => collect::run(&cli.global, args, terminal),
     }
 }

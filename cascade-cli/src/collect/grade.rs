@@ -280,6 +280,7 @@ fn number_start(text: &str, at: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "qualities are exactly 0 or 1")]
 mod tests {
     use super::*;
 

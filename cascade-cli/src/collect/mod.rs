@@ -14,5 +14,6 @@ pub(crate) mod journal;
 pub(crate) mod progress;
 pub(crate) mod prompts;
 pub(crate) mod record;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod spend;

@@ -281,6 +281,7 @@ fn byte_at_column(text: &str, column: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "numbers that are passed through")]
 mod tests {
     use super::*;
 

@@ -76,6 +76,7 @@ fn fail(result: &mut ResultRecord<'static>, failure: &Failure) {
     result.error = Some(failure.log_word().into());
 }
 
+#[expect(clippy::field_reassign_with_default, reason = "the record is non-exhaustive: no struct expression")]
 fn begin(lane: &Lane, asked: &Prompt, elapsed: Duration, cost: Usd) -> ResultRecord<'static> {
     let mut result = ResultRecord::default();
     result.cost_usd = Some(cost);

@@ -93,6 +93,13 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
 }
 
+impl Summary {
+    /// True if every prompt has its answers.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.left == 0 && self.lost == 0 && self.stopped.is_empty() && !self.interrupted
+    }
+}
+
 /// Why a tier was given up.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Stop {
@@ -111,6 +118,17 @@ struct State {
     summary: Summary,
     /// The journal could not be written: nothing more may be asked.
     broken: Option<Failure>,
+}
+
+impl State {
+    fn count_failure(&mut self, lane: usize, suspicious: bool, error: &ProviderError) {
+        let Some(own) = self.lanes.get_mut(lane) else { return };
+        own.failures_in_a_row = if suspicious { own.failures_in_a_row + 1 } else { 0 };
+        if own.failures_in_a_row >= FAILURES_IN_A_ROW {
+            own.stopped
+                .get_or_insert(Stop::Provider(format!("{FAILURES_IN_A_ROW} calls in a row failed: {error}")));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -155,7 +173,7 @@ pub(crate) async fn run(
     journal: Journal,
     ledger: Ledger,
     progress: Progress,
-) -> Result<(Journal, Ledger, Summary)> {
+) -> Result<(Journal, Summary)> {
     let states = lanes
         .iter()
         .map(|lane| LaneState {
@@ -201,7 +219,7 @@ pub(crate) async fn run(
         }
     }
     summary.interrupted = *shared.stop.borrow();
-    Ok((state.journal, state.ledger, summary))
+    Ok((state.journal, summary))
 }
 
 /// Returns at the second interrupt; the first one lets the calls in flight come home.
@@ -407,12 +425,12 @@ impl Shared {
                 let result = record::of_failure(lane, asked, error, cost, elapsed);
                 let suspicious = error.kind() == ProviderErrorKind::Status;
                 self.write_result(&mut state, ticket, cost, result);
-                self.count_failure(&mut state, index, suspicious, error);
+                state.count_failure(index, suspicious, error);
             }
             Fault::Server => {
                 self.lose(&mut state, ticket, cost, error);
                 state.summary.lost += 1;
-                self.count_failure(&mut state, index, true, error);
+                state.count_failure(index, true, error);
             }
             Fault::Setup => self.give_up(&mut state, index, ticket, cost, &error.to_string()),
         }
@@ -451,15 +469,6 @@ impl Shared {
             own.stopped.get_or_insert(Stop::Provider(problem.to_owned()));
         }
         self.settle(state);
-    }
-
-    fn count_failure(&self, state: &mut State, index: usize, suspicious: bool, error: &ProviderError) {
-        let Some(own) = state.lanes.get_mut(index) else { return };
-        own.failures_in_a_row = if suspicious { own.failures_in_a_row + 1 } else { 0 };
-        if own.failures_in_a_row >= FAILURES_IN_A_ROW {
-            own.stopped
-                .get_or_insert(Stop::Provider(format!("{FAILURES_IN_A_ROW} calls in a row failed: {error}")));
-        }
     }
 
     fn settle(&self, state: &mut State) {

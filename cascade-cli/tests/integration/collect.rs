@@ -46,15 +46,12 @@ top_logprobs = 2
 }
 
 fn prompts(words: &[&str]) -> String {
-    words
-        .iter()
-        .enumerate()
-        .map(|(index, word)| {
-            let line = json!({"id": format!("q{index}"), "input": format!("{word} {index}+1"),
-                "reference": (index + 1).to_string(), "grader": "numeric", "tags": {"word": word}});
-            format!("{line}\n")
-        })
-        .collect()
+    let line = |(index, word): (usize, &&str)| {
+        json!({"id": format!("q{index}"), "input": format!("{word} {index}+1"),
+            "reference": (index + 1).to_string(), "grader": "numeric", "tags": {"word": word}})
+        .to_string()
+    };
+    words.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn project(server: &Server, words: &[&str]) -> Project {

@@ -1,4 +1,9 @@
 //! Runs the built `cascade` the way people do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy.toml allows both in test functions only, not in their helpers"
+)]
 
 mod collect;
 mod command_line;

@@ -1,0 +1,151 @@
+//! What `cascade collect` says: before, about earlier runs, and at the end.
+
+use crate::collect::fold::some_of;
+use crate::collect::journal::Past;
+use crate::collect::run::{Job, Stop, Summary};
+use crate::collect::spend;
+use crate::failure::{Failure, Result};
+use crate::money::dollars;
+use crate::terminal::Terminal;
+use cascade_sdk::money::{MoneyError, Usd};
+use cascade_sdk_core::config::Tier;
+use cascade_sdk_core::diag::Diagnostic;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::path::Path;
+
+/// What is to be asked of one tier.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) tier: &'a Tier,
+    /// Fingerprint of the request.
+    pub(crate) request: String,
+    /// Indices of the prompts to ask, in order.
+    pub(crate) queue: VecDeque<usize>,
+}
+
+/// Says what a job would ask and what it could cost.
+///
+/// # Errors
+/// Costs beyond the range of an amount.
+pub(crate) fn dry_run(
+    job: &Job,
+    plans: &[Plan<'_>],
+    past: &Past,
+    cap: Option<Usd>,
+    log: &Path,
+    terminal: Terminal,
+) -> Result<()> {
+    let overflow = |error: MoneyError| Failure::from(Diagnostic::error("collect::price", error.to_string()));
+    let mut rows = Vec::new();
+    for plan in plans {
+        let most = plan.queue.iter().map(|prompt| spend::most_cost(plan.tier, job.size(*prompt), 0));
+        let most = most.collect::<std::result::Result<Vec<_>, _>>().and_then(Usd::sum).map_err(overflow)?;
+        let input: u64 = plan.queue.iter().map(|prompt| job.size(*prompt).likely_input_tokens()).sum();
+        rows.push((plan, most, input, plan.tier.max_output_tokens.is_some()));
+    }
+    let total = Usd::sum(rows.iter().map(|row| row.1)).map_err(overflow)?;
+    let bounded = rows.iter().all(|row| row.3);
+    let fits = cap.is_none_or(|cap| past.spent.saturating_add(total) <= cap);
+    if terminal.is_json() {
+        let tier = |(plan, most, input, bounded): &(&Plan<'_>, Usd, u64, bool)| {
+            json!({ "tier": plan.tier.name, "calls": plan.queue.len(), "likely_input_tokens": input,
+                "most_usd": bounded.then(|| most.to_f64()) })
+        };
+        terminal.print_json(&json!({
+            "log": log, "tiers": rows.iter().map(tier).collect::<Vec<_>>(),
+            "most_usd": bounded.then(|| total.to_f64()), "spent_usd": past.spent.to_f64(),
+            "fits_max_spend": fits && bounded,
+        }));
+        return Ok(());
+    }
+    let mut table = crate::table::new(["tier", "calls", "input tokens", "at most"]);
+    for (plan, most, input, bounded) in &rows {
+        let most = if *bounded { dollars(*most) } else { "no limit: set max_output_tokens".into() };
+        table.add_row([plan.tier.name.clone(), plan.queue.len().to_string(), format!("about {input}"), most]);
+    }
+    let mut lines = vec![
+        format!("would collect into `{}`", log.display()),
+        String::new(),
+        table.to_string(),
+        String::new(),
+    ];
+    if bounded {
+        lines.push(format!("altogether at most {}", dollars(total)));
+    }
+    if past.spent > Usd::ZERO {
+        lines.push(format!("spent by earlier runs of this job: {}", dollars(past.spent)));
+    }
+    if !fits {
+        lines.push("this may not fit under --max-spend; the job would stop in time".into());
+    }
+    terminal.print_lines(&lines);
+    Ok(())
+}
+
+/// Says what earlier runs of the job left.
+pub(crate) fn past(past: &Past, terminal: Terminal) {
+    if !past.results.is_empty() {
+        terminal.note(&format!("going on after {} recorded answers", past.results.len()));
+    }
+    if !past.may_have_been_charged.is_empty() {
+        terminal.note(&format!("in flight when an earlier run ended: {}", charged(past)));
+    }
+}
+
+fn charged(past: &Past) -> String {
+    let name = |((id, tier), _): &((String, String), Usd)| format!("{id} on {tier}");
+    let names: Vec<String> = past.may_have_been_charged.iter().map(name).collect();
+    let most = past.may_have_been_charged.iter().fold(Usd::ZERO, |sum, (_, usd)| sum.saturating_add(*usd));
+    format!(
+        "{}; may have been charged, at most {}, counted as spent",
+        some_of(names.iter().map(String::as_str)),
+        dollars(most)
+    )
+}
+
+/// Says how a run went; `after` is the journal at its end.
+pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, terminal: Terminal) {
+    if terminal.is_json() {
+        terminal.print_json(&end_json(route, log, summary, after));
+        return;
+    }
+    let failed = match summary.failed {
+        0 => String::new(),
+        failed => format!(", {failed} of them failures of the tier (--retry-failed asks again)"),
+    };
+    let first = format!("{} answers recorded in `{}`{failed}", summary.recorded, log.display());
+    let mut lines = vec![first, format!("{} spent by this job", dollars(after.spent))];
+    if summary.lost > 0 {
+        lines.push(format!("{} calls failed without telling anything of the tier", summary.lost));
+    }
+    lines.extend(summary.stopped.iter().map(|(tier, stop)| match stop {
+        Stop::Cap => format!("{tier}: stopped, the next call could exceed --max-spend"),
+        Stop::Provider(problem) => format!("{tier}: stopped, {problem}"),
+    }));
+    if !after.may_have_been_charged.is_empty() {
+        lines.push(format!("without an answer: {}", charged(after)));
+    }
+    if !summary.is_complete() {
+        let left = summary.left + summary.lost;
+        lines.push(format!("{left} calls are left; run the same command again to go on"));
+    }
+    terminal.print_lines(&lines);
+}
+
+fn end_json(route: &str, log: &Path, summary: &Summary, after: &Past) -> Value {
+    let charged = after.may_have_been_charged.iter();
+    let charged: Vec<_> = charged
+        .map(|((id, tier), most)| json!({ "id": id, "tier": tier, "most_usd": most.to_f64() }))
+        .collect();
+    let stopped = summary.stopped.iter().map(|(tier, stop)| match stop {
+        Stop::Cap => json!({ "tier": tier, "reason": "max_spend" }),
+        Stop::Provider(problem) => json!({ "tier": tier, "reason": "provider", "problem": problem }),
+    });
+    json!({
+        "route": route, "log": log, "complete": summary.is_complete(), "recorded": summary.recorded,
+        "failed": summary.failed, "lost": summary.lost, "left": summary.left,
+        "interrupted": summary.interrupted, "stopped": stopped.collect::<Vec<_>>(),
+        "spent_usd": after.spent.to_f64(), "may_have_been_charged": charged,
+    })
+}
