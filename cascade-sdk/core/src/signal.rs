@@ -349,7 +349,7 @@ mod tests {
             token("a", ln(0.5), &[ln(0.25), ln(0.5), ln(0.125)]),
             token("b", ln(0.1), &[ln(0.8), ln(0.1)]),
         ]);
-        assert!(close(values.get(BuiltIn::MeanLogprob), (ln(0.5) + ln(0.1)) / 2.0));
+        assert!(close(values.get(BuiltIn::MeanLogprob), f64::midpoint(ln(0.5), ln(0.1))));
         assert!(close(values.get(BuiltIn::MinLogprob), ln(0.1)));
         assert!(close(values.get(BuiltIn::SequenceLogprob), ln(0.05)));
         assert!(close(values.get(BuiltIn::MeanMargin), f64::midpoint(0.25, 0.7)));

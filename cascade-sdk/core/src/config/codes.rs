@@ -1,15 +1,7 @@
 //! The stable code of each kind of mistake in `cascade.toml`.
 
+use crate::diag::codes;
 use crate::document::read::Codes;
-
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
-        $($(#[doc = $doc])+ pub const $name: &str = $code;)+
-
-        /// Every code and what it means.
-        pub const ALL: &[(&str, &str)] = &[$(($code, concat!($($doc),+))),+];
-    };
-}
 
 codes! {
     /// The file is not TOML.

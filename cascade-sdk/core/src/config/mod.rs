@@ -25,6 +25,8 @@ pub use api::Api;
 pub use fingerprint::{fingerprint, request_fingerprint};
 pub use model::*;
 pub use places::Places;
+pub(crate) use read::ObjectiveTable;
 pub use read::{RESERVED_METHODS, policy_stem, read};
 pub use reference::reference;
 pub use schema::json_schema;
+pub(crate) use section::Section;

@@ -8,6 +8,17 @@ pub use render::{Style, compile_errors, render, render_all};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Declares the stable codes of one kind of file, each with what it means, and the list `ALL` of both.
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
+        $($(#[doc = $doc])+ pub const $name: &str = $code;)+
+
+        /// Every code and what it means.
+        pub const ALL: &[(&str, &str)] = &[$(($code, concat!($($doc),+))),+];
+    };
+}
+pub(crate) use codes;
+
 /// A text that diagnostics point into.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {

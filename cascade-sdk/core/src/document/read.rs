@@ -1,7 +1,7 @@
 //! Reads a TOML document and keeps every finding, each with its place.
 //!
-//! A [`Table`] hands out its entries ([`Table::take`], [`Table::required`]); what nobody took is reported by
-//! [`Table::finish`] as unknown, with the nearest known key as a suggestion.
+//! A [`Table`] hands out its entries ([`Table::take`], [`Table::required`]); what is left and not known is reported by
+//! [`Table::finish`], with the nearest known key as a suggestion.
 
 use crate::diag::{Diagnostic, Source};
 use crate::name;
@@ -93,9 +93,12 @@ pub(crate) fn parse<'i>(text: &'i str, findings: &Findings) -> (DeTable<'i>, Opt
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         first = Some(first.map_or(span.start, |first: usize| first.min(span.start)));
-        let diagnostic =
-            findings.error(findings.codes.syntax, format!("not valid TOML: {}", error.message()), &span, "");
-        findings.push(diagnostic);
+        let message = error.message();
+        findings.push(findings.error(findings.codes.syntax, format!("not valid TOML: {message}"), &span, ""));
+        // A list or inline table that is not closed swallows what follows: further errors would be echoes of this one.
+        if ["array", "inline table", "comma"].iter().any(|opened| message.contains(opened)) {
+            break;
+        }
     }
     (tree.into_inner(), first)
 }
@@ -308,11 +311,11 @@ impl<'d> Table<'d> {
         })
     }
 
-    /// Reports what nobody took.
+    /// Reports what is left and not known.
     pub(crate) fn finish(self, known: &[&str]) {
         let Self { findings, path, rest, .. } = self;
         let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
-        for item in rest {
+        for item in rest.into_iter().filter(|item| !known.contains(&item.key)) {
             let diagnostic = findings
                 .error(
                     findings.codes.unknown_key,

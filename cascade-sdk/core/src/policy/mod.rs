@@ -3,9 +3,18 @@
 //! [`Rules`] is the part that decides; [`Policy`] adds what it was fitted from, what it promises, and the other
 //! operating points of the fitted frontier.
 
+pub mod codes;
+mod names;
+mod read;
+mod router_text;
 mod rules;
+mod staleness;
+mod write;
 
+pub use read::read;
 pub use rules::*;
+pub use staleness::staleness;
+pub use write::write;
 
 use crate::config::{Family, Objective};
 

@@ -2,9 +2,10 @@
 //! trailing comments. `BLESS=1 cargo test` writes the texts anew.
 
 // Clippy allows these in test functions by itself, but not in the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod config;
 mod expect;
 mod fingerprint;
+mod policy;
 mod reference;

@@ -67,7 +67,7 @@ fn defaults_in_the_table_are_those_of_the_reader() {
             .collect::<Vec<_>>()
     };
     let lines = |path: &str| defaults(path).join("\n");
-    let price: String = defaults("tiers.*.price").iter().map(|entry| format!(", {entry}")).collect();
+    let price = format!(", {}", defaults("tiers.*.price").join(", "));
     let written = minimal(
         &lines("routes.*.fit"),
         &lines("budgets.*"),

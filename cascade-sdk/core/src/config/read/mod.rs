@@ -8,6 +8,7 @@ mod route;
 mod tier;
 
 pub use names::RESERVED_METHODS;
+pub(crate) use objective::ObjectiveTable;
 pub use route::policy_stem;
 
 use super::places::Places;

@@ -1,0 +1,501 @@
+//! Reads policy files and checks all that [`Rules`] promises, so that whoever holds [`Rules`] can decide.
+
+use super::names::{self, Names};
+use super::{
+    AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, OperatingPoint, Plan, Policy, Rules, SCHEMA,
+    Score, ScoreInput, Stage, Term, codes, router_text,
+};
+use crate::config::{Family, Objective, ObjectiveTable, Section};
+use crate::diag::{Diagnostic, Source};
+use crate::document::read::{Findings, Item, Table, parse};
+use std::ops::Range;
+use std::sync::Arc;
+use toml::de::DeTable;
+
+/// Reads a policy file.
+///
+/// # Errors
+/// Everything that is wrong with the file, each with its place and the command that mends it.
+pub fn read(source: &Arc<Source>) -> Result<Policy, Vec<Diagnostic>> {
+    let findings = Findings::new(&codes::DOCUMENT, Arc::clone(source));
+    let (tree, broken) = parse(&source.text, &findings);
+    // What a policy says is not judged where it cannot be read: the tool writes it anew in either case.
+    let policy = if broken.is_none() { document(&findings, &tree) } else { None };
+    let route = tree.get("route").and_then(|route| route.get_ref().as_str()).unwrap_or("ROUTE").to_owned();
+    match policy {
+        Some(policy) if !findings.has_errors() => Ok(policy),
+        _ => {
+            let mend =
+                |finding: Diagnostic| finding.help(format!("run `cascade fit {}`", shell_word(&route)));
+            Err(findings.into_sorted().into_iter().map(mend).collect())
+        }
+    }
+}
+
+/// A route's name as it is typed in a command.
+pub(super) fn shell_word(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./@".contains(&byte);
+    if !name.is_empty() && name.bytes().all(plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    }
+}
+
+const KEYS: &[&str] = &[
+    "schema",
+    "route",
+    "family",
+    "tiers",
+    "signals",
+    "fitted",
+    "objective",
+    "expected",
+    "certificate",
+    "scores",
+    "plans",
+    "router",
+    "frontier",
+];
+
+fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy> {
+    let mut root = Fields { table: Table::root(findings, tree), known: KEYS };
+    let Some(schema) = root.item("schema") else {
+        // Perhaps misspelt: then it is among the unknown keys.
+        root.finish();
+        return None;
+    };
+    let version = schema.natural(findings)?;
+    if version != u64::from(SCHEMA) {
+        let (code, what) = match version {
+            0 => (codes::OUT_OF_RANGE, "is no schema"),
+            _ => (codes::SCHEMA_TOO_NEW, "is newer than this version of cascade reads"),
+        };
+        let message = format!("schema {version} {what}");
+        findings.push(schema.error(findings, code, message, "").help("update cascade"));
+        return None;
+    }
+    let route = root.text("route");
+    let family = root.item("family").and_then(|item| Some((family(findings, &item)?, item.span)));
+    let tiers = names::read_list(&mut root.table, "tiers", KEYS);
+    let signals = names::read_list(&mut root.table, "signals", KEYS);
+    let (Some(tiers), Some(signals), false) = (tiers, signals, findings.has_errors()) else {
+        // Everything below speaks of these names.
+        root.finish();
+        return None;
+    };
+    let mut names = Names { tiers, signals, scores: Vec::new() };
+    let fitted = root.table("fitted", FITTED).and_then(fitted);
+    let objective = root.item("objective").and_then(|item| objective(findings, &item));
+    let expected = root.table("expected", EXPECTED).and_then(|table| expected(table, &names));
+    let certificate = root.optional_table("certificate", CERTIFICATE).map(certificate);
+    let scores: Vec<_> =
+        root.tables("scores", SCORE).into_iter().map(|table| score(table, &mut names)).collect();
+    let plans =
+        root.tables("plans", &["stages"]).into_iter().map(|table| plan_table(table, &names)).collect();
+    let router = root.optional_table("router", &[]).map(|fields| router_text::read(fields.table, &names));
+    let points = root.tables("frontier", POINT);
+    let places: Vec<_> = points.iter().map(|point| point.table.span.clone()).collect();
+    let frontier = points.into_iter().map(|table| operating_point(table, &names)).collect();
+    root.finish();
+
+    let (scores, plans, frontier) = (all(scores)?, all(plans)?, all(frontier)?);
+    let rules = Rules {
+        tiers: names.tiers.iter().map(|name| (*name).to_owned()).collect(),
+        signals: names.signals.iter().map(|name| (*name).to_owned()).collect(),
+        scores,
+        plans,
+        router: match router {
+            Some(router) => Some(router?),
+            None => None,
+        },
+    };
+    let (family, place) = family?;
+    let shape = Shape { family, router: rules.router.is_some() };
+    let fault = |fault: Option<String>, place: &Range<usize>| {
+        if let Some(fault) = fault {
+            findings.push(findings.error(codes::INVALID_PLAN, fault, place, ""));
+        }
+    };
+    fault(shape.fault(&rules.plans), &place);
+    frontier.iter().zip(&places).for_each(|(point, place)| fault(shape.fault_at(point), place));
+    for (pair, place) in frontier.windows(2).zip(places.iter().skip(1)) {
+        if pair[0].cost_usd > pair[1].cost_usd {
+            let message = "the points of `frontier` are not in the order of their cost";
+            findings.push(findings.error(codes::OUT_OF_RANGE, message, place, "cheaper than the one before"));
+        }
+    }
+    Some(Policy {
+        route: route?.to_owned(),
+        family,
+        fitted: fitted?,
+        objective: objective?,
+        expected: expected?,
+        rules,
+        frontier,
+        certificate: match certificate {
+            Some(certificate) => Some(certificate?),
+            None => None,
+        },
+    })
+}
+
+/// Every part, or nothing if one is broken.
+fn all<T>(parts: Vec<Option<T>>) -> Option<Vec<T>> {
+    parts.into_iter().collect()
+}
+
+fn family(findings: &Findings, item: &Item<'_>) -> Option<Family> {
+    let text = item.text(findings)?;
+    let family = Family::parse(text);
+    if family.is_none() {
+        findings.push(item.unknown_value(findings, text, &Family::ALL.map(Family::name)));
+    }
+    family
+}
+
+/// How many plans and stages a family may have.
+struct Shape {
+    family: Family,
+    router: bool,
+}
+
+impl Shape {
+    /// What is wrong with some plans.
+    fn fault(&self, plans: &[Plan]) -> Option<String> {
+        let family = self.family.name();
+        let longest = plans.iter().map(|plan| plan.stages.len()).max();
+        let (most, stages) = match self.family {
+            Family::Single | Family::Router => (1, "one stage"),
+            Family::Pair => (2, "at most two stages"),
+            Family::Chain | Family::FullChain | Family::RoutedCascade => (usize::MAX, "any number of stages"),
+        };
+        let may_route = matches!(self.family, Family::Router | Family::RoutedCascade);
+        if plans.is_empty() {
+            Some("there is no plan".to_owned())
+        } else if !self.router && plans.len() > 1 {
+            Some("there are several plans and no router to choose between them".to_owned())
+        } else if self.router && !may_route {
+            Some(format!("the family `{family}` has no router"))
+        } else if longest > Some(most) {
+            Some(format!("a plan of the family `{family}` has {stages}"))
+        } else {
+            None
+        }
+    }
+
+    /// What is wrong with a point of the frontier.
+    fn fault_at(&self, point: &OperatingPoint) -> Option<String> {
+        let priced = point.router_shadow_price.is_some();
+        if priced && !self.router {
+            Some("a point of `frontier` has a `router_shadow_price`, and there is no router".to_owned())
+        } else if !priced && point.plans.len() > 1 && self.router {
+            Some("a point of `frontier` with several plans has no `router_shadow_price`".to_owned())
+        } else {
+            self.fault(&point.plans)
+        }
+    }
+}
+
+const FITTED: &[&str] =
+    &["log_hash", "config_hash", "algorithm", "calibration_rows", "test_rows", "seed", "refit_on_all"];
+
+fn fitted(mut fields: Fields<'_>) -> Option<Fitted> {
+    let log_hash = fields.hash("log_hash");
+    let config_hash = fields.hash("config_hash");
+    let algorithm = fields.whole("algorithm");
+    let calibration_rows = fields.whole("calibration_rows");
+    let test_rows = fields.whole("test_rows");
+    let seed = fields.whole("seed");
+    let findings = fields.table.findings;
+    let refit_on_all = fields.item("refit_on_all").and_then(|item| item.boolean(findings));
+    fields.finish();
+    Some(Fitted {
+        log_hash: log_hash?,
+        config_hash: config_hash?,
+        algorithm: algorithm?,
+        calibration_rows: calibration_rows?,
+        test_rows: test_rows?,
+        seed: seed?,
+        refit_on_all: refit_on_all?,
+    })
+}
+
+fn objective<'d>(findings: &'d Findings, item: &Item<'d>) -> Option<Objective> {
+    let table = ObjectiveTable::read(Section::new(item.table(findings)?, "routes.*.objective"));
+    let objective = table.objective();
+    if objective.is_none() && !table.broken {
+        let message = "`objective` does not state exactly one goal";
+        findings.push(findings.error(codes::INVALID_OBJECTIVE, message, &item.key_span, ""));
+    }
+    objective
+}
+
+const EXPECTED: &[&str] = &["quality", "cost_usd", "calls", "shadow_price", "share"];
+
+fn expected(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Expected> {
+    let quality = fields.estimate("quality");
+    let cost_usd = fields.estimate("cost_usd");
+    let calls = fields.estimate("calls");
+    let shadow_price = fields.optional_number("shadow_price");
+    let share = fields.table("share", &names.tiers).and_then(|mut share| {
+        let shares = names.tiers.iter().map(|tier| share.estimate(tier)).collect();
+        share.finish();
+        all(shares)
+    });
+    fields.finish();
+    Some(Expected { quality: quality?, cost_usd: cost_usd?, calls: calls?, share: share?, shadow_price })
+}
+
+const CERTIFICATE: &[&str] = &["promise", "confidence", "method", "rows", "assumptions", "attempt"];
+
+fn certificate(mut fields: Fields<'_>) -> Option<Certificate> {
+    let promise = fields.text("promise");
+    let confidence = fields.number("confidence");
+    let method = fields.text("method");
+    let rows = fields.whole("rows");
+    let findings = fields.table.findings;
+    let assumptions =
+        fields.list("assumptions").iter().map(|item| item.text(findings).map(str::to_owned)).collect();
+    let attempt = fields.whole("attempt");
+    fields.finish();
+    Some(Certificate {
+        promise: promise?.to_owned(),
+        confidence: confidence?,
+        method: method?.to_owned(),
+        rows: rows?,
+        assumptions: all(assumptions)?,
+        attempt: attempt?,
+    })
+}
+
+const SCORE: &[&str] = &["name", "tier", "intercept", "terms"];
+
+fn score<'d>(mut fields: Fields<'d>, names: &mut Names<'d>) -> Option<Score> {
+    let findings = fields.table.findings;
+    let name = fields.item("name").and_then(|item| {
+        let name = item.text(findings)?;
+        let earlier: Vec<_> = names.signals.iter().chain(&names.scores).copied().collect();
+        names::check_new(findings, &item, name, &earlier);
+        Some(name)
+    });
+    // Indices of scores must not shift where one has no name.
+    names.scores.push(name.unwrap_or_default());
+    let tier = fields.item("tier").and_then(|item| names.tier(findings, &item));
+    let intercept = fields.number("intercept");
+    let terms = fields.list("terms").iter().map(|item| term(findings, item, names)).collect();
+    fields.finish();
+    Some(Score { name: name?.to_owned(), tier: tier?, intercept: intercept?, terms: all(terms)? })
+}
+
+const TERM: &[&str] = &["signal", "prediction", "weight", "knots"];
+
+fn term<'d>(findings: &'d Findings, item: &Item<'d>, names: &Names<'_>) -> Option<Term> {
+    let mut fields = Fields { table: item.table(findings)?, known: TERM };
+    let signal = fields.table.take("signal");
+    let prediction = fields.table.take("prediction");
+    let input = match (signal, prediction) {
+        (Some(signal), None) => names.signal(findings, &signal).map(ScoreInput::Signal),
+        (None, Some(tier)) => names.tier(findings, &tier).map(ScoreInput::Prediction),
+        _ => {
+            let message = format!("`{}` must have either `signal` or `prediction`", item.path);
+            findings.push(item.error(findings, codes::MISSING_KEY, message, ""));
+            None
+        }
+    };
+    let weight = fields.number("weight");
+    let knots = fields.table.take("knots").map_or(Some(Vec::new()), |item| knots(findings, &item));
+    fields.finish();
+    Some(Term { input: input?, knots: knots?, weight: weight? })
+}
+
+fn knots(findings: &Findings, item: &Item<'_>) -> Option<Vec<(f64, f64)>> {
+    let items = item.list(findings)?;
+    let knots = items.iter().map(|knot| {
+        if let [x, y] = knot.list(findings)?.as_slice() {
+            return Some((x.number(findings)?, y.number(findings)?));
+        }
+        findings.push(knot.out_of_range(findings, "must be a pair of numbers"));
+        None
+    });
+    let knots = all(knots.collect())?;
+    if knots.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+        findings.push(item.out_of_range(findings, "must have strictly increasing first numbers"));
+        return None;
+    }
+    Some(knots)
+}
+
+const POINT: &[&str] = &["quality", "cost_usd", "shadow_price", "router_shadow_price", "plans"];
+
+fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<OperatingPoint> {
+    let findings = fields.table.findings;
+    let quality = fields.number("quality");
+    let cost_usd = fields.number("cost_usd");
+    let shadow_price = fields.optional_number("shadow_price");
+    let router_shadow_price = fields.optional_number("router_shadow_price");
+    let plans = fields.list("plans").iter().map(|item| plan(findings, item, names)).collect();
+    fields.finish();
+    Some(OperatingPoint {
+        quality: quality?,
+        cost_usd: cost_usd?,
+        shadow_price,
+        plans: all(plans)?,
+        router_shadow_price,
+    })
+}
+
+fn plan_table(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Plan> {
+    let findings = fields.table.findings;
+    let plan = fields.item("stages").and_then(|item| plan(findings, &item, names));
+    fields.finish();
+    plan
+}
+
+/// A list of stages: at least one, and a rule on each but the last.
+fn plan<'d>(findings: &'d Findings, item: &Item<'d>, names: &Names<'_>) -> Option<Plan> {
+    let items = item.list(findings)?;
+    let last = items.len().checked_sub(1);
+    if last.is_none() {
+        let message = format!("`{}` has no stage", item.path);
+        findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
+    }
+    let stages =
+        items.iter().enumerate().map(|(index, item)| stage(findings, item, names, Some(index) == last));
+    let stages = all(stages.collect())?;
+    last.map(|_| Plan { stages })
+}
+
+const STAGE: &[&str] = &["tier", "score", "at_least"];
+
+fn stage<'d>(findings: &'d Findings, item: &Item<'d>, names: &Names<'_>, is_last: bool) -> Option<Stage> {
+    let mut fields = Fields { table: item.table(findings)?, known: STAGE };
+    let tier = fields.item("tier").and_then(|item| names.tier(findings, &item));
+    let score = fields.table.take("score");
+    let at_least = fields.table.take("at_least");
+    fields.finish();
+    let rule = match (score, at_least) {
+        (None, None) => None,
+        (Some(score), Some(at_least)) => {
+            let score = names.source(findings, &score);
+            let at_least = cut(findings, &at_least);
+            Some(AcceptRule { score: score?, at_least: at_least? })
+        }
+        _ => {
+            let message =
+                format!("`{}` has one half of a rule: `score` and `at_least` belong together", item.path);
+            findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
+            return None;
+        }
+    };
+    if rule.is_none() != is_last {
+        let why =
+            if is_last { "is the last stage and keeps every answer: it has no rule" } else { "has no rule" };
+        let message = format!("`{}` {why}", item.path);
+        findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
+        return None;
+    }
+    Some(Stage { tier: tier?, rule })
+}
+
+fn cut(findings: &Findings, item: &Item<'_>) -> Option<Cut> {
+    if !item.is_text() {
+        return item.number(findings).map(Cut);
+    }
+    match item.text(findings)? {
+        "inf" => Some(Cut::ESCALATE_ALL),
+        "-inf" => Some(Cut::KEEP_ALL),
+        other => {
+            findings.push(item.unknown_value(findings, other, &["inf", "-inf"]).help("or a number"));
+            None
+        }
+    }
+}
+
+/// A table all of whose keys are known and, unless said otherwise, required.
+struct Fields<'d> {
+    table: Table<'d>,
+    known: &'d [&'d str],
+}
+
+impl<'d> Fields<'d> {
+    fn item(&mut self, key: &str) -> Option<Item<'d>> {
+        self.table.required(key, self.known)
+    }
+
+    fn text(&mut self, key: &str) -> Option<&'d str> {
+        let findings = self.table.findings;
+        self.item(key)?.text(findings)
+    }
+
+    fn number(&mut self, key: &str) -> Option<f64> {
+        let findings = self.table.findings;
+        self.item(key)?.number(findings)
+    }
+
+    fn optional_number(&mut self, key: &str) -> Option<f64> {
+        let findings = self.table.findings;
+        self.table.take(key)?.number(findings)
+    }
+
+    /// A whole number that its type can hold.
+    fn whole<T: TryFrom<u64>>(&mut self, key: &str) -> Option<T> {
+        let findings = self.table.findings;
+        let item = self.item(key)?;
+        let number = T::try_from(item.natural(findings)?).ok();
+        if number.is_none() {
+            findings.push(item.out_of_range(findings, "is too large"));
+        }
+        number
+    }
+
+    /// A SHA-256 in lower-case hexadecimal.
+    fn hash(&mut self, key: &str) -> Option<String> {
+        let findings = self.table.findings;
+        let item = self.item(key)?;
+        let text = item.text(findings)?;
+        if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Some(text.to_owned());
+        }
+        findings.push(item.out_of_range(findings, "must be a SHA-256 of 64 hexadecimal digits"));
+        None
+    }
+
+    fn estimate(&mut self, key: &str) -> Option<Estimate> {
+        let mut fields = self.table(key, &["value", "low", "high"])?;
+        let [value, low, high] = ["value", "low", "high"].map(|key| fields.number(key));
+        fields.finish();
+        Some(Estimate { value: value?, low: low?, high: high? })
+    }
+
+    fn list(&mut self, key: &str) -> Vec<Item<'d>> {
+        let findings = self.table.findings;
+        self.item(key).and_then(|item| item.list(findings)).unwrap_or_default()
+    }
+
+    fn table<'k>(&mut self, key: &str, known: &'k [&'k str]) -> Option<Fields<'k>>
+    where
+        'd: 'k,
+    {
+        let findings = self.table.findings;
+        let table = self.item(key)?.table(findings)?;
+        Some(Fields { table, known })
+    }
+
+    fn optional_table(&mut self, key: &str, known: &'d [&'d str]) -> Option<Fields<'d>> {
+        let findings = self.table.findings;
+        let table = self.table.take(key)?.table(findings)?;
+        Some(Fields { table, known })
+    }
+
+    /// `[[key]]`, as often as it stands there.
+    fn tables(&mut self, key: &str, known: &'d [&'d str]) -> Vec<Fields<'d>> {
+        let findings = self.table.findings;
+        let items = self.table.take(key).and_then(|item| item.list(findings)).unwrap_or_default();
+        items.iter().filter_map(|item| Some(Fields { table: item.table(findings)?, known })).collect()
+    }
+
+    fn finish(self) {
+        self.table.finish(self.known);
+    }
+}

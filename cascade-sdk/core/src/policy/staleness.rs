@@ -1,0 +1,57 @@
+//! Does a policy still belong to its configuration?
+
+use super::read::shell_word;
+use super::{ALGORITHM, Policy, codes};
+use crate::config::{self, Config};
+use crate::diag::Diagnostic;
+
+/// Everything that speaks against applying a policy to a route of a configuration; empty if it is fresh.
+///
+/// Errors: it belongs to another route, uses a tier the route does not have, or the parts of the configuration that the
+/// fit depends on have changed. A warning: another version of the algorithm would fit another policy. `until_fitted`
+/// beside a policy is an error, since it would do nothing. Whether the log has changed is not judged here.
+///
+/// `schema_text` is the text of the file that the route's `request.answer` names.
+pub fn staleness(
+    policy: &Policy,
+    config: &Config,
+    route: &str,
+    schema_text: Option<&str>,
+) -> Vec<Diagnostic> {
+    let refit = format!("run `cascade fit {}`", shell_word(route));
+    let Some(declared) = config.route(route).filter(|_| policy.route == route) else {
+        let message = format!("the policy was fitted for the route `{}`, not for `{route}`", policy.route);
+        let error = Diagnostic::error(codes::FOREIGN, message);
+        return vec![config.places.label(error, &["routes", route, "policy"], "").help(refit)];
+    };
+    let mut findings = Vec::new();
+    let path = &declared.policy;
+    let gone: Vec<_> = policy.rules.tiers.iter().filter(|tier| !declared.tiers.contains(tier)).collect();
+    if let [first, ..] = gone.as_slice() {
+        let message =
+            format!("the policy `{path}` uses the tier `{first}`, which the route `{route}` does not have");
+        let error = Diagnostic::error(codes::OTHER_TIERS, message);
+        findings.push(config.places.label(error, &["routes", route, "tiers"], "").help(refit.as_str()));
+    } else if config::fingerprint(config, route, schema_text).as_ref() != Some(&policy.fitted.config_hash) {
+        let message = format!(
+            "the policy `{path}` is stale: the configuration of the route `{route}` has changed since the fit"
+        );
+        let error = Diagnostic::error(codes::STALE, message);
+        let text = "its tiers, prices, request, objective or fit";
+        findings.push(config.places.label(error, &["routes", route], text).help(refit.as_str()));
+    } else if policy.fitted.algorithm != ALGORITHM {
+        let message = format!(
+            "the policy `{path}` was fitted by version {} of the algorithm; this is version {ALGORITHM}",
+            policy.fitted.algorithm
+        );
+        let warning = Diagnostic::warning(codes::OTHER_ALGORITHM, message);
+        findings.push(config.places.label(warning, &["routes", route], "").help(refit.as_str()));
+    }
+    if declared.until_fitted.is_some() {
+        let message = format!("the route `{route}` has a policy, so `until_fitted` does nothing");
+        let error = Diagnostic::error(codes::FITTED, message);
+        findings
+            .push(config.places.label(error, &["routes", route, "until_fitted"], "").help("remove the line"));
+    }
+    findings
+}

@@ -1,0 +1,276 @@
+//! Policy files: bytes, refusals, and whether a policy still belongs to its configuration.
+
+use crate::expect;
+use cascade_sdk_core::config::{self, Family, Goal, Objective};
+use cascade_sdk_core::diag::{Diagnostic, Severity, Source, Style, render_all};
+use cascade_sdk_core::feature::Router;
+use cascade_sdk_core::money::Usd;
+use cascade_sdk_core::policy::{
+    self, ALGORITHM, AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, OperatingPoint, Plan, Policy,
+    Rules, Score, ScoreInput, ScoreSource, Stage, Term, codes,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn read(path: &Path) -> Result<Policy, Vec<Diagnostic>> {
+    policy::read(&Source::new("policies/triage.toml", expect::input(path)))
+}
+
+#[test]
+fn every_broken_policy_is_refused_as_written() {
+    for path in expect::files("policy/bad") {
+        let findings = read(&path).expect_err(expect::name(&path));
+        let code = format!("policy::{}", expect::name(&path).split('.').next().unwrap());
+        assert!(findings.iter().any(|finding| finding.code == code), "{} lacks {code}", path.display());
+        assert!(findings.iter().all(|finding| finding.help.last().unwrap().contains("cascade fit")));
+        expect::check(&path, &render_all(&findings, Style::Plain));
+    }
+}
+
+/// Committed policies must read and write the same for as long as there is this schema.
+#[test]
+fn committed_policies_keep_their_bytes() {
+    for path in expect::files("policy/ok") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let policy = policy::read(&Source::new("policy.toml", text.as_str()))
+            .unwrap_or_else(|findings| panic!("{}", render_all(&findings, Style::Plain)));
+        assert_eq!(policy::write(&policy), text, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_code_is_tested() {
+    let mut tested: BTreeSet<_> = expect::files("policy/bad")
+        .iter()
+        .map(|path| format!("policy::{}", expect::name(path).split('.').next().unwrap()))
+        .collect();
+    // These need a configuration beside the policy: see the tests of staleness.
+    let beside = [codes::FOREIGN, codes::OTHER_TIERS, codes::STALE, codes::OTHER_ALGORITHM, codes::FITTED];
+    tested.extend(beside.map(str::to_owned));
+    let codes: BTreeSet<_> = codes::ALL.iter().map(|(code, _)| (*code).to_owned()).collect();
+    assert_eq!(tested, codes);
+}
+
+const CONFIG: &str = "schema = 1\n[providers.p]\napi = 'replay'\n\
+    [tiers.small]\nprovider = 'p'\nmodel = 's'\nprice = { input = 1, output = 2 }\n\
+    [tiers.large]\nprovider = 'p'\nmodel = 'l'\nprice = { input = 3, output = 4 }\n\
+    [routes.triage]\ntiers = ['small', 'large']\nlog = ['x.jsonl']\n[routes.triage.objective]\nmin_quality = 0.9\n\
+    [routes.other]\ntiers = ['small']\n";
+
+/// Findings on the golden pair policy beside [`CONFIG`] with one text replaced, after the policy was adapted to
+/// [`CONFIG`] itself.
+fn staleness(
+    from: &str,
+    to: &str,
+    route: &str,
+    change: impl Fn(&mut Policy),
+) -> Vec<(&'static str, Severity)> {
+    let read = |text: &str| config::read(&Source::new("cascade.toml", text)).0.unwrap();
+    let text = include_str!("../policy/ok/pair.toml");
+    let mut policy = policy::read(&Source::new("policy.toml", text)).unwrap();
+    policy.fitted.config_hash = config::fingerprint(&read(CONFIG), "triage", None).unwrap();
+    change(&mut policy);
+    assert!(CONFIG.contains(from));
+    let findings = policy::staleness(&policy, &read(&CONFIG.replacen(from, to, 1)), route, None);
+    for finding in &findings {
+        assert!(!finding.help.is_empty() && !finding.labels.is_empty(), "{finding:?}");
+    }
+    findings.iter().map(|finding| (finding.code, finding.severity)).collect()
+}
+
+#[test]
+fn a_policy_that_no_longer_belongs_is_refused() {
+    let same = |_: &mut Policy| {};
+    let error = |code| vec![(code, Severity::Error)];
+    assert_eq!(staleness("", "", "triage", same), []);
+    assert_eq!(staleness("log = ['x.jsonl']", "log = ['y.jsonl']", "triage", same), []);
+    assert_eq!(staleness("input = 3", "input = 3.5", "triage", same), error(codes::STALE));
+    assert_eq!(staleness("['small', 'large']", "['large']", "triage", same), error(codes::OTHER_TIERS));
+    assert_eq!(staleness("", "", "other", same), error(codes::FOREIGN));
+    assert_eq!(staleness("log = ", "until_fitted = 'large'\nlog = ", "triage", same), error(codes::FITTED));
+    assert_eq!(
+        staleness("", "", "triage", |policy| policy.fitted.algorithm = ALGORITHM + 1),
+        [(codes::OTHER_ALGORITHM, Severity::Warning)]
+    );
+}
+
+fn finite() -> impl Strategy<Value = f64> {
+    use proptest::num::f64::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
+    prop_oneof![POSITIVE | NEGATIVE | NORMAL | SUBNORMAL | ZERO, -1.0..1.0, (-5_i32..5).prop_map(f64::from)]
+}
+
+fn estimate() -> impl Strategy<Value = Estimate> {
+    (finite(), finite(), finite()).prop_map(|(value, low, high)| Estimate { value, low, high })
+}
+
+fn cut() -> impl Strategy<Value = Cut> {
+    prop_oneof![finite().prop_map(Cut), Just(Cut::KEEP_ALL), Just(Cut::ESCALATE_ALL)]
+}
+
+/// A plan over some tiers, signals and scores.
+fn plan(tiers: usize, sources: (usize, usize)) -> impl Strategy<Value = Plan> {
+    let source = (0..sources.0 + sources.1).prop_map(move |index| match index.checked_sub(sources.0) {
+        None => ScoreSource::Signal(index),
+        Some(score) => ScoreSource::Score(score),
+    });
+    let rule = (source, cut()).prop_map(|(score, at_least)| AcceptRule { score, at_least });
+    (vec((0..tiers, rule), 0..3), 0..tiers).prop_map(|(first, last)| {
+        let mut stages: Vec<_> =
+            first.into_iter().map(|(tier, rule)| Stage { tier, rule: Some(rule) }).collect();
+        stages.push(Stage { tier: last, rule: None });
+        Plan { stages }
+    })
+}
+
+fn score(tiers: usize, signals: usize) -> impl Strategy<Value = Score> {
+    let input =
+        prop_oneof![(0..signals).prop_map(ScoreInput::Signal), (0..tiers).prop_map(ScoreInput::Prediction)];
+    let knots = vec(((0.001..9.0), finite()), 0..4).prop_map(|steps| {
+        let mut x = -5.0;
+        steps
+            .into_iter()
+            .map(|(step, y)| {
+                x += step;
+                (x, y)
+            })
+            .collect()
+    });
+    let term = (input, knots, finite()).prop_map(|(input, knots, weight)| Term { input, knots, weight });
+    (0..tiers, finite(), vec(term, 0..3)).prop_map(|(tier, intercept, terms)| Score {
+        name: String::new(),
+        tier,
+        intercept,
+        terms,
+    })
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    (1_usize..4, 1_usize..4, 0_usize..3).prop_flat_map(|(tiers, signals, scores)| {
+        let names = (vec("[^\"]{0,6}", tiers), vec(".{0,6}", signals));
+        let plans = vec(plan(tiers, (signals, scores)), 1..4);
+        (names, vec(score(tiers, signals), scores), plans, finite()).prop_map(
+            |((tiers, signals), mut scores, plans, shadow_price)| {
+                for (index, score) in scores.iter_mut().enumerate() {
+                    score.name = format!("score {index}");
+                }
+                // A number makes any names distinct.
+                let numbered = |names: Vec<String>| {
+                    names.into_iter().enumerate().map(|(at, name)| format!("{name}{at}")).collect()
+                };
+                let router = (plans.len() > 1).then_some(Router { shadow_price });
+                Rules { tiers: numbered(tiers), signals: numbered(signals), scores, plans, router }
+            },
+        )
+    })
+}
+
+fn objective() -> impl Strategy<Value = Objective> {
+    let goal = prop_oneof![
+        (1..i64::MAX).prop_map(|pico| Goal::MaxCost(Usd::from_pico(pico))),
+        (0.0..=1.0).prop_map(Goal::MinQuality),
+        ("[a-z ]{0,3}x", 0.0..=1.0).prop_map(|(versus, by)| Goal::MaxQualityLoss { versus, by }),
+        (1e-300..1e300).prop_map(Goal::ShadowPrice),
+        Just(Goal::MaxQuality),
+    ];
+    (goal, 0.1..1e6, any::<bool>(), option::of(0.001..0.999)).prop_map(
+        |(goal, latency, bounded, confidence)| {
+            let max_latency_ms_p95 = (bounded || goal == Goal::MaxQuality).then_some(latency);
+            Objective { goal, max_latency_ms_p95, confidence }
+        },
+    )
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let hash = || "[0-9a-f]{64}";
+    let fitted = (hash(), hash(), any::<u32>(), any::<(u32, u32)>(), any::<u64>(), any::<bool>()).prop_map(
+        |(log_hash, config_hash, algorithm, (calibration, test), seed, refit_on_all)| Fitted {
+            log_hash,
+            config_hash,
+            algorithm,
+            calibration_rows: calibration as usize,
+            test_rows: test as usize,
+            seed,
+            refit_on_all,
+        },
+    );
+    let certificate = (".*", 0.001..0.999, vec(".*", 0..3), any::<(u32, u32)>()).prop_map(
+        |(promise, confidence, assumptions, (rows, attempt))| Certificate {
+            promise,
+            confidence,
+            method: "betting".into(),
+            rows: rows as usize,
+            assumptions,
+            attempt,
+        },
+    );
+    let expected = (estimate(), estimate(), estimate(), option::of(finite()), vec(estimate(), 4));
+    let points = vec((finite(), finite(), option::of(finite())), 0..3);
+    (".*", rules(), objective(), fitted, expected, points, option::of(certificate)).prop_map(
+        |(
+            route,
+            rules,
+            objective,
+            fitted,
+            (quality, cost_usd, calls, shadow_price, share),
+            mut points,
+            certificate,
+        )| {
+            points.sort_by(|a, b| a.1.total_cmp(&b.1));
+            let frontier = points.into_iter().map(|(quality, cost_usd, shadow_price)| OperatingPoint {
+                quality,
+                cost_usd,
+                shadow_price,
+                plans: rules.plans.clone(),
+                router_shadow_price: rules.router.as_ref().map(|router| router.shadow_price),
+            });
+            let share = share.into_iter().take(rules.tiers.len()).collect();
+            Policy {
+                route,
+                family: Family::RoutedCascade,
+                fitted,
+                objective,
+                expected: Expected { quality, cost_usd, calls, share, shadow_price },
+                frontier: frontier.collect(),
+                rules,
+                certificate,
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_reads_back(policy in any_policy()) {
+        let text = policy::write(&policy);
+        let read = policy::read(&Source::new("policy.toml", text.as_str()));
+        let read = read.map_err(|findings| TestCaseError::fail(render_all(&findings, Style::Plain)))?;
+        prop_assert_eq!(&read, &policy);
+        prop_assert_eq!(policy::write(&read), text);
+    }
+
+    #[test]
+    fn no_text_makes_the_readers_panic(edits in vec((any::<prop::sample::Index>(), ".{0,3}"), 1..4)) {
+        let mut text = include_str!("../policy/ok/pair.toml").to_owned();
+        for (at, edit) in edits {
+            let at = at.index(text.len());
+            let end = (at + 3).min(text.len());
+            if text.is_char_boundary(at) && text.is_char_boundary(end) {
+                text.replace_range(at..end, &edit);
+            }
+        }
+        let source = Source::new("any.toml", text);
+        if let Err(findings) = policy::read(&source) {
+            prop_assert!(!findings.is_empty());
+            for style in [Style::Plain, Style::Colour, Style::Json] {
+                prop_assert!(!render_all(&findings, style).is_empty());
+            }
+        }
+        let (config, findings) = config::read(&source);
+        prop_assert!(config.is_none() && !findings.is_empty());
+    }
+}
