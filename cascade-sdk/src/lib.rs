@@ -5,6 +5,8 @@ pub use cascade_sdk_core::money;
 #[cfg(feature = "runtime")]
 mod answer;
 #[cfg(feature = "runtime")]
+mod client;
+#[cfg(feature = "runtime")]
 mod error;
 #[cfg(feature = "runtime")]
 mod observe;
@@ -18,6 +20,8 @@ mod routed;
 #[cfg(feature = "runtime")]
 pub use answer::{AnswerError, AnswerSchema};
 #[cfg(feature = "runtime")]
+pub use client::{Answer, Builder, Call, Client, PolicySource};
+#[cfg(feature = "runtime")]
 pub use error::Error;
 #[cfg(feature = "runtime")]
 pub use observe::signals;
@@ -25,3 +29,15 @@ pub use observe::signals;
 pub use request::{IntoRequest, Message, Part, Request, Role};
 #[cfg(feature = "runtime")]
 pub use routed::{Failure, Routed, Step, TierName};
+
+/// What generated code uses. Not for people: it may change with any release.
+#[cfg(feature = "runtime")]
+#[doc(hidden)]
+pub mod __private {
+    pub mod v1 {
+        pub use crate::client::{Builder, Call, Client, ClientSpec, RouteSpec};
+        pub use crate::error::Error;
+        pub use crate::request::IntoRequest;
+        pub use crate::routed::{Routed, TierName};
+    }
+}

@@ -51,12 +51,12 @@ mod tests {
             r#"{"answer":"ab"}"#,
             &[("```", -9.0), (r#"{"answer":""#, -1.0), ("ab", -0.25), (r#""}"#, -2.0)],
         );
-        assert_eq!(signals(&fenced, &choice)["mean_logprob"], -0.25);
+        assert_eq!(signals(&fenced, &choice).get("mean_logprob"), Some(&-0.25));
         let object = AnswerSchema::from_json(r#"{"type":"object"}"#).unwrap();
         let whole = response("{}", &[("```", -9.0), ("{}", -0.5)]);
-        assert_eq!(signals(&whole, &object)["min_logprob"], -0.5);
+        assert_eq!(signals(&whole, &object).get("min_logprob"), Some(&-0.5));
         let plain = response("ab", &[("a", -0.5), ("b", -1.5)]);
-        assert_eq!(signals(&plain, &AnswerSchema::TEXT)["sequence_logprob"], -2.0);
+        assert_eq!(signals(&plain, &AnswerSchema::TEXT).get("sequence_logprob"), Some(&-2.0));
         // No alternatives, no margin: absent, not zero.
         assert!(!signals(&plain, &AnswerSchema::TEXT).contains_key("mean_margin"));
     }

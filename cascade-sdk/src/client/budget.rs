@@ -52,7 +52,13 @@ impl Ledger {
             return None;
         }
         state.reserved = state.reserved.saturating_add(amount);
-        Some(Reservation { ledger: Arc::clone(self), window: state.window, amount, sent: false, settled: false })
+        Some(Reservation {
+            ledger: Arc::clone(self),
+            window: state.window,
+            amount,
+            sent: false,
+            settled: false,
+        })
     }
 
     /// How long until the current window ends.
@@ -75,6 +81,11 @@ impl Ledger {
 }
 
 impl Reservation {
+    /// What was set aside.
+    pub(super) fn amount(&self) -> Usd {
+        self.amount
+    }
+
     /// Notes that the call goes out now.
     pub(super) fn mark_sent(&mut self) {
         self.sent = true;

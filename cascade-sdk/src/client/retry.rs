@@ -45,7 +45,16 @@ mod tests {
 
     #[test]
     fn only_what_may_succeed_later_is_sent_again() {
-        for (code, again) in [(408, true), (409, true), (429, true), (500, true), (503, true), (501, false), (400, false), (404, false)] {
+        for (code, again) in [
+            (408, true),
+            (409, true),
+            (429, true),
+            (500, true),
+            (503, true),
+            (501, false),
+            (400, false),
+            (404, false),
+        ] {
             assert_eq!(wait(&status(code), 0, 2, 0.5).is_some(), again, "{code}");
         }
         assert!(wait(&ProviderError::new(Kind::Connection, "reset"), 0, 2, 0.5).is_some());

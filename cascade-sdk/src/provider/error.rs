@@ -1,5 +1,6 @@
 //! Why a call gave no usable answer.
 
+use crate::money::Usd;
 use std::fmt;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct ProviderError {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) may_have_been_charged: bool,
     pub(crate) detail: Option<Box<str>>,
+    pub(crate) cost: Option<Usd>,
+    pub(crate) latency: Option<Duration>,
 }
 
 impl ProviderError {
@@ -44,6 +47,8 @@ impl ProviderError {
             retry_after: None,
             may_have_been_charged: false,
             detail: None,
+            cost: None,
+            latency: None,
         }
     }
 
@@ -65,6 +70,20 @@ impl ProviderError {
     #[must_use]
     pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
+        self
+    }
+
+    /// Sets what the failed call cost in US dollars, where the provider knows.
+    #[must_use]
+    pub fn with_cost(mut self, cost: Usd) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
+    /// Sets how long the call took where the provider knows better than the clock, as `replay` does.
+    #[must_use]
+    pub fn with_latency(mut self, latency: Option<Duration>) -> Self {
+        self.latency = latency;
         self
     }
 
@@ -93,6 +112,11 @@ impl ProviderError {
     /// True if the provider may charge for the call although there is no answer.
     pub fn may_have_been_charged(&self) -> bool {
         self.may_have_been_charged
+    }
+
+    /// What the failed call cost in US dollars, where the provider knows.
+    pub fn cost(&self) -> Option<Usd> {
+        self.cost
     }
 
     /// What the server wrote about the error, if anything. It may quote the prompt: do not log it carelessly.
@@ -144,3 +168,21 @@ impl fmt::Debug for ProviderError {
 }
 
 impl std::error::Error for ProviderError {}
+
+/// Why a provider cannot be used. Never holds a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupError(String);
+
+impl SetupError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SetupError {}

@@ -1,11 +1,10 @@
 //! The only file that names the HTTP client.
 
-use super::error::{ProviderError, ProviderErrorKind};
+use super::error::{ProviderError, ProviderErrorKind, SetupError};
 use super::secret::Secret;
-use super::setup::SetupError;
+use cascade_sdk_core::config::check_base_url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -41,25 +40,9 @@ impl HttpClient {
         allow_http: bool,
         headers: impl IntoIterator<Item = (String, Secret)>,
     ) -> Result<Self, SetupError> {
+        check_base_url(base, allow_http).map_err(|error| SetupError::new(format!("its base URL {error}")))?;
         let url =
-            Url::parse(base).map_err(|error| SetupError::new(format!("`base_url` is not a URL: {error}")))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(SetupError::new(
-                "`base_url` holds a user name or password: keys come from the environment",
-            ));
-        }
-        let loopback = is_loopback(&url);
-        match url.scheme() {
-            "https" => {}
-            "http" if allow_http || loopback => {}
-            "http" => {
-                return Err(SetupError::new(format!(
-                    "`base_url` {} is plain http, which shows key and prompts to the network: use https, or set `allow_http = true` for this provider",
-                    shown(&url)
-                )));
-            }
-            other => return Err(SetupError::new(format!("`base_url` has scheme `{other}`: use https"))),
-        }
+            Url::parse(base).map_err(|error| SetupError::new(format!("its base URL is not one: {error}")))?;
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let header = HeaderName::from_bytes(name.as_bytes())
@@ -80,7 +63,8 @@ impl HttpClient {
             .retry(reqwest::retry::never())
             .user_agent(concat!("cascade-sdk/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(tls(url.scheme() == "https")?);
-        if loopback {
+        // Plain http that needs no permission stays on this machine, where a proxy has no business.
+        if url.scheme() == "http" && check_base_url(base, false).is_ok() {
             builder = builder.no_proxy();
         }
         let client = builder
@@ -166,12 +150,6 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = next;
     }
     cause.to_string()
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// TLS with the ring provider and the system's certificates, handed over explicitly: installing a process-wide default
@@ -265,19 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_loopback_only() {
+    fn unusable_addresses_are_refused_before_anything_is_sent() {
         let client = |base: &str, allow| {
             HttpClient::new(base, allow, []).map(|_| ()).map_err(|error| error.to_string())
         };
-        for base in ["http://127.0.0.1:8080/v1", "http://localhost/v1", "http://[::1]:9/v1"] {
-            assert_eq!(client(base, false), Ok(()), "{base}");
-        }
-        for base in ["http://example.com/v1", "http://127.0.0.1.example.com/v1", "http://10.0.0.1/v1"] {
-            assert!(client(base, false).unwrap_err().contains("plain http"), "{base}");
-        }
+        assert_eq!(client("http://127.0.0.1:8080/v1", false), Ok(()));
+        assert!(client("http://10.0.0.1/v1", false).unwrap_err().contains("plain http"));
         assert_eq!(client("http://10.0.0.1/v1", true), Ok(()));
-        assert!(client("ftp://127.0.0.1/", true).is_err());
-        assert!(client("https://user:pass@example.com/v1", false).unwrap_err().contains("environment"));
+        assert!(client("https://user:pass@example.com/v1", false).is_err());
+        let bad_header = [("x y".to_owned(), Secret::new("v"))];
+        assert!(
+            HttpClient::new("http://127.0.0.1/", false, bad_header).unwrap_err().to_string().contains("x y")
+        );
     }
 
     #[test]

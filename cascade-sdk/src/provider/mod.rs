@@ -8,22 +8,30 @@ mod error;
 mod http;
 #[cfg(feature = "http")]
 mod openai;
+#[cfg(feature = "replay")]
+mod replay;
+#[cfg(any(test, feature = "test-util"))]
+mod scripted;
 mod secret;
 #[cfg(feature = "http")]
 mod setup;
 
-pub use error::{ProviderError, ProviderErrorKind};
+pub use error::{ProviderError, ProviderErrorKind, SetupError};
 #[cfg(feature = "http")]
 pub use openai::OpenAi;
+#[cfg(feature = "replay")]
+pub use replay::Replay;
+#[cfg(any(test, feature = "test-util"))]
+pub use scripted::{Asked, Reply, Scripted};
 pub use secret::Secret;
 #[cfg(feature = "http")]
-pub use setup::{SetupError, connect};
+pub use setup::connect;
 
 pub use cascade_sdk_core::signal::TokenLogprob;
 
 use crate::answer::AnswerSchema;
 use crate::money::{Usage, Usd};
-use crate::request::Request;
+use crate::request::{Part, Request};
 use async_trait::async_trait;
 use cascade_sdk_core::config::{Api, RequestSettings, Tier};
 use std::borrow::Cow;
@@ -33,6 +41,9 @@ use std::time::Duration;
 
 /// Time allowed for a call whose tier sets no `timeout_s`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// More than any known chat template adds to one message.
+const TEMPLATE_TOKENS: usize = 32;
 
 /// Answers one call. Implement it to bring a model that no built-in wire format reaches.
 #[async_trait]
@@ -49,6 +60,7 @@ pub trait Provider: Send + Sync + fmt::Debug {
 }
 
 /// What a provider can give.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -60,18 +72,20 @@ pub struct Capabilities {
     pub seed: bool,
     /// Whether it returns signals of its own in [`Response::signals`], as `replay` does.
     pub own_signals: bool,
+    /// Whether its calls are certainly free, so that budgets leave them alone.
+    pub free: bool,
 }
 
 impl Capabilities {
     /// What a wire format can carry. A server behind it may still leave parts out.
     pub const fn of(api: Api) -> Self {
-        match api {
-            Api::OpenAi | Api::Gemini => {
-                Self { top_logprobs: 20, json_schema: true, seed: true, own_signals: false }
-            }
-            Api::Anthropic => Self { top_logprobs: 0, json_schema: true, seed: false, own_signals: false },
-            Api::Replay => Self { top_logprobs: 0, json_schema: true, seed: true, own_signals: true },
-            _ => Self { top_logprobs: 0, json_schema: false, seed: false, own_signals: false },
+        Self {
+            // More than this no provider returns.
+            top_logprobs: if api.gives_log_probabilities() { 20 } else { 0 },
+            json_schema: api.takes_json_schema(),
+            seed: api.takes_seed(),
+            own_signals: !api.uses_network(),
+            free: !api.uses_network(),
         }
     }
 }
@@ -121,12 +135,30 @@ impl<'a> ModelCall<'a> {
             system,
             request,
             temperature: settings.temperature,
-            top_logprobs: settings.top_logprobs,
+            top_logprobs: settings.top_logprobs.filter(|_| tier.log_probabilities),
             seed: settings.seed,
             schema,
             max_output_tokens: tier.max_output_tokens,
             timeout: tier.timeout.unwrap_or(DEFAULT_TIMEOUT),
         }
+    }
+
+    /// No tokenizer makes more tokens of the input than this: its UTF-8 bytes, plus room for what chat templates add to each
+    /// message. `None` with images, whose tokens depend on the model.
+    pub fn input_bound(&self) -> Option<u64> {
+        let mut bytes = TEMPLATE_TOKENS + self.system.as_ref().map_or(0, |text| text.len() + TEMPLATE_TOKENS);
+        for message in &self.request.messages {
+            bytes += TEMPLATE_TOKENS;
+            for part in &message.parts {
+                match part {
+                    Part::Text(text) => bytes += text.len(),
+                    Part::Image { .. } => return None,
+                }
+            }
+        }
+        // Servers without grammar support paste the schema into the prompt.
+        bytes += self.schema.sent().map_or(0, |schema| schema.to_string().len());
+        u64::try_from(bytes).ok()
     }
 }
 

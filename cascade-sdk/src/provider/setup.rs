@@ -1,30 +1,11 @@
 //! From a provider's table in `cascade.toml` to something that answers calls.
 
-use super::Provider;
 use super::http::HttpClient;
 use super::openai::OpenAi;
 use super::secret::Secret;
+use super::{Provider, SetupError};
 use cascade_sdk_core::config::{self, Api};
-use std::fmt;
 use std::sync::Arc;
-
-/// Why a provider cannot be used. Never holds a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetupError(String);
-
-impl SetupError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for SetupError {}
 
 /// Connects to a provider: reads its key from the environment through `env`, checks its URL, opens no connection yet.
 ///
@@ -48,7 +29,10 @@ pub fn connect(
     let headers = provider.headers.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str())));
     match provider.api {
         Api::OpenAi => {
-            let base = base_url.or(provider.base_url.as_deref()).unwrap_or("https://api.openai.com/v1");
+            let base = base_url
+                .or(provider.base_url.as_deref())
+                .or(provider.api.default_base_url())
+                .unwrap_or_default();
             let authorization =
                 key.map(|key| ("authorization".to_owned(), Secret::new(format!("Bearer {}", key.trim()))));
             let http =

@@ -30,3 +30,4 @@ pub use read::{RESERVED_METHODS, policy_stem, read};
 pub use reference::reference;
 pub use schema::json_schema;
 pub(crate) use section::Section;
+pub use url::{UrlError, check_base_url};

@@ -6,7 +6,7 @@ use crate::money::{Price, Usd};
 use std::time::Duration;
 
 /// A whole valid `cascade.toml`, in the order in which people wrote it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// `[providers.*]`.
     pub providers: Vec<Provider>,

@@ -2,7 +2,8 @@
 
 /// What is wrong with a base URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UrlError {
+#[non_exhaustive]
+pub enum UrlError {
     /// Not `http://host…` or `https://host…`.
     Shape,
     /// A user name or password, which belongs in the environment.
@@ -13,8 +14,22 @@ pub(super) enum UrlError {
     Insecure,
 }
 
-/// Checks a base URL.
-pub(super) fn check(url: &str, allow_http: bool) -> Result<(), UrlError> {
+impl std::fmt::Display for UrlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Shape => "is not a URL of the form `https://host/path`",
+            Self::UserInfo => "holds a user name or password",
+            Self::Query => "has a query or fragment",
+            Self::Insecure => "is plain http to another machine: keys and prompts could be read on the way",
+        })
+    }
+}
+
+/// Checks a base URL: of a provider in the configuration, or one that replaces it at run time.
+///
+/// # Errors
+/// What is wrong with it. Plain http is only for this machine, unless `allow_http` is set.
+pub fn check_base_url(url: &str, allow_http: bool) -> Result<(), UrlError> {
     let (secure, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),
         (_, Some(rest)) => (false, rest),
@@ -64,8 +79,8 @@ mod tests {
             ("https://a b", Err(UrlError::Shape)),
             ("http://[::1", Err(UrlError::Shape)),
         ] {
-            assert_eq!(check(url, false), expected, "{url}");
+            assert_eq!(check_base_url(url, false), expected, "{url}");
         }
-        assert_eq!(check("http://10.0.0.5", true), Ok(()));
+        assert_eq!(check_base_url("http://10.0.0.5", true), Ok(()));
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod columns;
 mod csv;
 mod excerpt;
+mod files;
 mod index;
 mod lines;
 mod nested;
@@ -20,6 +21,7 @@ mod write;
 
 pub use crate::prompt::{Role, normalise, routing_text};
 pub use columns::*;
+pub use files::LogFiles;
 pub use index::{Index, LookupError};
 pub use read::{LogReading, LogSource, ReadOptions, RecordReading, hash, read, records};
 pub use record::{RawJson, ResultRecord, RowRecord};

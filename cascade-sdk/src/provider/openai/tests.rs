@@ -16,6 +16,7 @@ fn tier() -> Tier {
         max_input_tokens: None,
         max_output_tokens: Some(48),
         timeout: None,
+        log_probabilities: true,
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::{Declared, names};
 use crate::config::section::{Read, Section};
-use crate::config::url::{self, UrlError};
-use crate::config::{Api, Provider, codes, secrets};
+use crate::config::{Api, Provider, UrlError, check_base_url, codes, secrets};
 use crate::document::read::{Findings, Item};
 
 pub(super) fn read_all<'d>(root: &mut Section<'d>) -> Declared<'d, Provider> {
@@ -70,30 +69,18 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
 }
 
 fn check_url(findings: &Findings, url: &Read<'_, &str>, allow_http: bool) {
-    let (code, message, help) = match url::check(url.value, allow_http) {
-        Ok(()) => return,
-        Err(UrlError::Shape) => (
-            codes::INVALID_URL,
-            "is not a URL of the form `https://host/path`",
-            "such as `https://api.openai.com/v1`",
-        ),
-        Err(UrlError::Query) => (
-            codes::INVALID_URL,
-            "has a query or fragment",
-            "requests add a path to it, so it ends at the path",
-        ),
-        Err(UrlError::UserInfo) => (
-            codes::SECRET_IN_FILE,
-            "holds a user name or password",
-            "put the key in an environment variable and name that in `api_key_env`",
-        ),
-        Err(UrlError::Insecure) => (
-            codes::INSECURE_URL,
-            "is plain http to another machine: keys and prompts could be read on the way",
-            "use https, or set `allow_http = true` if the network is yours",
-        ),
+    let Err(error) = check_base_url(url.value, allow_http) else { return };
+    let (code, help) = match error {
+        UrlError::Shape => (codes::INVALID_URL, "such as `https://api.openai.com/v1`"),
+        UrlError::Query => (codes::INVALID_URL, "requests add a path to it, so it ends at the path"),
+        UrlError::UserInfo => {
+            (codes::SECRET_IN_FILE, "put the key in an environment variable and name that in `api_key_env`")
+        }
+        UrlError::Insecure => {
+            (codes::INSECURE_URL, "use https, or set `allow_http = true` if the network is yours")
+        }
     };
-    findings.push(url.item.error(findings, code, format!("`{}` {message}", url.item.path), "").help(help));
+    findings.push(url.item.error(findings, code, format!("`{}` {error}", url.item.path), "").help(help));
 }
 
 fn check_variable(findings: &Findings, variable: &Read<'_, &str>) -> bool {

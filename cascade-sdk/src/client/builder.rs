@@ -1,0 +1,295 @@
+//! Making a client: from what was baked in, what the environment says and what the application brings.
+
+use super::budget::Ledger;
+use super::route::{BudgetSetup, Parts, Route, TierSetup};
+use super::spec::{ClientSpec, RouteSpec};
+use super::{Client, Inner};
+use crate::answer::AnswerSchema;
+use crate::error::{Error, Kind};
+use crate::provider::Provider;
+use cascade_sdk_core::config::{self, Config};
+use cascade_sdk_core::diag::{Diagnostic, Source, Style, render};
+use cascade_sdk_core::policy::Rules;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::sync::watch;
+
+/// How often a call is repeated unless the builder says otherwise.
+const MAX_RETRIES: u32 = 2;
+
+/// Makes a [`Client`]; generated clients have one as `builder()`.
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    package: String,
+    /// Directory of the configuration, which its paths are relative to.
+    directory: PathBuf,
+    config: Config,
+    routes: Vec<Baked>,
+    providers: BTreeMap<String, Arc<dyn Provider>>,
+    overrides: Overrides,
+    max_retries: u32,
+    /// What is wrong with the baked-in texts; reported by `build`.
+    mistakes: Vec<String>,
+}
+
+/// What is known of a route beside the configuration.
+pub(super) struct Baked {
+    pub(super) schema: AnswerSchema,
+    pub(super) policy: Option<(Rules, String)>,
+}
+
+/// What the environment replaces.
+#[derive(Debug, Default)]
+struct Overrides {
+    base_url: Option<String>,
+    replay: Option<Replay>,
+}
+
+/// Which log answers instead of the providers.
+#[derive(Debug)]
+enum Replay {
+    /// Each route's own.
+    Own,
+    /// The log at this path or glob, for every route.
+    At(String),
+}
+
+impl Builder {
+    /// A builder of the client that `#[client]` describes.
+    pub fn new(spec: &'static ClientSpec) -> Self {
+        let source = Source::new(spec.config_path, spec.config);
+        let (config, findings) = config::read(&source);
+        let mut mistakes: Vec<String> = errors(&findings);
+        let config = config.unwrap_or_default();
+        let mut routes = Vec::new();
+        for route in &config.routes {
+            // The macro read the same text, so every route has its entry; one without is not served.
+            let Some(spec) = spec.routes.iter().find(|spec| spec.name == route.name) else {
+                mistakes.push(format!("route `{}` is not known to the program: build it again", route.name));
+                continue;
+            };
+            match bake(spec) {
+                Ok(baked) => routes.push(baked),
+                Err(found) => mistakes.extend(found),
+            }
+        }
+        let directory = Path::new(spec.manifest_dir).join(spec.config_path);
+        let directory = directory.parent().map(Path::to_path_buf).unwrap_or_default();
+        Self { mistakes, ..Self::from_parts(spec.package, directory, config, routes) }
+    }
+
+    /// Takes `CASCADE_BASE_URL` and `CASCADE_REPLAY` from the environment.
+    pub(super) fn overrides_from_env(mut self) -> Self {
+        let text = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        self.overrides = Overrides {
+            base_url: text("CASCADE_BASE_URL"),
+            replay: text("CASCADE_REPLAY")
+                .map(|path| if path == "1" { Replay::Own } else { Replay::At(path) }),
+        };
+        self
+    }
+
+    pub(super) fn from_parts(package: &str, directory: PathBuf, config: Config, routes: Vec<Baked>) -> Self {
+        Self {
+            package: package.to_owned(),
+            directory,
+            config,
+            routes,
+            providers: BTreeMap::new(),
+            overrides: Overrides::default(),
+            max_retries: MAX_RETRIES,
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// Answers the calls of the provider of this name in the configuration with this one.
+    pub fn provider(mut self, name: impl Into<String>, provider: impl Provider + 'static) -> Self {
+        self.providers.insert(name.into(), Arc::new(provider));
+        self
+    }
+
+    /// Sends every call to this base URL, whichever provider it belongs to.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.overrides.base_url = Some(url.into());
+        self
+    }
+
+    /// How often a call that failed is repeated at most; 2 unless set.
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// [`Error::is_config`], with every mistake that was found.
+    pub fn build(self) -> Result<Client, Error> {
+        let mut mistakes = self.mistakes.clone();
+        for name in self.providers.keys() {
+            if self.config.provider(name).is_none() {
+                mistakes.push(format!("the configuration has no provider `{name}`"));
+            }
+        }
+        let ledgers: BTreeMap<&str, Arc<Ledger>> =
+            self.config.budgets.iter().map(|budget| (budget.name.as_str(), Ledger::new(budget))).collect();
+        let mut connections = Connections { builder: &self, shared: BTreeMap::new() };
+        let mut routes = Vec::new();
+        for (route, baked) in self.config.routes.iter().zip(&self.routes) {
+            let mut tiers = Vec::new();
+            for name in &route.tiers {
+                match connections.tier(route, name) {
+                    Ok(setup) => tiers.push(setup),
+                    Err(message) => mistakes.push(message),
+                }
+            }
+            if tiers.len() < route.tiers.len() {
+                continue;
+            }
+            let budget = route.budget.as_ref().and_then(|name| {
+                Some(BudgetSetup {
+                    name: name.clone(),
+                    ledger: Arc::clone(ledgers.get(name.as_str())?),
+                    on_exceeded: self.config.budget(name)?.on_exceeded,
+                })
+            });
+            let (schema, policy) = (baked.schema.clone(), baked.policy.clone());
+            match Route::new(Parts { route, tiers, schema, policy, budget }) {
+                Ok(route) => routes.push(route),
+                Err(found) => mistakes.extend(found),
+            }
+        }
+        // Several routes share a provider and its mistakes.
+        let mut seen = std::collections::BTreeSet::new();
+        mistakes.retain(|mistake| seen.insert(mistake.clone()));
+        if !mistakes.is_empty() {
+            return Err(Error::new(Kind::Config, mistakes.join("\n")));
+        }
+        Ok(Client {
+            inner: Arc::new(Inner {
+                package: self.package,
+                routes,
+                max_retries: self.max_retries,
+                closed: watch::Sender::new(false),
+                id_prefix: RandomState::new().hash_one(0_u8),
+                id_count: AtomicU64::new(0),
+            }),
+        })
+    }
+}
+
+/// Reads the texts that were baked in for a route.
+fn bake(spec: &RouteSpec) -> Result<Baked, Vec<String>> {
+    let mut mistakes = Vec::new();
+    let schema = match spec.schema.map(AnswerSchema::from_json) {
+        Some(Err(error)) => {
+            mistakes.push(format!("route `{}`: {error}", spec.name));
+            AnswerSchema::TEXT
+        }
+        Some(Ok(schema)) => schema,
+        None => AnswerSchema::TEXT,
+    };
+    if spec.policy.is_some() {
+        mistakes.push("policies are not read yet".to_owned());
+    }
+    if mistakes.is_empty() { Ok(Baked { schema, policy: None }) } else { Err(mistakes) }
+}
+
+fn errors(findings: &[Diagnostic]) -> Vec<String> {
+    findings
+        .iter()
+        .filter(|finding| finding.is_error())
+        .map(|finding| render(finding, Style::Plain))
+        .collect()
+}
+
+/// Providers, each connected once.
+struct Connections<'b> {
+    builder: &'b Builder,
+    shared: BTreeMap<String, Arc<dyn Provider>>,
+}
+
+impl Connections<'_> {
+    fn tier(&mut self, route: &config::Route, name: &str) -> Result<TierSetup, String> {
+        let config = &self.builder.config;
+        let missing = |what: &str, name: &str| format!("route `{}`: there is no {what} `{name}`", route.name);
+        let tier = config.tier(name).ok_or_else(|| missing("tier", name))?.clone();
+        let provider = config.provider(&tier.provider).ok_or_else(|| missing("provider", &tier.provider))?;
+        let provider = self.provider(route, provider)?;
+        Ok(TierSetup { tier, capabilities: provider.capabilities(), provider })
+    }
+
+    fn provider(
+        &mut self,
+        route: &config::Route,
+        provider: &config::Provider,
+    ) -> Result<Arc<dyn Provider>, String> {
+        if let Some(own) = self.builder.providers.get(&provider.name) {
+            return Ok(Arc::clone(own));
+        }
+        let (key, log) = match (&self.builder.overrides.replay, provider.api) {
+            (Some(Replay::At(path)), _) => (format!("replay {path}"), Some(std::slice::from_ref(path))),
+            (None, config::Api::Replay) if !provider.log.is_empty() => {
+                (format!("replay of {}", provider.name), Some(provider.log.as_slice()))
+            }
+            (Some(Replay::Own), _) | (None, config::Api::Replay) => {
+                (format!("replay for {}", route.name), Some(route.log.as_slice()))
+            }
+            (None, _) => (format!("provider {}", provider.name), None),
+        };
+        if let Some(known) = self.shared.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let made = match log {
+            Some(patterns) => self.builder.replay(route, patterns)?,
+            None => self.builder.connect(provider)?,
+        };
+        self.shared.insert(key, Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+impl Builder {
+    #[cfg(feature = "http")]
+    fn connect(&self, provider: &config::Provider) -> Result<Arc<dyn Provider>, String> {
+        let env = |name: &str| std::env::var(name).ok();
+        crate::provider::connect(provider, self.overrides.base_url.as_deref(), &env)
+            .map_err(|error| error.to_string())
+    }
+
+    #[cfg(not(feature = "http"))]
+    #[expect(clippy::unused_self, reason = "with the feature it reads the overrides")]
+    fn connect(&self, provider: &config::Provider) -> Result<Arc<dyn Provider>, String> {
+        Err(format!(
+            "provider `{}`: the feature `http` of cascade-sdk is off: give the builder a provider of your own",
+            provider.name
+        ))
+    }
+
+    #[cfg(feature = "replay")]
+    fn replay(&self, route: &config::Route, patterns: &[String]) -> Result<Arc<dyn Provider>, String> {
+        let prices = self.config.tiers.iter().map(|tier| (tier.name.clone(), tier.price)).collect();
+        let replay = crate::provider::Replay::open(&self.directory, patterns, prices);
+        replay.map(|replay| Arc::new(replay) as _).map_err(|error| format!("route `{}`: {error}", route.name))
+    }
+
+    #[cfg(not(feature = "replay"))]
+    #[expect(clippy::unused_self, reason = "with the feature it reads the directory")]
+    fn replay(&self, route: &config::Route, _patterns: &[String]) -> Result<Arc<dyn Provider>, String> {
+        Err(format!("route `{}`: the feature `replay` of cascade-sdk is off", route.name))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("package", &self.package)
+            .field("directory", &self.directory)
+            .field("providers", &self.providers.keys())
+            .finish_non_exhaustive()
+    }
+}

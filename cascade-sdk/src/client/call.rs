@@ -1,0 +1,95 @@
+//! A call of a route, before it is awaited.
+
+use super::Client;
+use crate::answer::{AnswerError, AnswerSchema};
+use crate::error::Error;
+use crate::request::Request;
+use crate::routed::{Routed, TierName};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a route can answer with: any type that serde can read and schemars can describe.
+///
+/// A type whose schema is a bare string (`String`) gets the raw text; enums become closed choices.
+pub trait Answer: DeserializeOwned + JsonSchema + Send + 'static {}
+
+impl<T: DeserializeOwned + JsonSchema + Send + 'static> Answer for T {}
+
+/// A call of a route. Awaiting it gives the answer as text; [`Call::answer`] as a type of the caller's.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Call<'c, Tier> {
+    client: &'c Client,
+    route: usize,
+    request: Request,
+    tiers: PhantomData<fn() -> Tier>,
+}
+
+impl<'c, Tier: TierName> Call<'c, Tier> {
+    pub(super) fn new(client: &'c Client, route: usize, request: Request) -> Self {
+        Self { client, route, request, tiers: PhantomData }
+    }
+
+    /// Asks this tier and no other, whatever the policy says; recorded as forced.
+    pub fn with_tier(mut self, tier: Tier) -> Self {
+        self.request = self.request.with_tier(tier.name());
+        self
+    }
+
+    /// The longest time that the whole request may take, all tiers and retries together.
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.request = self.request.with_deadline(deadline);
+        self
+    }
+
+    /// Names the request; see [`Request::with_id`].
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.request = self.request.with_id(id);
+        self
+    }
+
+    /// Runs the request and reads the answer as a `T`. An answer that is not one counts as a failure of its tier, so it
+    /// escalates like any other.
+    ///
+    /// # Errors
+    /// [`Error`] if there is no answer; its predicates say why. [`Error::is_config`] if the route was fitted on answers of
+    /// another form than `T`.
+    pub async fn answer<T: Answer>(self) -> Result<Routed<T, Tier>, Error> {
+        let form = self.client.form::<T>(self.route)?;
+        let read = reader::<T>(Arc::clone(&form));
+        self.client.run(self.route, self.request, &form, read).await
+    }
+}
+
+/// From a model's text to the answer.
+fn reader<T: Answer>(form: Arc<AnswerSchema>) -> impl Fn(&str) -> Result<T, AnswerError> + Send + Sync {
+    let text = AnswerSchema::of::<T>().is_text();
+    move |raw| {
+        let value = if text { Value::String(form.read_text(raw)?) } else { form.read(raw)? };
+        serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
+    }
+}
+
+impl<'c, Tier: TierName> IntoFuture for Call<'c, Tier> {
+    type Output = Result<Routed<String, Tier>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'c>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.answer::<String>())
+    }
+}
+
+impl<Tier> fmt::Debug for Call<'_, Tier> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("route", &self.client.route_name(self.route))
+            .field("request", &self.request)
+            .finish()
+    }
+}

@@ -1,0 +1,134 @@
+//! Answers from an eval log, offline: the same answers, signals, costs and latencies that the policy was fitted on.
+
+use super::{Capabilities, ModelCall, Provider, ProviderError, ProviderErrorKind, Response, SetupError};
+use crate::money::{Price, Usage};
+use async_trait::async_trait;
+use cascade_sdk_core::config::Api;
+use cascade_sdk_core::diag::{Style, render};
+use cascade_sdk_core::log::{EvalLog, Index, LogFiles, ReadOptions, TierColumns, UNKNOWN_TOKENS};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Answers each call from a row of an eval log: found by the request's id if it has one of the caller's, else by its
+/// routing text, if that is unique in the log.
+///
+/// Cost, usage, signals and latency are the row's. A row that failed fails again. What the log does not have is an error that
+/// ends the request, because another tier's answer would hide it.
+pub struct Replay {
+    log: EvalLog,
+    index: Index,
+}
+
+impl Replay {
+    /// Replays a log in memory, read with its outputs.
+    pub fn new(log: EvalLog) -> Self {
+        let index = Index::new(&log);
+        Self { log, index }
+    }
+
+    /// Reads the log that some paths and globs relative to `directory` stand for. `prices` by tier give the costs that
+    /// the log does not state.
+    ///
+    /// # Errors
+    /// [`SetupError`] if a file is missing or the log cannot be used.
+    pub fn open(
+        directory: &Path,
+        patterns: &[String],
+        prices: BTreeMap<String, Price>,
+    ) -> Result<Self, SetupError> {
+        if patterns.is_empty() {
+            return Err(SetupError::new("there is no log to replay: set `log` for the route"));
+        }
+        let options = ReadOptions { prices, ..ReadOptions::default() };
+        let reading = LogFiles::find(directory, patterns).read(&options).map_err(|findings| {
+            let errors = findings.iter().filter(|finding| finding.is_error());
+            SetupError::new(errors.map(|error| render(error, Style::Plain)).collect::<Vec<_>>().join("\n"))
+        })?;
+        if reading.skipped > 0 {
+            tracing::warn!(target: "cascade_sdk", rows = reading.skipped, "broken rows of the log are left out: run `cascade check`");
+        }
+        Ok(Self::new(reading.log))
+    }
+
+    fn row(&self, call: &ModelCall<'_>) -> Result<usize, ProviderError> {
+        let request = call.request;
+        self.index.find(&self.log, request.id(), &request.routing_text()).map_err(unsupported)
+    }
+}
+
+#[async_trait]
+impl Provider for Replay {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::of(Api::Replay)
+    }
+
+    async fn complete(&self, call: &ModelCall<'_>) -> Result<Response, ProviderError> {
+        let row = self.row(call)?;
+        let id = self.log.rows.get(row).map_or("", |row| &row.id);
+        let tier = self.log.tier(call.tier).filter(|tier| tier.present.get(row) == Some(&true));
+        let Some(tier) = tier else {
+            return Err(unsupported(format!("row `{id}` of the log has no result of this tier")));
+        };
+        replayed(tier, row).unwrap_or_else(|| {
+            Err(unsupported(format!(
+                "row `{id}` of the log has no output of this tier, so it can be evaluated but not answered"
+            )))
+        })
+    }
+}
+
+fn unsupported(message: impl fmt::Display) -> ProviderError {
+    ProviderError::new(ProviderErrorKind::Unsupported, message.to_string())
+}
+
+/// What a row says about a tier; `None` without output.
+fn replayed(tier: &TierColumns, row: usize) -> Option<Result<Response, ProviderError>> {
+    let cost = tier.cost.get(row).copied()?;
+    let latency =
+        tier.latency_ms.get(row).and_then(|ms| Duration::try_from_secs_f64(f64::from(*ms) / 1000.0).ok());
+    if *tier.failed.get(row)? {
+        let why = tier.error.get(row).unwrap_or("unknown");
+        let kind = match why {
+            "timeout" => ProviderErrorKind::Timeout,
+            "too_long" => ProviderErrorKind::TooLarge,
+            _ => ProviderErrorKind::Status,
+        };
+        let message = format!("the call failed when the log was collected: {why}");
+        return Some(Err(ProviderError::new(kind, message).with_cost(cost).with_latency(latency)));
+    }
+    let mut response = Response::text(tier.output.get(row)?.as_deref()?);
+    let known = |tokens: &[u32]| {
+        tokens.get(row).filter(|count| **count != UNKNOWN_TOKENS).map(|count| u64::from(*count))
+    };
+    if let (Some(input_tokens), Some(output_tokens)) = (known(&tier.input_tokens), known(&tier.output_tokens))
+    {
+        let part = |count: Option<u32>| u64::from(count.unwrap_or(0));
+        response.usage = Some(Usage {
+            input_tokens,
+            cached_input_tokens: part(tier.cached_input_tokens.get(row)),
+            cache_write_tokens: part(tier.cache_write_tokens.get(row)),
+            output_tokens,
+            reasoning_tokens: part(tier.reasoning_tokens.get(row)),
+        });
+    }
+    for (name, signal) in &tier.signals {
+        if let Some(value) = signal.value.get(row).filter(|value| !value.is_nan()) {
+            response.signals.insert(name.clone(), *value);
+        }
+        if let Some(cost) = signal.cost.get(row) {
+            response.signal_costs.insert(name.clone(), *cost);
+        }
+    }
+    response.served_model = tier.served_model.get(row).map(str::to_owned);
+    response.cost = Some(cost);
+    response.latency = latency;
+    Some(Ok(response))
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay").field("rows", &self.log.rows.len()).finish_non_exhaustive()
+    }
+}

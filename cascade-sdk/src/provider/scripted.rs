@@ -1,0 +1,152 @@
+//! A provider that answers from a script, so that applications test without a network.
+
+use super::{Capabilities, ModelCall, Provider, ProviderError, ProviderErrorKind, Response};
+use crate::money::Usage;
+use async_trait::async_trait;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Answers each tier's calls in the order of its script, and remembers what it was asked. Clones share both.
+///
+/// ```
+/// use cascade_sdk::provider::{Reply, Scripted};
+/// let provider = Scripted::new()
+///     .reply("small", Reply::text("billing").with_signal("mean_logprob", -0.9))
+///     .reply_always("large", "technical");
+/// assert!(provider.asked().is_empty());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Scripted {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    once: BTreeMap<String, VecDeque<Reply>>,
+    always: BTreeMap<String, Reply>,
+    asked: Vec<Asked>,
+}
+
+/// One line of a script.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    result: Result<Response, ProviderError>,
+    delay: Duration,
+}
+
+/// One call that a script answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Asked {
+    /// The tier.
+    pub tier: String,
+    /// The system prompt.
+    pub system: Option<String>,
+    /// The routing text of the request.
+    pub text: String,
+}
+
+impl Reply {
+    /// This text, with a usage of 10 input tokens and 5 output tokens.
+    pub fn text(text: impl Into<String>) -> Self {
+        let usage = Usage { input_tokens: 10, output_tokens: 5, ..Usage::default() };
+        Response::text(text).with_usage(usage).into()
+    }
+
+    /// Adds a signal; larger means more confident.
+    #[must_use]
+    pub fn with_signal(mut self, name: impl Into<String>, value: f64) -> Self {
+        self.result = self.result.map(|response| response.with_signal(name, value));
+        self
+    }
+
+    /// Sets what was used.
+    #[must_use]
+    pub fn with_usage(mut self, usage: Usage) -> Self {
+        self.result = self.result.map(|response| response.with_usage(usage));
+        self
+    }
+
+    /// Waits before answering.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+}
+
+impl From<&str> for Reply {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Self { result: Ok(response), delay: Duration::ZERO }
+    }
+}
+
+impl From<ProviderError> for Reply {
+    fn from(error: ProviderError) -> Self {
+        Self { result: Err(error), delay: Duration::ZERO }
+    }
+}
+
+impl Scripted {
+    /// An empty script.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a reply that is given once, after those before it.
+    #[must_use]
+    pub fn reply(self, tier: impl Into<String>, reply: impl Into<Reply>) -> Self {
+        self.state().once.entry(tier.into()).or_default().push_back(reply.into());
+        self
+    }
+
+    /// Sets the reply that is given whenever no other is left.
+    #[must_use]
+    pub fn reply_always(self, tier: impl Into<String>, reply: impl Into<Reply>) -> Self {
+        self.state().always.insert(tier.into(), reply.into());
+        self
+    }
+
+    /// The calls so far, in order.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.state().asked.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self, call: &ModelCall<'_>) -> Option<Reply> {
+        let mut state = self.state();
+        state.asked.push(Asked {
+            tier: call.tier.to_owned(),
+            system: call.system.as_deref().map(str::to_owned),
+            text: call.request.routing_text(),
+        });
+        let once = state.once.get_mut(call.tier).and_then(VecDeque::pop_front);
+        once.or_else(|| state.always.get(call.tier).cloned())
+    }
+}
+
+#[async_trait]
+impl Provider for Scripted {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { top_logprobs: 20, json_schema: true, seed: true, own_signals: true, free: false }
+    }
+
+    async fn complete(&self, call: &ModelCall<'_>) -> Result<Response, ProviderError> {
+        let Some(reply) = self.next(call) else {
+            let message = format!("the script has no reply left for tier `{}`", call.tier);
+            return Err(ProviderError::new(ProviderErrorKind::Unsupported, message));
+        };
+        tokio::time::sleep(reply.delay).await;
+        reply.result
+    }
+}
