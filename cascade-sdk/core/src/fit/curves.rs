@@ -1,9 +1,10 @@
 //! Held-out curves and areas (DESIGN.md 7): all is chosen on calibration rows, then measured on held-out rows.
 
 use super::FitError;
+use super::crossfit::clustered_error;
 use super::family::{Candidate, FittedFamily};
 use super::simulate::Outcomes;
-use super::table::{Table, Totals};
+use super::table::{QUALITY_ONE, Table, Totals};
 use crate::log::EvalLog;
 use std::collections::BTreeMap;
 
@@ -44,6 +45,8 @@ pub struct CurvePoint {
     pub budget_usd: f64,
     /// Mean quality on held-out rows.
     pub quality: f64,
+    /// Standard error of that quality, by group.
+    pub quality_error: f64,
     /// Mean cost on held-out rows, in US dollars per request.
     pub cost_usd: f64,
 }
@@ -59,6 +62,15 @@ pub struct Curve {
     pub area_hull: f64,
 }
 
+/// A policy's figures on held-out rows.
+#[derive(Clone, Copy, Debug)]
+struct HeldOut {
+    quality: f64,
+    cost: f64,
+    /// Standard error of the quality; infinite where one group gives none.
+    error: f64,
+}
+
 /// Measures a family fitted on calibration rows on the held-out `test` rows.
 ///
 /// # Errors
@@ -71,14 +83,17 @@ pub fn measure(
     budgets: &Budgets,
 ) -> Result<Curve, FitError> {
     let weight = table.total_weight(test);
-    let held_out = |candidate: &Candidate| -> Result<(f64, f64), FitError> {
-        let totals = Outcomes::of(&family.rules(candidate), log, table, test)?.totals(table, test);
-        Ok((totals.mean_quality(weight), totals.mean_cost(weight)))
+    let held_out = |candidate: &Candidate| -> Result<HeldOut, FitError> {
+        let outcomes = Outcomes::of(&family.rules(candidate), log, table, test)?;
+        let totals = outcomes.totals(table, test);
+        let qualities: Vec<f64> = outcomes.quality.iter().map(|&q| q as f64 / QUALITY_ONE as f64).collect();
+        let error = clustered_error(table, test, &qualities);
+        Ok(HeldOut { quality: totals.mean_quality(weight), cost: totals.mean_cost(weight), error })
     };
     let hull = family.hull();
-    let mut vertices: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    let mut vertices: BTreeMap<usize, HeldOut> = BTreeMap::new();
     let mut curve = Curve::default();
-    let mut last: Option<(Candidate, (f64, f64))> = None;
+    let mut last: Option<(Candidate, HeldOut)> = None;
     for &budget in &budgets.totals {
         let budget_usd = budgets.mean_usd(budget);
         let (left, share, price) = bracket(&hull, budget);
@@ -90,16 +105,19 @@ pub fn measure(
         let Some(&at_left) = vertices.get(&left) else { continue };
         let at_right = vertices.get(&(left + 1)).copied().unwrap_or(at_left);
         let mixed = |a: f64, b: f64| a + share * (b - a);
-        curve.area_hull += mixed(at_left.0, at_right.0) - price * (mixed(at_left.1, at_right.1) - budget_usd);
+        curve.area_hull += mixed(at_left.quality, at_right.quality)
+            - price * (mixed(at_left.cost, at_right.cost) - budget_usd);
         // Below the cheapest member there is nothing to choose: the cheapest stands in and pays for its overspending.
         let Some(chosen) = family.at_budget(budget).or_else(|| hull.first().cloned()) else { continue };
-        let (quality, cost_usd) = match &last {
+        let figures = match &last {
             Some((candidate, figures)) if candidate.draft == chosen.draft => *figures,
             _ => held_out(&chosen)?,
         };
-        last = Some((chosen, (quality, cost_usd)));
+        last = Some((chosen, figures));
+        let HeldOut { quality, cost: cost_usd, error } = figures;
         curve.area += quality - price * (cost_usd - budget_usd).max(0.0);
-        curve.points.push(CurvePoint { budget_usd, quality, cost_usd });
+        let quality_error = if error.is_finite() { error } else { 0.0 };
+        curve.points.push(CurvePoint { budget_usd, quality, quality_error, cost_usd });
     }
     let steps = budgets.totals.len().max(1) as f64;
     curve.area /= steps;

@@ -41,10 +41,16 @@ impl Setup<'_> {
         singles
             .iter()
             .zip(&self.table.tiers)
-            .map(|(totals, tier)| TierReport {
+            .enumerate()
+            .map(|(index, (totals, tier))| TierReport {
                 name: tier.name.clone(),
                 quality: totals.mean_quality(weight),
                 cost_usd: totals.mean_cost(weight),
+                held_out: (!self.test.is_empty()).then(|| {
+                    let (totals, weight) =
+                        (self.table.single(index, &self.test), self.table.total_weight(&self.test));
+                    Means { quality: totals.mean_quality(weight), cost_usd: totals.mean_cost(weight) }
+                }),
                 dominated: singles.iter().any(|o| o.cost < totals.cost && o.quality > totals.quality),
             })
             .collect()

@@ -70,6 +70,8 @@ pub struct TierReport {
     pub cost_usd: f64,
     /// True if another tier is cheaper and better.
     pub dominated: bool,
+    /// Means on held-out rows; `None` if nothing was held out.
+    pub held_out: Option<Means>,
 }
 
 /// A tier that took no part.
@@ -338,13 +340,20 @@ pub struct CurveReport {
     pub budget_usd: f64,
     /// Held-out quality.
     pub quality: f64,
+    /// Its standard error, by group.
+    pub quality_error: f64,
     /// Held-out cost.
     pub cost_usd: f64,
 }
 
 impl From<&CurvePoint> for CurveReport {
     fn from(point: &CurvePoint) -> Self {
-        Self { budget_usd: point.budget_usd, quality: point.quality, cost_usd: point.cost_usd }
+        Self {
+            budget_usd: point.budget_usd,
+            quality: point.quality,
+            quality_error: point.quality_error,
+            cost_usd: point.cost_usd,
+        }
     }
 }
 
