@@ -95,7 +95,7 @@ fn elements(diagnostic: &Diagnostic) -> Vec<Element<'_>> {
             *snippet = snippet.clone().annotation(annotation);
         } else {
             let snippet = Snippet::source(label.source.text.as_str())
-                .path(label.source.name.as_str())
+                .path(normalize_untrusted_str(&label.source.name))
                 .line_start(label.source.first_line)
                 .annotation(annotation);
             snippets.push((label, snippet));
@@ -118,4 +118,95 @@ fn clamp(text: &str, span: &Range<usize>) -> Range<usize> {
     };
     let start = boundary(span.start);
     start..boundary(span.end).max(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Source;
+
+    fn finding(span: Range<usize>) -> Diagnostic {
+        let source = Source::line("log.jsonl", 41, "{\"quality\": 2}\n{\"quality\": 1}");
+        Diagnostic::error("log::quality", "quality must lie in [0, 1]")
+            .at(&source, span, "here")
+            .help("divide by 100")
+    }
+
+    #[test]
+    fn plain_text_looks_like_rustc() {
+        let expected = "\
+error[log::quality]: quality must lie in [0, 1]
+  --> log.jsonl:41:13
+   |
+41 | {\"quality\": 2}
+   |             ^ here
+   |
+   = help: divide by 100
+";
+        assert_eq!(render_all(&[finding(12..13)], Style::Plain), expected);
+    }
+
+    #[test]
+    fn colour_is_the_same_text() {
+        let coloured = render(&finding(12..13), Style::Colour);
+        let mut stripped = String::new();
+        let mut rest = coloured.as_str();
+        while let Some((before, after)) = rest.split_once("\u{1b}[") {
+            stripped.push_str(before);
+            rest = after.split_once('m').unwrap().1;
+        }
+        stripped.push_str(rest);
+        assert_ne!(coloured, stripped);
+        assert_eq!(stripped, render(&finding(12..13), Style::Plain));
+    }
+
+    #[test]
+    fn json_has_the_place() {
+        let text = render_all(&[finding(12..13), Diagnostic::warning("a::b", "\"c\"")], Style::Json);
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            read[0],
+            serde_json::json!({
+                "code": "log::quality", "severity": "error", "message": "quality must lie in [0, 1]",
+                "file": "log.jsonl", "line": 41, "column": 13,
+                "labels": [{"file": "log.jsonl", "line": 41, "column": 13, "text": "here"}],
+                "help": ["divide by 100"],
+            })
+        );
+        assert_eq!(read[1]["severity"], "warning");
+        assert!(read[1]["file"].is_null() && read[1]["line"].is_null());
+    }
+
+    #[test]
+    fn a_dozen_errors_become_eleven_messages() {
+        let mut findings = vec![finding(0..1); 12];
+        findings.push(Diagnostic::warning("a::b", "not an error"));
+        let messages = compile_errors(&findings);
+        assert_eq!(messages.len(), 11);
+        assert!(messages[0].starts_with("quality must lie in [0, 1] [log::quality]\n"), "{}", messages[0]);
+        assert_eq!(messages[10], "and 2 more; run `cascade check`");
+        assert_eq!(compile_errors(&findings[..10]).len(), 10);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        let source = Source::new("a\u{1b}[2J.toml", "x = \"\u{1b}[2J\"");
+        let finding = Diagnostic::error("a::b", "\u{1b}[2J").at(&source, 0..1, "\u{1b}[2J").help("\u{1b}[2J");
+        for text in [render(&finding, Style::Plain), compile_errors(&[finding])[0].clone()] {
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_span_is_rendered(text in "(\\PC|\n|\r|\t|é|\u{200d}|\0){0,30}", start: u8, end: u8) {
+            let source = Source::new("any", text);
+            let finding = Diagnostic::error("a::b", "any")
+                .at(&source, usize::from(start)..usize::from(end), "one")
+                .at(&source, usize::from(end)..usize::from(start), "two");
+            for style in [Style::Plain, Style::Colour, Style::Json] {
+                proptest::prop_assert!(render(&finding, style).contains("any"));
+            }
+        }
+    }
 }

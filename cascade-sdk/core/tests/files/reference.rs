@@ -3,7 +3,9 @@
 use cascade_sdk_core::config::keys::{KEYS, Kind, Need, children};
 use cascade_sdk_core::config::{self, Api, Config, Family};
 use cascade_sdk_core::diag::{Source, Style, render_all};
+use cascade_sdk_core::policy;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 const REFERENCE: &str = include_str!("../../src/config/reference.toml");
@@ -114,6 +116,15 @@ fn the_schema_is_json_and_has_every_key() {
     }
 }
 
+/// Every code of a finding and what it means, in Markdown.
+fn codes() -> String {
+    let mut out = String::from("# Findings\n\n| code | meaning |\n|---|---|\n");
+    for (code, meaning) in config::codes::ALL.iter().chain(policy::codes::ALL) {
+        writeln!(out, "| `{code}` | {} |", meaning.trim()).unwrap();
+    }
+    out
+}
+
 /// Written out so that a change of the table shows in a review; `BLESS=1` writes them anew.
 #[test]
 fn generated_files_are_current() {
@@ -121,6 +132,7 @@ fn generated_files_are_current() {
     for (path, text) in [
         ("cascade.schema.json", config::json_schema()),
         ("docs/reference/cascade-toml.md", config::reference()),
+        ("docs/reference/findings.md", codes()),
     ] {
         let path = root.join(path);
         if std::env::var_os("BLESS").is_some() {

@@ -205,19 +205,17 @@ impl Checker<'_, '_> {
         }
         for tier in self.valid_tiers().filter(|tier| tier.max_output_tokens.is_none()) {
             let message = format!(
-                "the budget `{}` cannot bound what a call of the tier `{}` costs",
+                "the budget `{}` cannot bound what a call of the tier `{}` costs, so the client will not start",
                 budget.value, tier.name
             );
-            let mut error = self.findings.error(
-                codes::BUDGET_UNBOUNDED,
-                message,
-                &budget.item.span,
-                "the budget is set here",
-            );
+            // A warning: the route can be fitted, checked and compiled without it.
+            let place = &budget.item.span;
+            let mut warning =
+                self.findings.warning(codes::BUDGET_UNBOUNDED, message, place, "the budget is set here");
             if let Some(span) = self.known.tiers.span(&tier.name) {
-                error = self.findings.also(error, span, "this tier has no `max_output_tokens`");
+                warning = self.findings.also(warning, span, "this tier has no `max_output_tokens`");
             }
-            self.findings.push(error.help(format!("add `max_output_tokens` to the tier `{}`", tier.name)));
+            self.findings.push(warning.help(format!("add `max_output_tokens` to the tier `{}`", tier.name)));
         }
     }
 
