@@ -17,6 +17,7 @@ pub(super) struct Builder {
 #[derive(Debug, Default)]
 struct TierBuilder {
     columns: TierColumns,
+    signals: Vec<(String, SignalColumn)>,
     error: LabelBuilder,
     graded_by: LabelBuilder,
     served_model: LabelBuilder,
@@ -38,13 +39,14 @@ impl Builder {
     }
 
     /// Takes a row that was checked and completed.
-    pub(super) fn push(&mut self, record: RowRecord<'_>, place: (u32, u32), keep_outputs: bool) {
+    pub(super) fn push(&mut self, mut record: RowRecord<'_>, place: (u32, u32), keep_outputs: bool) {
         let at = self.rows.len();
         let mut guess = 0;
-        for (name, result) in record.results {
+        // Results are large; they are read where they are.
+        for (name, result) in &mut record.results {
             // Rows tend to have the same tiers in the same order.
-            let known = self.tiers.get(guess).is_some_and(|tier| tier.columns.name == name);
-            let index = if known { guess } else { self.tier_index(&name) };
+            let known = self.tiers.get(guess).is_some_and(|tier| tier.columns.name == **name);
+            let index = if known { guess } else { self.tier_index(name) };
             guess = index + 1;
             if let Some(tier) = self.tiers.get_mut(index) {
                 tier.push(at, result, keep_outputs);
@@ -116,7 +118,7 @@ impl Builder {
 }
 
 impl TierBuilder {
-    fn push(&mut self, row: usize, result: ResultRecord<'_>, keep_outputs: bool) {
+    fn push(&mut self, row: usize, result: &mut ResultRecord<'_>, keep_outputs: bool) {
         self.pad(row);
         let columns = &mut self.columns;
         let failed = result.error.is_some();
@@ -130,19 +132,21 @@ impl TierBuilder {
         push_optional(&mut columns.cache_write_tokens, row, result.cache_write_tokens);
         push_optional(&mut columns.reasoning_tokens, row, result.reasoning_tokens);
         columns.failed.push(failed);
-        columns
-            .output
-            .push(result.output.filter(|_| keep_outputs).map(|output| output.into_owned().into_boxed_str()));
-        for (name, value) in result.signals {
-            let signal = column(&mut columns.signals, &name);
-            signal.value.resize(row, f64::NAN);
-            signal.value.push(value.unwrap_or(f64::NAN));
+        columns.output.push(
+            result.output.take().filter(|_| keep_outputs).map(|output| output.into_owned().into_boxed_str()),
+        );
+        for (name, value) in &result.signals {
+            if let Some(signal) = column(&mut self.signals, name) {
+                signal.value.resize(row, f64::NAN);
+                signal.value.push(value.unwrap_or(f64::NAN));
+            }
         }
-        for (name, cost) in result.signal_cost_usd {
+        for (name, cost) in &result.signal_cost_usd {
             let Some(cost) = cost.filter(|cost| *cost != Usd::ZERO) else { continue };
-            let signal = column(&mut columns.signals, &name);
-            signal.cost.resize(row, Usd::ZERO);
-            signal.cost.push(cost);
+            if let Some(signal) = column(&mut self.signals, name) {
+                signal.cost.resize(row, Usd::ZERO);
+                signal.cost.push(cost);
+            }
         }
         self.error.push(row, result.error.as_deref());
         self.graded_by.push(row, result.graded_by.as_deref());
@@ -177,7 +181,7 @@ impl TierBuilder {
             cached_input_tokens: finish_optional(columns.cached_input_tokens, rows, order),
             cache_write_tokens: finish_optional(columns.cache_write_tokens, rows, order),
             reasoning_tokens: finish_optional(columns.reasoning_tokens, rows, order),
-            signals: columns
+            signals: self
                 .signals
                 .into_iter()
                 .map(|(name, mut signal)| {
@@ -248,12 +252,13 @@ impl LabelBuilder {
     }
 }
 
-fn column<'c>(signals: &'c mut BTreeMap<String, SignalColumn>, name: &str) -> &'c mut SignalColumn {
-    // `entry` would need an owned name for every value of every row.
-    if !signals.contains_key(name) {
-        signals.insert(name.to_owned(), SignalColumn::default());
-    }
-    signals.entry(name.to_owned()).or_default()
+/// The column of a signal; tiers have few, so looking through them beats a tree.
+fn column<'c>(signals: &'c mut Vec<(String, SignalColumn)>, name: &str) -> Option<&'c mut SignalColumn> {
+    let at = signals.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+        signals.push((name.to_owned(), SignalColumn::default()));
+        signals.len() - 1
+    });
+    signals.get_mut(at).map(|(_, column)| column)
 }
 
 fn push_optional(column: &mut OptionalTokens, row: usize, count: Option<u64>) {
