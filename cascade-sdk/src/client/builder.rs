@@ -9,7 +9,8 @@ use crate::error::{Error, Kind};
 use crate::provider::Provider;
 use cascade_sdk_core::config::{self, Config};
 use cascade_sdk_core::diag::{Diagnostic, Source, Style, render};
-use cascade_sdk_core::policy::Rules;
+use cascade_sdk_core::hash;
+use cascade_sdk_core::policy::{self, Rules};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -72,7 +73,7 @@ impl Builder {
                 mistakes.push(format!("route `{}` is not known to the program: build it again", route.name));
                 continue;
             };
-            match bake(spec) {
+            match bake(spec, &config) {
                 Ok(baked) => routes.push(baked),
                 Err(found) => mistakes.extend(found),
             }
@@ -115,6 +116,18 @@ impl Builder {
     /// Sends every call to this base URL, whichever provider it belongs to.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.overrides.base_url = Some(url.into());
+        self
+    }
+
+    /// Answers from the log at this path or glob, relative to the configuration, instead of from the providers.
+    pub fn replay(mut self, log: impl Into<String>) -> Self {
+        self.overrides.replay = Some(Replay::At(log.into()));
+        self
+    }
+
+    /// Answers from each route's own log instead of from the providers.
+    pub fn replay_own_logs(mut self) -> Self {
+        self.overrides.replay = Some(Replay::Own);
         self
     }
 
@@ -182,8 +195,8 @@ impl Builder {
     }
 }
 
-/// Reads the texts that were baked in for a route.
-fn bake(spec: &RouteSpec) -> Result<Baked, Vec<String>> {
+/// Reads the texts that were baked in for a route, and checks that they still belong together.
+fn bake(spec: &RouteSpec, config: &Config) -> Result<Baked, Vec<String>> {
     let mut mistakes = Vec::new();
     let schema = match spec.schema.map(AnswerSchema::from_json) {
         Some(Err(error)) => {
@@ -193,10 +206,20 @@ fn bake(spec: &RouteSpec) -> Result<Baked, Vec<String>> {
         Some(Ok(schema)) => schema,
         None => AnswerSchema::TEXT,
     };
-    if spec.policy.is_some() {
-        mistakes.push("policies are not read yet".to_owned());
-    }
-    if mistakes.is_empty() { Ok(Baked { schema, policy: None }) } else { Err(mistakes) }
+    let policy = spec.policy.and_then(|text| {
+        let source = Source::new(spec.policy_path.unwrap_or(spec.name), text);
+        match policy::read(&source) {
+            Ok(policy) => {
+                mistakes.extend(errors(&policy::staleness(&policy, config, spec.name, spec.schema)));
+                Some((policy.rules, hash::hex(&hash::sha256(text.as_bytes()))))
+            }
+            Err(findings) => {
+                mistakes.extend(errors(&findings));
+                None
+            }
+        }
+    });
+    if mistakes.is_empty() { Ok(Baked { schema, policy }) } else { Err(mistakes) }
 }
 
 fn errors(findings: &[Diagnostic]) -> Vec<String> {
@@ -245,7 +268,7 @@ impl Connections<'_> {
             return Ok(Arc::clone(known));
         }
         let made = match log {
-            Some(patterns) => self.builder.replay(route, patterns)?,
+            Some(patterns) => self.builder.open_log(route, patterns)?,
             None => self.builder.connect(provider)?,
         };
         self.shared.insert(key, Arc::clone(&made));
@@ -271,7 +294,7 @@ impl Builder {
     }
 
     #[cfg(feature = "replay")]
-    fn replay(&self, route: &config::Route, patterns: &[String]) -> Result<Arc<dyn Provider>, String> {
+    fn open_log(&self, route: &config::Route, patterns: &[String]) -> Result<Arc<dyn Provider>, String> {
         let prices = self.config.tiers.iter().map(|tier| (tier.name.clone(), tier.price)).collect();
         let replay = crate::provider::Replay::open(&self.directory, patterns, prices);
         replay.map(|replay| Arc::new(replay) as _).map_err(|error| format!("route `{}`: {error}", route.name))
@@ -279,7 +302,7 @@ impl Builder {
 
     #[cfg(not(feature = "replay"))]
     #[expect(clippy::unused_self, reason = "with the feature it reads the directory")]
-    fn replay(&self, route: &config::Route, _patterns: &[String]) -> Result<Arc<dyn Provider>, String> {
+    fn open_log(&self, route: &config::Route, _patterns: &[String]) -> Result<Arc<dyn Provider>, String> {
         Err(format!("route `{}`: the feature `replay` of cascade-sdk is off", route.name))
     }
 }

@@ -170,19 +170,23 @@ impl fmt::Debug for ProviderError {
 impl std::error::Error for ProviderError {}
 
 /// Why a provider cannot be used. Never holds a key.
+#[cfg(any(feature = "http", feature = "replay"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupError(String);
 
+#[cfg(any(feature = "http", feature = "replay"))]
 impl SetupError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }
 
+#[cfg(any(feature = "http", feature = "replay"))]
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
+#[cfg(any(feature = "http", feature = "replay"))]
 impl std::error::Error for SetupError {}

@@ -16,7 +16,9 @@ mod secret;
 #[cfg(feature = "http")]
 mod setup;
 
-pub use error::{ProviderError, ProviderErrorKind, SetupError};
+#[cfg(any(feature = "http", feature = "replay"))]
+pub use error::SetupError;
+pub use error::{ProviderError, ProviderErrorKind};
 #[cfg(feature = "http")]
 pub use openai::OpenAi;
 #[cfg(feature = "replay")]

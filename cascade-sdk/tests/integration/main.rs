@@ -1,0 +1,8 @@
+//! The client against a server that misbehaves on purpose, and against a log.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod faults;
+mod replay;
+mod server;
+mod setup;

@@ -1,0 +1,116 @@
+//! Offline = online: the client over a log gives what [`Replay`] gives for it, row by row.
+
+use crate::setup::{CONFIG, Tier, builder, rules};
+use cascade_sdk::{Request, TierName};
+use cascade_sdk_core::log::{LogSource, ReadOptions, read};
+use cascade_sdk_core::replay::Replay;
+use std::fmt::Write as _;
+
+/// Rows of every kind: kept, escalated, without a signal, failed at one stage or at both.
+fn log() -> String {
+    let mut log = String::new();
+    for row in 0..60 {
+        let signal = match row % 5 {
+            0 => "null".to_owned(),
+            k => format!("{}", f64::from(k) * -0.09),
+        };
+        let small = match row % 7 {
+            3 => format!(
+                r#"{{"quality":0,"cost_usd":{},"error":"timeout","latency_ms":400}}"#,
+                1e-6 * f64::from(row)
+            ),
+            _ => format!(
+                r#"{{"quality":{},"cost_usd":{},"input_tokens":30,"output_tokens":{},"latency_ms":10.5,"signals":{{"mean_logprob":{signal}}},"signal_cost_usd":{{"mean_logprob":2.5e-7}},"output":"s{row}"}}"#,
+                f64::from(row % 2),
+                1.37e-5 * f64::from(row + 1),
+                row + 1,
+            ),
+        };
+        let large = match row % 11 {
+            4 => r#"{"quality":0,"cost_usd":0.0002,"error":"refused"}"#.to_owned(),
+            _ => format!(r#"{{"quality":1,"cost_usd":0.000{},"output":"l{row}"}}"#, 111 + row),
+        };
+        writeln!(
+            log,
+            r#"{{"id":"r{row:02}","input":"text {}","results":{{"small":{small},"large":{large}}}}}"#,
+            row / 2
+        )
+        .unwrap();
+    }
+    log
+}
+
+#[tokio::test]
+async fn the_client_over_a_log_gives_the_fit_s_path_and_cost() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = log();
+    std::fs::write(directory.path().join("log.jsonl"), &text).unwrap();
+    let config = CONFIG.replace(
+        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
+        "api = \"replay\"",
+    );
+    // Route `one` has no log to replay.
+    let config = config.replace(
+        "[routes.one]\ntiers = [\"large\"]",
+        "[routes.one]\ntiers = [\"large\"]\nlog = [\"log.jsonl\"]",
+    );
+    let client = builder(directory.path(), &config).build().unwrap();
+    let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
+    let rules = rules();
+    let replay = Replay::new(&rules, &reading.log).unwrap();
+    let mut scratch = replay.scratch();
+    let (mut escalated, mut failed) = (0, 0);
+    for (row, entry) in reading.log.rows.iter().enumerate() {
+        let expected = replay.row(row, &mut scratch).unwrap();
+        // Two rows share each text, so only the id tells them apart.
+        let result = client.call::<Tier>(1, Request::new("whatever").with_id(&*entry.id)).await;
+        match result {
+            Ok(routed) => {
+                assert!(!expected.failed, "{}", entry.id);
+                assert_eq!(routed.tier.name(), rules.tiers[expected.tier], "{}", entry.id);
+                assert_eq!(routed.path.len(), expected.calls, "{}", entry.id);
+                assert_eq!(routed.cost(), expected.cost, "{}", entry.id);
+                let initial = if routed.tier == Tier::Small { 's' } else { 'l' };
+                assert_eq!(routed.answer, format!("{initial}{row}"));
+                escalated += usize::from(routed.path.len() > 1);
+            }
+            Err(error) => {
+                assert!(expected.failed && error.is_provider(), "{}: {error}", entry.id);
+                assert_eq!(
+                    (error.spent(), error.path().len()),
+                    (expected.cost, expected.calls),
+                    "{}",
+                    entry.id
+                );
+                failed += 1;
+            }
+        }
+    }
+    assert!(escalated > 20 && failed > 0, "{escalated} {failed}");
+    let ambiguous = client.call::<Tier>(1, "text 3").await.unwrap_err();
+    assert!(ambiguous.to_string().contains("2 rows"), "{ambiguous}");
+    let unknown = client.call::<Tier>(1, "never asked").await.unwrap_err();
+    assert!(
+        unknown.is_provider() && unknown.to_string().contains("only knows what was collected"),
+        "{unknown}"
+    );
+}
+
+#[tokio::test]
+async fn a_row_without_output_is_an_error_not_an_empty_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let line = r#"{"id":"a","input":"x","results":{"large":{"quality":1,"cost_usd":1e-5},"small":{"quality":1,"cost_usd":1e-6,"signals":{"mean_logprob":-0.1}}}}"#;
+    std::fs::write(directory.path().join("log.jsonl"), line).unwrap();
+    let client = builder(directory.path(), CONFIG).replay("log.jsonl").build().unwrap();
+    let error = client.call::<Tier>(1, Request::new("x")).await.unwrap_err();
+    assert!(error.is_provider() && error.to_string().contains("no output"), "{error}");
+    // The dear tier must not answer in its place.
+    assert!(error.path().is_empty());
+}
+
+#[test]
+fn a_log_that_is_not_there_is_reported_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = builder(directory.path(), CONFIG).replay("nothing/*.jsonl").build().unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("nothing/*.jsonl"), "{error}");
+}

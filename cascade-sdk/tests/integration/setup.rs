@@ -1,0 +1,127 @@
+//! Clients as `#[client]` makes them: from texts that were baked in.
+
+use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
+use cascade_sdk::TierName;
+use cascade_sdk_core::config::{self, Family, Goal, Objective};
+use cascade_sdk_core::diag::Source;
+use cascade_sdk_core::policy::{
+    self, AcceptRule, Cut, Expected, Fitted, Plan, Policy, Rules, ScoreSource, Stage,
+};
+use std::path::Path;
+
+pub(crate) const CONFIG: &str = r#"
+schema = 1
+
+[providers.local]
+api = "openai"
+base_url = "http://127.0.0.1:9/v1"
+api_key_env = "CASCADE_TEST_KEY"
+
+[tiers.small]
+provider = "local"
+model = "s"
+price = { input = 1.0, output = 2.0 }
+max_output_tokens = 50
+timeout_s = 0.4
+
+[tiers.large]
+provider = "local"
+model = "l"
+price = { input = 10.0, output = 20.0 }
+max_output_tokens = 50
+timeout_s = 5
+
+[routes.one]
+tiers = ["large"]
+
+[routes.two]
+tiers = ["small", "large"]
+log = ["log.jsonl"]
+
+[routes.two.objective]
+max_cost_usd = 0.001
+
+[routes.two.request]
+top_logprobs = 2
+"#;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Small,
+    Large,
+}
+
+impl TierName for Tier {
+    const ALL: &'static [Self] = &[Self::Small, Self::Large];
+    fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|tier| tier.name() == name)
+    }
+}
+
+/// Small first, kept from a mean log-probability of −0.2 on; else large.
+pub(crate) fn rules() -> Rules {
+    let rule = AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(-0.2) };
+    Rules {
+        tiers: vec!["small".into(), "large".into()],
+        signals: vec!["mean_logprob".into()],
+        plans: vec![Plan {
+            stages: vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }],
+        }],
+        ..Rules::default()
+    }
+}
+
+/// The text of a policy that belongs to route `two` of a configuration.
+pub(crate) fn policy(config_text: &str) -> String {
+    let (config, findings) = config::read(&Source::new("cascade.toml", config_text));
+    let config = config.unwrap_or_else(|| panic!("{findings:?}"));
+    let policy = Policy {
+        route: "two".into(),
+        family: Family::Pair,
+        fitted: Fitted {
+            log_hash: "0".repeat(64),
+            config_hash: config::fingerprint(&config, "two", None).unwrap(),
+            algorithm: policy::ALGORITHM,
+            calibration_rows: 7,
+            test_rows: 3,
+            seed: 7,
+            refit_on_all: false,
+        },
+        objective: Objective {
+            goal: Goal::MaxCost(cascade_sdk::money::Usd::parse("0.001").unwrap()),
+            max_latency_ms_p95: None,
+            confidence: None,
+        },
+        expected: Expected { share: vec![policy::Estimate::default(); 2], ..Expected::default() },
+        rules: rules(),
+        frontier: Vec::new(),
+        certificate: None,
+    };
+    policy::write(&policy)
+}
+
+/// A client of the test configuration, with a policy for route `two`. `directory` holds the log.
+pub(crate) fn builder(directory: &Path, config: &str) -> Builder {
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let route = |name, policy| RouteSpec {
+        name,
+        policy_path: Some("policies/two.toml"),
+        policy,
+        schema: None,
+        weights: None,
+    };
+    let routes = vec![route("one", None), route("two", Some(leak(policy(config))))];
+    Builder::new(Box::leak(Box::new(ClientSpec {
+        package: "test",
+        manifest_dir: leak(directory.display().to_string()),
+        config_path: "cascade.toml",
+        config: leak(config.to_owned()),
+        routes: Box::leak(routes.into_boxed_slice()),
+    })))
+}
