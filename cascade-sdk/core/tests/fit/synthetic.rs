@@ -5,6 +5,7 @@ use cascade_sdk_core::diag::Source;
 use cascade_sdk_core::fit::random::SplitMix64;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, FitOutcome, fit_route};
 use cascade_sdk_core::log::{EvalLog, LogSource, ReadOptions, read};
+use cascade_sdk_core::policy;
 use std::fmt::Write as _;
 
 /// A log of tiers `a`, `b`, `c` (cheap to dear). `strength` in [0, 1] says how much the signal tells of correctness.
@@ -93,8 +94,16 @@ pub(crate) fn config(goal: Goal, confidence: Option<f64>) -> Config {
     config
 }
 
+/// The outcome of a fit; a policy that it selected is fresh, and its file reads back as it is.
 pub(crate) fn fit(config: &Config, log: &EvalLog, threads: usize) -> FitOutcome {
     let options = FitOptions { threads, ..FitOptions::default() };
-    fit_route(&FitInput { config, route: "answer", log, unreadable_rows: 0, schema: None, options })
-        .expect("the fit goes through")
+    let outcome =
+        fit_route(&FitInput { config, route: "answer", log, unreadable_rows: 0, schema: None, options })
+            .expect("the fit goes through");
+    if let Some(policy) = &outcome.policy {
+        let read = policy::read(&Source::new("policy.toml", policy::write(policy)));
+        assert_eq!(read.as_ref(), Ok(policy));
+        assert_eq!(policy::staleness(policy, config, "answer", None), []);
+    }
+    outcome
 }
