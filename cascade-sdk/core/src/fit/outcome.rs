@@ -65,20 +65,6 @@ impl Setup<'_> {
     ) -> Policy {
         let weight = self.table.total_weight(&self.calibration);
         let (mut rules, mut frontier) = rules_with_frontier(&*fit.fitted, &self.table, &fit.chosen, weight);
-        let figures = comparison.figures(position);
-        let share: BTreeMap<&str, _> =
-            fit.rules.tiers.iter().map(String::as_str).zip(figures.share.iter().copied()).collect();
-        let expected = Expected {
-            quality: figures.quality,
-            cost_usd: figures.cost_usd,
-            calls: figures.calls,
-            share: rules
-                .tiers
-                .iter()
-                .map(|tier| share.get(tier.as_str()).copied().unwrap_or_default())
-                .collect(),
-            shadow_price: shadow_price(&fit.fitted.hull(), &fit.chosen).quality_per_usd,
-        };
         if self.input.options.refit_on_all {
             let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
             let folds = crossfit::folds(&self.table, &all, &self.group_names, self.route.fit.seed);
@@ -91,6 +77,21 @@ impl Setup<'_> {
                     rules_with_frontier(&*family, &self.table, &chosen, self.table.total_weight(&all));
             }
         }
+        let figures = comparison.figures(position);
+        let share: BTreeMap<&str, _> =
+            fit.rules.tiers.iter().map(String::as_str).zip(figures.share.iter().copied()).collect();
+        // After the refit, which may use other tiers: shares stand in the order of the rules' tiers.
+        let expected = Expected {
+            quality: figures.quality,
+            cost_usd: figures.cost_usd,
+            calls: figures.calls,
+            share: rules
+                .tiers
+                .iter()
+                .map(|tier| share.get(tier.as_str()).copied().unwrap_or_default())
+                .collect(),
+            shadow_price: shadow_price(&fit.fitted.hull(), &fit.chosen).quality_per_usd,
+        };
         Policy {
             route: self.route.name.clone(),
             family: fit.family,
