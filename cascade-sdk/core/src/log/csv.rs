@@ -236,7 +236,7 @@ impl Pending {
                 }
             }
         }
-        self.row.results.insert(Cow::Owned(tier.to_owned()), Box::new(result));
+        self.row.results.insert(Cow::Owned(tier.to_owned()), result);
     }
 }
 

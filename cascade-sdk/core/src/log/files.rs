@@ -45,7 +45,7 @@ impl LogFiles {
     /// Reads the files as one log.
     ///
     /// # Errors
-    /// Patterns without a file, files that cannot be opened, and what [`read`] finds.
+    /// Patterns without a file, files that cannot be opened, and what [`read()`] finds.
     pub fn read(&self, options: &ReadOptions) -> Result<LogReading, Vec<Diagnostic>> {
         let mut findings: Vec<Diagnostic> = self
             .missing

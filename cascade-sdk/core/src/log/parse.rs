@@ -303,16 +303,16 @@ impl<'de> Fill<'de> for RowRecord<'de> {
     }
 }
 
-impl<'de> Fill<'de> for BTreeMap<Cow<'de, str>, Box<ResultRecord<'de>>> {
+impl<'de> Fill<'de> for BTreeMap<Cow<'de, str>, ResultRecord<'de>> {
     fn field<A: MapAccess<'de>>(
         &mut self,
         key: Cow<'de, str>,
         members: &mut A,
         faults: &mut Vec<Fault>,
     ) -> Result<(), A::Error> {
-        let mut result = Box::<ResultRecord<'_>>::default();
+        let mut result = ResultRecord::default();
         // A tier that is null was not collected, like one that is absent.
-        if object(&key, &mut *result, members, faults)? {
+        if object(&key, &mut result, members, faults)? {
             if self.contains_key(&key) {
                 faults.push(repeated(&key));
             }

@@ -46,8 +46,8 @@ pub struct RowRecord<'a> {
     /// What a grader compared the outputs with, as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<RawJson<'a>>,
-    /// Results by tier; boxed, because moving and freeing tree nodes full of large results costs a tenth of all reading.
-    pub results: BTreeMap<Cow<'a, str>, Box<ResultRecord<'a>>>,
+    /// Results by tier.
+    pub results: BTreeMap<Cow<'a, str>, ResultRecord<'a>>,
     /// Keys that this version does not know, as JSON; kept so that rewriting a log loses nothing.
     #[serde(flatten)]
     pub unknown: BTreeMap<Cow<'a, str>, RawJson<'a>>,
@@ -130,7 +130,7 @@ impl RowRecord<'_> {
             session: self.session.map(owned),
             turn: self.turn,
             reference: self.reference.map(RawJson::into_owned),
-            results: owned_keys(self.results, |result| Box::new(result.into_owned())),
+            results: owned_keys(self.results, ResultRecord::into_owned),
             unknown: owned_keys(self.unknown, RawJson::into_owned),
         }
     }

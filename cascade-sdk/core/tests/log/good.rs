@@ -79,7 +79,7 @@ fn a_made_row_reads_back() {
     };
     let row = RowRecord {
         messages: Some(RawJson::of(&serde_json::json!([{"role": "user", "content": "hi"}])).unwrap()),
-        results: BTreeMap::from([(Cow::Borrowed("small"), Box::new(result))]),
+        results: BTreeMap::from([(Cow::Borrowed("small"), result)]),
         ..RowRecord::new("made")
     };
     let mut out = Vec::new();
