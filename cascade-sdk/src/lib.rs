@@ -4,6 +4,8 @@ pub use cascade_sdk_core::money;
 
 #[cfg(feature = "runtime")]
 mod answer;
+#[cfg(feature = "build")]
+pub mod build;
 #[cfg(feature = "runtime")]
 mod client;
 #[cfg(feature = "runtime")]

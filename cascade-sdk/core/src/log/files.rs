@@ -47,6 +47,18 @@ impl LogFiles {
     /// # Errors
     /// Patterns without a file, files that cannot be opened, and what [`read()`] finds.
     pub fn read(&self, options: &ReadOptions) -> Result<LogReading, Vec<Diagnostic>> {
+        read(self.open()?, options)
+    }
+
+    /// The hash of the log, without reading its rows.
+    ///
+    /// # Errors
+    /// Patterns without a file, and files that cannot be read.
+    pub fn hash(&self) -> Result<String, Vec<Diagnostic>> {
+        super::hash(self.open()?)
+    }
+
+    fn open(&self) -> Result<Vec<LogSource<'static>>, Vec<Diagnostic>> {
         let mut findings: Vec<Diagnostic> = self
             .missing
             .iter()
@@ -65,7 +77,7 @@ impl LogFiles {
                 }
             }
         }
-        if findings.is_empty() { read(sources, options) } else { Err(findings) }
+        if findings.is_empty() { Ok(sources) } else { Err(findings) }
     }
 }
 

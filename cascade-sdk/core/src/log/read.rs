@@ -6,6 +6,7 @@ use super::parse::{self, Fault};
 use super::problems::{Place, Problems, RowText, short};
 use super::record::RowRecord;
 use super::{EvalLog, check, csv, excerpt};
+use crate::config::{Config, Route};
 use crate::diag::{Diagnostic, Source};
 use crate::money::Price;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +71,19 @@ impl Default for ReadOptions {
             show_text: false,
             longest_line: 64 << 20,
             most_errors: 20,
+        }
+    }
+}
+
+impl ReadOptions {
+    /// How the fit of a route reads its log: its own tiers at their prices, without outputs.
+    pub fn for_route(config: &Config, route: &Route) -> Self {
+        let price = |name: &String| Some((name.clone(), config.tier(name)?.price));
+        Self {
+            prices: route.tiers.iter().filter_map(price).collect(),
+            tiers: Some(route.tiers.iter().cloned().collect()),
+            keep_outputs: false,
+            ..Self::default()
         }
     }
 }
