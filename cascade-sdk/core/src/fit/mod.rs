@@ -24,6 +24,7 @@ pub mod curves;
 pub mod families;
 pub mod family;
 pub mod hull;
+pub mod isotonic;
 pub mod objective;
 pub mod operating;
 mod outcome;
