@@ -21,6 +21,7 @@ pub mod chain;
 pub mod compare;
 pub mod crossfit;
 pub mod curves;
+pub mod diagnostics;
 pub mod families;
 pub mod family;
 pub mod hull;

@@ -6,10 +6,12 @@ use super::certify::{self, Certified, Promise, Trial};
 use super::compare::Comparison;
 use super::crossfit::{self, Scored};
 use super::curves::{self, Budgets, Curve};
+use super::diagnostics;
 use super::families;
 use super::family::{Candidate, Draft, FittedFamily};
 use super::objective::{Multipliers, Target};
 use super::outcome;
+use super::pair::Pair;
 use super::pairs;
 use super::report::{self, FitReport, HeldOut, LeftOut};
 use super::route::FitOutcome;
@@ -79,6 +81,7 @@ impl Setup<'_> {
         };
         let weight = self.table.total_weight(&self.calibration);
         let pairs = pairs::report(&self.table, &self.calibration, self.input.options);
+        let shown = shown_pair(selected, &fits);
         let report = FitReport {
             route: self.route.name.clone(),
             rows: report::Rows {
@@ -108,6 +111,12 @@ impl Setup<'_> {
                 })
                 .collect(),
             structural_cost: None,
+            benefit: shown.and_then(|(pair, cut)| {
+                diagnostics::benefit(&self.table, &self.calibration, pair, Some(cut))
+            }),
+            reliability: shown.and_then(|(pair, _)| {
+                diagnostics::reliability(&self.table, &self.calibration, &self.test, pair.cheap, pair.signal)
+            }),
             missing_signals,
             warnings,
             families,
@@ -276,4 +285,16 @@ fn union_hull(fitted: &[Option<Box<dyn FittedFamily + '_>>]) -> Vec<Totals> {
     let points =
         fitted.iter().flatten().flat_map(|family| family.hull()).map(|candidate| (candidate.totals, ()));
     super::point_set::PointSet::new(points.collect()).hull().map(|point| point.0).collect()
+}
+
+/// The pair whose signal the report looks into: the first two stages of the selected policy, else of the best pair.
+fn shown_pair(selected: Option<&Fit<'_>>, fits: &[Fit<'_>]) -> Option<(Pair, f64)> {
+    let candidates = selected.into_iter().chain(fits.iter().filter(|fit| fit.family == Family::Pair));
+    candidates.into_iter().find_map(|fit| match &fit.chosen.draft {
+        Draft::Cascade(rule) => {
+            let (&[cheap, dear, ..], cut) = (&rule.tiers[..], rule.cuts.first()?) else { return None };
+            Some((Pair { cheap, signal: cut.signal, dear }, cut.at_least))
+        }
+        Draft::Routed(_) => None,
+    })
 }

@@ -40,6 +40,12 @@ pub struct FitReport {
     /// The price of paying the cheap call first, if a router was fitted (MATH.md 9).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub structural_cost: Option<StructuralCost>,
+    /// What escalation gains along the signal of the shown pair, on calibration rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub benefit: Option<Benefit>,
+    /// Whether that signal can be believed, on held-out rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reliability: Option<Reliability>,
     /// Share of missing values per tier and signal, where any is missing.
     pub missing_signals: Vec<MissingSignal>,
     /// What a careful reader should know about these figures.
@@ -378,6 +384,71 @@ pub struct StructuralCost {
     /// Share κ of the cheap call's cost, charged on escalation, at which the cascade ties with the router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tie_at_share: Option<f64>,
+}
+
+/// Escalation benefit b(t) = E[q_H − q_L | s = t] of a pair (MATH.md 2).
+#[derive(Clone, Debug, Serialize)]
+pub struct Benefit {
+    /// Cheap and dear tier.
+    pub tiers: [String; 2],
+    /// Signal of the cheap tier.
+    pub signal: String,
+    /// The threshold in use.
+    pub at_least: Option<f64>,
+    /// Bins of equal frequency, in order of the signal.
+    pub bins: Vec<BenefitBin>,
+    /// The decreasing fit.
+    pub isotonic: Vec<IsotonicStep>,
+}
+
+/// One bin of a [`Benefit`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct BenefitBin {
+    /// Mean signal.
+    pub signal: f64,
+    /// Mean q_H − q_L.
+    pub benefit: f64,
+    /// Its standard error.
+    pub error: f64,
+    /// Rows in the bin.
+    pub rows: usize,
+}
+
+/// One step of the decreasing fit of a [`Benefit`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct IsotonicStep {
+    /// Lowest signal of the step.
+    pub signal: f64,
+    /// Its level, in quality.
+    pub benefit: f64,
+}
+
+/// A signal turned into a predicted quality on calibration rows, checked on held-out rows (MATH.md 10).
+#[derive(Clone, Debug, Serialize)]
+pub struct Reliability {
+    /// The tier.
+    pub tier: String,
+    /// Its signal.
+    pub signal: String,
+    /// Mean absolute difference of predicted and observed quality over bins of equal frequency.
+    pub expected_calibration_error: f64,
+    /// P(a good answer scores higher than a bad one).
+    pub auroc: f64,
+    /// The bins.
+    pub bins: Vec<ReliabilityBin>,
+}
+
+/// One bin of a [`Reliability`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ReliabilityBin {
+    /// Mean predicted quality.
+    pub predicted: f64,
+    /// Mean observed quality.
+    pub observed: f64,
+    /// Standard error of the observed quality.
+    pub error: f64,
+    /// Rows in the bin.
+    pub rows: usize,
 }
 
 /// Values of a signal that are missing.

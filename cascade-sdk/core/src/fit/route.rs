@@ -91,5 +91,11 @@ fn route_and_objective<'a>(input: &FitInput<'a>) -> Result<(&'a Route, &'a Objec
                 .help(format!("add [routes.{}.objective] with max_cost_usd or min_quality", route.name)),
         ]
     })?;
+    if objective.max_latency_ms_p95.is_some() {
+        return Err(vec![
+            Diagnostic::error("fit::latency", "the fit does not hold a latency bound yet, and will not ignore one")
+                .help(format!("remove max_latency_ms_p95 from [routes.{}.objective]", route.name)),
+        ]);
+    }
     Ok((route, objective))
 }

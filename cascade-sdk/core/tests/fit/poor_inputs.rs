@@ -23,6 +23,9 @@ fn what_is_missing_is_named() {
     let mut none = good.clone();
     none.routes[0].objective = None;
     assert_eq!(errors(&log, &none, "answer"), ["fit::no-objective"]);
+    let mut hurried = good.clone();
+    hurried.routes[0].objective.as_mut().unwrap().max_latency_ms_p95 = Some(800.0);
+    assert_eq!(errors(&log, &hurried, "answer"), ["fit::latency"]);
     let mut strangers = good.clone();
     strangers.routes[0].tiers.extend(["d".into(), "e".into()]);
     assert_eq!(errors(&log, &strangers, "answer"), ["fit::tier-not-in-log", "fit::tier-not-in-log"]);
