@@ -8,6 +8,15 @@
 //!
 //! `log` is behind the feature `log`, `fit` behind the feature `fit` (which implies `log`), so that the proc-macro,
 //! which needs neither, compiles little.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::float_cmp,
+        reason = "tests count to small numbers"
+    )
+)]
 #![doc = include_str!("../README.md")]
 
 pub mod config;

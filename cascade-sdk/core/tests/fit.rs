@@ -1,5 +1,11 @@
 //! The fit from log to policy: protocol, certificates, and what happens to poor inputs.
 #![cfg(feature = "fit")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, outside of test functions"
+)]
 
 #[path = "fit/certificates.rs"]
 mod certificates;

@@ -128,7 +128,7 @@ mod tests {
         let names: Vec<String> = (0..50).map(|group| format!("g{group}")).collect();
         let folds = folds(&table, &rows, &names, 7);
         assert!(folds.chunks(2).all(|pair| pair[0] == pair[1]));
-        assert!((0..FOLDS).all(|fold| folds.iter().filter(|&&f| f == fold).count() == 20));
+        assert!((0..FOLDS).all(|fold| folds.iter().map(|&f| usize::from(f == fold)).sum::<usize>() == 20));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub mod route;
 mod setup;
 pub mod simulate;
 pub mod table;
-mod threads;
+pub(crate) mod threads;
 pub mod verdict;
 
 use crate::replay::ReplayError;

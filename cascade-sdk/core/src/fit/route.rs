@@ -93,8 +93,11 @@ fn route_and_objective<'a>(input: &FitInput<'a>) -> Result<(&'a Route, &'a Objec
     })?;
     if objective.max_latency_ms_p95.is_some() {
         return Err(vec![
-            Diagnostic::error("fit::latency", "the fit does not hold a latency bound yet, and will not ignore one")
-                .help(format!("remove max_latency_ms_p95 from [routes.{}.objective]", route.name)),
+            Diagnostic::error(
+                "fit::latency",
+                "the fit does not hold a latency bound yet, and will not ignore one",
+            )
+            .help(format!("remove max_latency_ms_p95 from [routes.{}.objective]", route.name)),
         ]);
     }
     Ok((route, objective))

@@ -1,7 +1,7 @@
 //! Work spread over threads with results in a fixed order.
 
 /// Calls `work` for every index below `count` on up to `threads` threads. The result does not depend on `threads`.
-pub fn map<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(crate) fn map<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let workers = threads.clamp(1, count.max(1));
     if workers == 1 {
         return (0..count).map(work).collect();
