@@ -71,6 +71,27 @@ fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     libm::exp(log_front) * (fraction - 1.0)
 }
 
+/// The p-quantile of the standard normal distribution, by halving; ±∞ at 0 and 1.
+///
+/// ```
+/// use cascade_sdk_core::fit::bounds::normal_quantile;
+/// assert!((normal_quantile(0.975) - 1.959_963_984_540_054).abs() < 1e-12);
+/// ```
+pub fn normal_quantile(p: f64) -> f64 {
+    if p <= 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if p >= 1.0 {
+        return f64::INFINITY;
+    }
+    let (mut low, mut high) = (-40.0_f64, 40.0_f64);
+    for _ in 0..80 {
+        let middle = f64::midpoint(low, high);
+        if libm::erfc(-middle / std::f64::consts::SQRT_2) / 2.0 < p { low = middle } else { high = middle }
+    }
+    f64::midpoint(low, high)
+}
+
 /// Tests "the mean is at most `level`" on values in [0, 1] by betting against it (Waudby-Smith and Ramdas 2024).
 ///
 /// Capital starts at 1 and is multiplied by 1 + λ_t (x_t − level), where the stake λ_t depends on earlier values only.

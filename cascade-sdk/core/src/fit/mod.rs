@@ -40,6 +40,7 @@ pub mod report;
 pub mod route;
 mod setup;
 pub mod simulate;
+pub mod slices;
 pub mod table;
 pub(crate) mod threads;
 pub mod verdict;

@@ -17,6 +17,7 @@ use super::report::{self, FitReport, HeldOut, LeftOut};
 use super::route::FitOutcome;
 use super::setup::Setup;
 use super::simulate::Outcomes;
+use super::slices;
 use super::table::Totals;
 use super::verdict::{self, Contestants, Facts, Verdict};
 use crate::config::Family;
@@ -111,6 +112,7 @@ impl Setup<'_> {
                 })
                 .collect(),
             structural_cost: None,
+            slices: self.slices(selected),
             benefit: shown.and_then(|(pair, cut)| {
                 diagnostics::benefit(&self.table, &self.calibration, pair, Some(cut))
             }),
@@ -234,6 +236,16 @@ impl Setup<'_> {
         fit.outcomes = Outcomes::of(&fit.rules, self.input.log, &self.table, &self.test)?;
         fit.chosen = chosen;
         Ok(Ok(certificate))
+    }
+
+    /// The selected policy beside the verdict's reference, label by label.
+    fn slices(&self, selected: Option<&Fit<'_>>) -> Vec<report::Slice> {
+        let reference =
+            verdict::reference_tier(&self.table, &self.calibration, self.target(&self.calibration));
+        let (Some(fit), Some(reference)) = (selected, reference) else { return Vec::new() };
+        let single = Outcomes::single(&self.table, reference, &self.test);
+        let policy = (&fit.outcomes, fit.rules.tiers.as_slice());
+        slices::report(self.input.log, &self.table, &self.test, policy, &single)
     }
 
     /// All families, then all single tiers, on held-out rows.

@@ -40,6 +40,8 @@ pub struct FitReport {
     /// The price of paying the cheap call first, if a router was fitted (MATH.md 9).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub structural_cost: Option<StructuralCost>,
+    /// The selected policy on held-out rows that share a label, beside the best single tier.
+    pub slices: Vec<Slice>,
     /// What escalation gains along the signal of the shown pair, on calibration rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub benefit: Option<Benefit>,
@@ -384,6 +386,27 @@ pub struct StructuralCost {
     /// Share κ of the cheap call's cost, charged on escalation, at which the cascade ties with the router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tie_at_share: Option<f64>,
+}
+
+/// The selected policy on the held-out rows with one label.
+#[derive(Clone, Debug, Serialize)]
+pub struct Slice {
+    /// The tag.
+    pub tag: String,
+    /// Its label.
+    pub label: String,
+    /// Held-out rows with it.
+    pub rows: usize,
+    /// Mean quality.
+    pub quality: f64,
+    /// Mean cost in US dollars.
+    pub cost_usd: f64,
+    /// Mean quality minus that of the verdict's reference tier on the same rows.
+    pub difference: f64,
+    /// Its interval; 95 % for all slices at once. `None` where one group gives none.
+    pub difference_ci: Option<[f64; 2]>,
+    /// Share of the rows each tier answers.
+    pub share: BTreeMap<String, f64>,
 }
 
 /// Escalation benefit b(t) = E[q_H − q_L | s = t] of a pair (MATH.md 2).

@@ -125,3 +125,32 @@ fn the_expected_figures_are_those_of_the_replayed_policy() {
     assert!((mean(&|o| o.quality) - policy.expected.quality.value).abs() < 1e-12);
     assert!((mean(&|o| o.cost.to_f64()) - policy.expected.cost_usd.value).abs() < 1e-15);
 }
+
+#[test]
+fn slices_show_where_a_policy_loses() {
+    // Half of the rows carry a label for which the dear tier is always wrong.
+    let lines: Vec<String> = Recipe { rows: 900, ..Recipe::default() }
+        .lines(|_| None)
+        .iter()
+        .enumerate()
+        .map(|(row, line)| {
+            let label = if row % 2 == 0 { "even" } else { "odd" };
+            let line =
+                line.replacen(r#","results""#, &format!(r#","tags":{{"kind":"{label}"}},"results""#), 1);
+            match (row % 2, line.find(r#""c":{"quality":1"#)) {
+                (1, Some(at)) => format!("{}{}", &line[..at], line[at..].replacen("1", "0", 1)),
+                _ => line,
+            }
+        })
+        .collect();
+    let report = fit(&config(Goal::MinQuality(0.55), None), &log_of(&lines), 1).report;
+    let labels: Vec<&str> = report.slices.iter().map(|slice| slice.label.as_str()).collect();
+    assert_eq!(labels, ["even", "odd"]);
+    let rows: usize = report.slices.iter().map(|slice| slice.rows).sum();
+    assert_eq!(rows, report.rows.test);
+    for slice in &report.slices {
+        assert!((slice.share.values().sum::<f64>() - 1.0).abs() < 1e-9);
+        let [low, high] = slice.difference_ci.unwrap();
+        assert!(low <= slice.difference && slice.difference <= high);
+    }
+}
