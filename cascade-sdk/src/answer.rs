@@ -181,7 +181,11 @@ impl AnswerError {
             serde_json::error::Category::Data => "does not fit the type",
             _ => "is not JSON",
         };
-        Self(format!("the answer {what} (line {}, column {})", error.line(), error.column()))
+        // A value that was parsed before has no lines.
+        match error.line() {
+            0 => Self(format!("the answer {what}")),
+            line => Self(format!("the answer {what} (line {line}, column {})", error.column())),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A call of a route, before it is awaited.
 
 use super::Client;
-use crate::answer::{AnswerError, AnswerSchema};
+use crate::answer::AnswerError;
 use crate::error::Error;
 use crate::request::Request;
 use crate::routed::{Routed, TierName};
@@ -12,7 +12,6 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What a route can answer with: any type that serde can read and schemars can describe.
@@ -62,17 +61,15 @@ impl<'c, Tier: TierName> Call<'c, Tier> {
     /// another form than `T`.
     pub async fn answer<T: Answer>(self) -> Result<Routed<T, Tier>, Error> {
         let form = self.client.form::<T>(self.route)?;
-        let read = reader::<T>(Arc::clone(&form));
-        self.client.run(self.route, self.request, &form, read).await
-    }
-}
-
-/// From a model's text to the answer.
-fn reader<T: Answer>(form: Arc<AnswerSchema>) -> impl Fn(&str) -> Result<T, AnswerError> + Send + Sync {
-    let text = AnswerSchema::of::<T>().is_text();
-    move |raw| {
-        let value = if text { Value::String(form.read_text(raw)?) } else { form.read(raw)? };
-        serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
+        let read = |text: &str| -> Result<T, AnswerError> {
+            let value = if form.as_text {
+                Value::String(form.schema.read_text(text)?)
+            } else {
+                form.schema.read(text)?
+            };
+            serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
+        };
+        self.client.run(self.route, self.request, &form.schema, read).await
     }
 }
 

@@ -17,7 +17,7 @@ use crate::answer::{AnswerError, AnswerSchema};
 use crate::error::{Error, Kind};
 use crate::request::{IntoRequest, Request};
 use crate::routed::{Routed, Step, TierName};
-use route::Route;
+use route::{AnswerForm, Route};
 use run::{Finished, Progress, Run};
 use std::fmt;
 use std::future::poll_fn;
@@ -85,7 +85,7 @@ impl Client {
             .ok_or_else(|| Error::new(Kind::Config, format!("there is no route {route}")))
     }
 
-    fn form<T: Answer>(&self, route: usize) -> Result<Arc<AnswerSchema>, Error> {
+    fn form<T: Answer>(&self, route: usize) -> Result<Arc<AnswerForm>, Error> {
         self.route(route)?.form::<T>()
     }
 

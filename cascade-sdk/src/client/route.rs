@@ -28,7 +28,16 @@ pub(super) struct Route {
     pub(super) policy_hash: Option<String>,
     pub(super) budget: Option<BudgetSetup>,
     /// Which answer types were checked against the schema, and what came of it.
-    forms: Mutex<BTreeMap<TypeId, Result<Arc<AnswerSchema>, String>>>,
+    forms: Mutex<BTreeMap<TypeId, Result<Arc<AnswerForm>, String>>>,
+}
+
+/// How answers of some type are asked for and read.
+#[derive(Debug)]
+pub(super) struct AnswerForm {
+    /// What is asked for.
+    pub(super) schema: AnswerSchema,
+    /// Whether the type takes the answer as text, whatever was asked for.
+    pub(super) as_text: bool,
 }
 
 /// A tier and who answers for it.
@@ -139,15 +148,16 @@ impl Route {
     ///
     /// A fitted route's answers must have the form they had in its log, because structured output alone shifts the
     /// signals that thresholds compare. Text is always to be had.
-    pub(super) fn form<T: schemars::JsonSchema + 'static>(&self) -> Result<Arc<AnswerSchema>, Error> {
+    pub(super) fn form<T: schemars::JsonSchema + 'static>(&self) -> Result<Arc<AnswerForm>, Error> {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
         let form = forms.entry(TypeId::of::<T>()).or_insert_with(|| {
             let own = AnswerSchema::of::<T>();
             let unfitted = self.source == PolicySource::SingleTier && self.schema.is_text();
-            if own == self.schema || own.is_text() {
-                Ok(Arc::new(self.schema.clone()))
+            let as_text = own.is_text();
+            if own == self.schema || as_text {
+                Ok(Arc::new(AnswerForm { schema: self.schema.clone(), as_text }))
             } else if unfitted {
-                Ok(Arc::new(own))
+                Ok(Arc::new(AnswerForm { schema: own, as_text }))
             } else {
                 Err(self.wrong_form(&std::any::type_name::<T>()))
             }

@@ -1,0 +1,97 @@
+//! The client against real models, where two OpenAI-compatible servers are named by `CASCADE_TEST_CHEAP_URL` and
+//! `CASCADE_TEST_DEAR_URL`; skipped otherwise.
+
+use crate::setup::{CONFIG, Tier, builder};
+use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
+use cascade_sdk::AnswerSchema;
+use cascade_sdk_core::config;
+use cascade_sdk_core::diag::Source;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::path::Path;
+
+const QUESTIONS: [&str; 6] = [
+    "What is the capital of France? One word.",
+    "What is 17 * 23? Only the number.",
+    "Which planet is the largest in the solar system? One word.",
+    "Write the word `straße` in capitals, nothing else.",
+    "What is the chemical symbol of gold? Only the symbol.",
+    "How many letters has the word `banana`? Only the number.",
+];
+
+/// The test configuration with its two tiers at the two servers.
+fn real_config() -> Option<String> {
+    let cheap = std::env::var("CASCADE_TEST_CHEAP_URL").ok()?;
+    let dear = std::env::var("CASCADE_TEST_DEAR_URL").ok()?;
+    let provider = "[providers.local]\napi = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"\n";
+    assert!(CONFIG.contains(provider));
+    let providers = format!(
+        "[providers.local]\napi = \"openai\"\nbase_url = \"{cheap}\"\n\n[providers.dear]\napi = \"openai\"\nbase_url = \"{dear}\"\n"
+    );
+    let config = CONFIG
+        .replace(provider, &providers)
+        .replace("timeout_s = 0.4", "timeout_s = 120")
+        .replace("timeout_s = 5", "timeout_s = 120");
+    Some(config.replace("provider = \"local\"\nmodel = \"l\"", "provider = \"dear\"\nmodel = \"l\""))
+}
+
+#[tokio::test]
+async fn real_models_answer_escalate_and_account_for_every_token() {
+    let Some(text) = real_config() else {
+        eprintln!("skipped: CASCADE_TEST_CHEAP_URL and CASCADE_TEST_DEAR_URL are not set");
+        return;
+    };
+    let config = config::read(&Source::new("cascade.toml", text.as_str())).0.unwrap();
+    let client = builder(Path::new("."), &text).build().unwrap();
+    let mut tiers = Vec::new();
+    for question in QUESTIONS {
+        let routed = client.call::<Tier>(1, question).await.unwrap();
+        assert!(!routed.answer.trim().is_empty());
+        for step in &routed.path {
+            let usage = step.usage.unwrap();
+            let price = config.tier(cascade_sdk::TierName::name(step.tier)).unwrap().price;
+            assert!(usage.input_tokens > 5 && usage.output_tokens > 0);
+            assert_eq!(price.cost(&usage), Ok(step.cost));
+            let mean = step.signals["mean_logprob"];
+            let margin = step.signals["mean_margin"];
+            assert!(mean <= 0.0 && mean > -5.0 && (0.0..=1.0).contains(&margin), "{:?}", step.signals);
+            println!("{question} -> {:?} {} {mean:.3} {:?} {usage:?}", step.tier, step.cost, step.decision);
+        }
+        println!("   {:?}", routed.answer);
+        tiers.push(routed.tier);
+    }
+    assert!(tiers.contains(&Tier::Large), "nothing escalated: {tiers:?}");
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Team {
+    Billing,
+    Technical,
+}
+
+#[tokio::test]
+async fn real_models_give_typed_answers_whose_signals_cover_the_value() {
+    let Some(text) = real_config() else {
+        eprintln!("skipped: CASCADE_TEST_CHEAP_URL and CASCADE_TEST_DEAR_URL are not set");
+        return;
+    };
+    let text = text.replace("[routes.one]\ntiers = [\"large\"]", "[routes.one]\ntiers = [\"large\"]\n\n[routes.one.request]\ntop_logprobs = 5\nanswer = { schema = \"team.json\" }");
+    let schema: &'static str = Box::leak(AnswerSchema::of::<Team>().to_json().into_boxed_str());
+    let route = |name, schema| RouteSpec { name, policy_path: None, policy: None, schema, weights: None };
+    let two = text.find("[routes.two]").unwrap();
+    let client = Builder::new(Box::leak(Box::new(ClientSpec {
+        package: "test",
+        manifest_dir: ".",
+        config_path: "cascade.toml",
+        config: Box::leak(text[..two].to_owned().into_boxed_str()),
+        routes: Box::leak(Box::new([route("one", Some(schema))])),
+    })));
+    let client = client.build().unwrap();
+    let routed =
+        client.call::<Tier>(0, "Which team handles `I was charged twice`?").answer::<Team>().await.unwrap();
+    println!("{:?} {:?}", routed.answer, routed.path[0].signals);
+    // The server lists a code fence that the content does not have; the value is found all the same. (Its
+    // log-probabilities are those before the grammar, so they may be low.)
+    assert!(routed.path[0].signals.contains_key("mean_logprob"));
+}
