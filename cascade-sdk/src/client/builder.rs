@@ -22,6 +22,12 @@ use tokio::sync::watch;
 /// How often a call is repeated unless the builder says otherwise.
 const MAX_RETRIES: u32 = 2;
 
+/// Sends every call to this base URL.
+const BASE_URL: &str = "CASCADE_BASE_URL";
+
+/// Answers from logs: `1` for each route's own, else the path of one.
+const REPLAY: &str = "CASCADE_REPLAY";
+
 /// Makes a [`Client`]; generated clients have one as `builder()`.
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
@@ -84,13 +90,14 @@ impl Builder {
     }
 
     /// Takes `CASCADE_BASE_URL` and `CASCADE_REPLAY` from the environment.
-    pub(super) fn overrides_from_env(mut self) -> Self {
-        let text = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        self.overrides = Overrides {
-            base_url: text("CASCADE_BASE_URL"),
-            replay: text("CASCADE_REPLAY")
-                .map(|path| if path == "1" { Replay::Own } else { Replay::At(path) }),
-        };
+    pub(super) fn overrides_from(mut self, env: impl Fn(&str) -> Option<String>) -> Self {
+        let text = |name: &str| env(name).filter(|value| !value.trim().is_empty());
+        let replay = text(REPLAY).map(|path| if path == "1" { Replay::Own } else { Replay::At(path) });
+        self.overrides = Overrides { base_url: text(BASE_URL), replay };
+        if self.overrides.base_url.is_some() && self.overrides.replay.is_some() {
+            self.mistakes
+                .push(format!("{BASE_URL} and {REPLAY} are both set: a call is either sent or replayed"));
+        }
         self
     }
 
@@ -119,7 +126,7 @@ impl Builder {
         self
     }
 
-    /// Answers from the log at this path or glob, relative to the configuration, instead of from the providers.
+    /// Answers from the log at this path or glob instead of from the providers.
     pub fn replay(mut self, log: impl Into<String>) -> Self {
         self.overrides.replay = Some(Replay::At(log.into()));
         self
@@ -254,13 +261,17 @@ impl Connections<'_> {
         if let Some(own) = self.builder.providers.get(&provider.name) {
             return Ok(Arc::clone(own));
         }
+        // Paths of the configuration are relative to it, those of a caller to the working directory.
+        let here = self.builder.directory.as_path();
         let (key, log) = match (&self.builder.overrides.replay, provider.api) {
-            (Some(Replay::At(path)), _) => (format!("replay {path}"), Some(std::slice::from_ref(path))),
+            (Some(Replay::At(path)), _) => {
+                (format!("replay {path}"), Some((Path::new(""), std::slice::from_ref(path))))
+            }
             (None, config::Api::Replay) if !provider.log.is_empty() => {
-                (format!("replay of {}", provider.name), Some(provider.log.as_slice()))
+                (format!("replay of {}", provider.name), Some((here, provider.log.as_slice())))
             }
             (Some(Replay::Own), _) | (None, config::Api::Replay) => {
-                (format!("replay for {}", route.name), Some(route.log.as_slice()))
+                (format!("replay for {}", route.name), Some((here, route.log.as_slice())))
             }
             (None, _) => (format!("provider {}", provider.name), None),
         };
@@ -268,7 +279,7 @@ impl Connections<'_> {
             return Ok(Arc::clone(known));
         }
         let made = match log {
-            Some(patterns) => self.builder.open_log(route, patterns)?,
+            Some((directory, patterns)) => self.builder.open_log(route, directory, patterns)?,
             None => self.builder.connect(provider)?,
         };
         self.shared.insert(key, Arc::clone(&made));
@@ -294,15 +305,20 @@ impl Builder {
     }
 
     #[cfg(feature = "replay")]
-    fn open_log(&self, route: &config::Route, patterns: &[String]) -> Result<Arc<dyn Provider>, String> {
+    fn open_log(
+        &self,
+        route: &config::Route,
+        directory: &Path,
+        patterns: &[String],
+    ) -> Result<Arc<dyn Provider>, String> {
         let prices = self.config.tiers.iter().map(|tier| (tier.name.clone(), tier.price)).collect();
-        let replay = crate::provider::Replay::open(&self.directory, patterns, prices);
+        let replay = crate::provider::Replay::open(directory, patterns, prices);
         replay.map(|replay| Arc::new(replay) as _).map_err(|error| format!("route `{}`: {error}", route.name))
     }
 
     #[cfg(not(feature = "replay"))]
-    #[expect(clippy::unused_self, reason = "with the feature it reads the directory")]
-    fn open_log(&self, route: &config::Route, _patterns: &[String]) -> Result<Arc<dyn Provider>, String> {
+    #[expect(clippy::unused_self, reason = "with the feature it reads the prices")]
+    fn open_log(&self, route: &config::Route, _: &Path, _: &[String]) -> Result<Arc<dyn Provider>, String> {
         Err(format!("route `{}`: the feature `replay` of cascade-sdk is off", route.name))
     }
 }

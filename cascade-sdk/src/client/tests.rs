@@ -397,3 +397,26 @@ fn futures_can_be_sent_and_clients_shared() {
     sendable(&client.call::<Tier>(0, "x").into_future());
     sendable(&client.call::<Tier>(0, "x").answer::<Team>());
 }
+
+#[cfg(all(feature = "http", feature = "replay"))]
+#[test]
+fn the_environment_chooses_a_server_or_a_log_and_not_both() {
+    let with = |set: &'static [(&'static str, &'static str)]| {
+        let mut config = config(None);
+        config.providers[0].api_key_env = Some("NOT_SET".into());
+        let baked = Baked { schema: AnswerSchema::TEXT, policy: None };
+        config.routes[0].until_fitted = Some("small".into());
+        let builder = Builder::from_parts("test", PathBuf::new(), config, vec![baked]);
+        let env = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        builder.overrides_from(env).build().map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert!(with(&[]).unwrap_err().contains("NOT_SET"));
+    assert_eq!(with(&[("CASCADE_BASE_URL", "http://127.0.0.1:9/v1")]), Ok(()));
+    assert!(with(&[("CASCADE_BASE_URL", "http://192.0.2.1/v1")]).unwrap_err().contains("plain http"));
+    assert_eq!(with(&[("CASCADE_BASE_URL", "http://127.0.0.1:9/v1"), ("CASCADE_REPLAY", "")]), Ok(()));
+    let both = with(&[("CASCADE_BASE_URL", "http://127.0.0.1:9/v1"), ("CASCADE_REPLAY", "1")]);
+    assert!(both.unwrap_err().contains("both set"));
+    assert!(with(&[("CASCADE_REPLAY", "no/such.jsonl")]).unwrap_err().contains("no/such.jsonl"));
+    // The route names no log: that is an error of its calls only.
+    assert_eq!(with(&[("CASCADE_REPLAY", "1")]), Ok(()));
+}

@@ -49,11 +49,6 @@ async fn the_client_over_a_log_gives_the_fit_s_path_and_cost() {
         "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
         "api = \"replay\"",
     );
-    // Route `one` has no log to replay.
-    let config = config.replace(
-        "[routes.one]\ntiers = [\"large\"]",
-        "[routes.one]\ntiers = [\"large\"]\nlog = [\"log.jsonl\"]",
-    );
     let client = builder(directory.path(), &config).build().unwrap();
     let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
     let rules = rules();
@@ -101,7 +96,10 @@ async fn a_row_without_output_is_an_error_not_an_empty_answer() {
     let directory = tempfile::tempdir().unwrap();
     let line = r#"{"id":"a","input":"x","results":{"large":{"quality":1,"cost_usd":1e-5},"small":{"quality":1,"cost_usd":1e-6,"signals":{"mean_logprob":-0.1}}}}"#;
     std::fs::write(directory.path().join("log.jsonl"), line).unwrap();
-    let client = builder(directory.path(), CONFIG).replay("log.jsonl").build().unwrap();
+    let client = builder(directory.path(), CONFIG)
+        .replay(directory.path().join("log.jsonl").display().to_string())
+        .build()
+        .unwrap();
     let error = client.call::<Tier>(1, Request::new("x")).await.unwrap_err();
     assert!(error.is_provider() && error.to_string().contains("no output"), "{error}");
     // The dear tier must not answer in its place.
