@@ -1,7 +1,10 @@
 //! The form of an answer: plain text, or JSON that follows a schema. Both `collect` and the client come here.
 
+mod validate;
+
 use serde_json::{Map, Value, json};
 use std::fmt;
+use validate::Schema;
 
 /// The property that carries an answer whose schema is not an object: providers take only objects at the root.
 const WRAPPER: &str = "answer";
@@ -118,22 +121,14 @@ impl AnswerSchema {
     pub fn read(&self, text: &str) -> Result<Value, AnswerError> {
         match &self.0 {
             Form::Text => Ok(Value::String(text.to_owned())),
-            Form::Json { wrapped, .. } => {
+            Form::Json { sent, wrapped, .. } => {
                 let value: Value = serde_json::from_str(text).map_err(|error| AnswerError::json(&error))?;
-                if !wrapped {
-                    return if value.is_object() {
-                        Ok(value)
-                    } else {
-                        Err(AnswerError("the answer is not a JSON object".to_owned()))
-                    };
+                if !(Schema { root: sent, node: sent, depth: 0 }).allows(&value) {
+                    return Err(AnswerError("the answer does not follow its schema".to_owned()));
                 }
                 match value {
-                    Value::Object(mut object) if object.len() == 1 => object
-                        .remove(WRAPPER)
-                        .ok_or_else(|| AnswerError(format!("the answer has no key `{WRAPPER}`"))),
-                    _ => {
-                        Err(AnswerError(format!("the answer is not an object with the one key `{WRAPPER}`")))
-                    }
+                    Value::Object(mut object) if *wrapped => Ok(object.remove(WRAPPER).unwrap_or_default()),
+                    value => Ok(value),
                 }
             }
         }
@@ -208,7 +203,14 @@ mod tests {
         let choice = AnswerSchema::from_json(r#"{"type":"string","enum":["billing","technical"]}"#).unwrap();
         assert_eq!(choice.read(r#"{"answer":"billing"}"#), Ok(json!("billing")));
         assert_eq!(choice.read_text(r#" {"answer":"billing"} "#), Ok("billing".to_owned()));
-        for bad in ["billing", r#"{"answer":"a","b":1}"#, r#"{"team":"a"}"#, "[]", ""] {
+        for bad in [
+            "billing",
+            r#"{"answer":"sales"}"#,
+            r#"{"answer":"billing","b":1}"#,
+            r#"{"team":"billing"}"#,
+            "[]",
+            "",
+        ] {
             assert!(choice.read(bad).is_err(), "{bad}");
         }
     }
