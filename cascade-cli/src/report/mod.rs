@@ -48,6 +48,10 @@ pub(crate) fn page(report: &FitReport) -> String {
     }
     html.push_str("<h2>What was tried</h2>\n");
     html.push_str(&families(report));
+    if !report.slices.is_empty() {
+        html.push_str("<h2>By label</h2>\n");
+        html.push_str(&slices(report));
+    }
     for picture in pictures(report) {
         let _ = write!(html, "<h2>{}</h2>\n<figure>\n{}\n", escape(picture.title), picture.svg);
         if !picture.legend.is_empty() {
@@ -96,6 +100,28 @@ fn family_row(family: &FamilyReport) -> Vec<String> {
     row.push(family.area_hull.map_or_else(|| "–".into(), |area| format!("{area:.4}")));
     row.push(if family.feasible { "yes" } else { "no" }.into());
     row
+}
+
+fn slices(report: &FitReport) -> String {
+    let header = ["label", "rows", "quality", "cost, USD", "against the reference tier", "95 % for all at once"];
+    let rows: Vec<Vec<String>> = report
+        .slices
+        .iter()
+        .map(|slice| {
+            let interval = slice
+                .difference_ci
+                .map_or_else(|| "–".into(), |[low, high]| format!("{:+.1} … {:+.1} points", 100.0 * low, 100.0 * high));
+            vec![
+                format!("{} = {}", slice.tag, slice.label),
+                slice.rows.to_string(),
+                brief(slice.quality),
+                brief(slice.cost_usd),
+                format!("{:+.1} points", 100.0 * slice.difference),
+                interval,
+            ]
+        })
+        .collect();
+    table(&header.map(String::from), &rows, None)
 }
 
 /// A plan in one line: `small → large`.
