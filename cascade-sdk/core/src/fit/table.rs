@@ -51,7 +51,7 @@ pub struct SignalData {
     pub name: String,
     /// Values; missing ones, and those of failed calls, are −∞, below every threshold.
     pub value: Vec<f64>,
-    /// Cost of obtaining the value in pico-dollars; empty where free.
+    /// Cost of obtaining the value in pico-dollars; empty where free. A failed call has no answer to score, so it costs 0.
     pub cost: Vec<i64>,
 }
 
@@ -123,7 +123,9 @@ impl Table {
                         cost: if signal.cost.is_empty() {
                             Vec::new()
                         } else {
-                            rows.iter().map(|&row| signal.cost[row].pico()).collect()
+                            rows.iter()
+                                .map(|&row| if tier.failed[row] { 0 } else { signal.cost[row].pico() })
+                                .collect()
                         },
                     })
                     .collect(),
