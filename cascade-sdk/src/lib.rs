@@ -11,6 +11,8 @@ mod client;
 #[cfg(feature = "runtime")]
 mod error;
 #[cfg(feature = "runtime")]
+mod generated;
+#[cfg(feature = "runtime")]
 mod observe;
 #[cfg(feature = "runtime")]
 pub mod provider;
@@ -21,6 +23,12 @@ mod routed;
 
 #[cfg(feature = "runtime")]
 pub use answer::{AnswerError, AnswerSchema};
+#[cfg(feature = "macros")]
+#[doc = include_str!("docs/client.md")]
+pub use cascade_macros::client;
+#[cfg(feature = "macros")]
+#[doc = include_str!("docs/route.md")]
+pub use cascade_macros::route;
 #[cfg(feature = "runtime")]
 pub use client::{Answer, Builder, Call, Client, PolicySource};
 #[cfg(feature = "runtime")]
@@ -39,7 +47,10 @@ pub mod __private {
     pub mod v1 {
         pub use crate::client::{Builder, Call, Client, ClientSpec, RouteSpec};
         pub use crate::error::Error;
-        pub use crate::request::IntoRequest;
-        pub use crate::routed::{Routed, TierName};
+        pub use crate::generated::{
+            FeatureValue, FromClient, InputKind, NeededInput, RouteInputs, TagValue, check_inputs, needed,
+        };
+        pub use crate::request::{IntoRequest, Request};
+        pub use crate::routed::TierName;
     }
 }

@@ -166,6 +166,11 @@ impl Request {
 }
 
 /// What a route's method takes: text or a whole [`Request`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a request",
+    label = "not a request",
+    note = "a request is a `String`, a `&str` or a `cascade_sdk::Request`"
+)]
 pub trait IntoRequest {
     /// The request.
     fn into_request(self) -> Request;

@@ -1,1 +1,3 @@
 //! Helpers shared by the cross-package tests.
+
+pub mod policies;

@@ -6,6 +6,7 @@ use super::spec::{ClientSpec, RouteSpec};
 use super::{Client, Inner};
 use crate::answer::AnswerSchema;
 use crate::error::{Error, Kind};
+use crate::generated::FromClient;
 use crate::provider::Provider;
 use cascade_sdk_core::config::{self, Config};
 use cascade_sdk_core::diag::{Diagnostic, Source, Style, render};
@@ -14,6 +15,7 @@ use cascade_sdk_core::policy::{self, Rules};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -28,9 +30,9 @@ const BASE_URL: &str = "CASCADE_BASE_URL";
 /// Answers from logs: `1` for each route's own, else the path of one.
 const REPLAY: &str = "CASCADE_REPLAY";
 
-/// Makes a [`Client`]; generated clients have one as `builder()`.
+/// Makes a client; the types that `#[client]` generates have one as `builder()`.
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct Builder {
+pub struct Builder<C = Client> {
     package: String,
     /// Directory of the configuration, which its paths are relative to.
     directory: PathBuf,
@@ -41,6 +43,7 @@ pub struct Builder {
     max_retries: u32,
     /// What is wrong with the baked-in texts; reported by `build`.
     mistakes: Vec<String>,
+    made: PhantomData<fn() -> C>,
 }
 
 /// What is known of a route beside the configuration.
@@ -65,7 +68,7 @@ enum Replay {
     At(String),
 }
 
-impl Builder {
+impl<C: FromClient> Builder<C> {
     /// A builder of the client that `#[client]` describes.
     pub fn new(spec: &'static ClientSpec) -> Self {
         let source = Source::new(spec.config_path, spec.config);
@@ -111,6 +114,7 @@ impl Builder {
             overrides: Overrides::default(),
             max_retries: MAX_RETRIES,
             mistakes: Vec::new(),
+            made: PhantomData,
         }
     }
 
@@ -148,7 +152,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::is_config`], with every mistake that was found.
-    pub fn build(self) -> Result<Client, Error> {
+    pub fn build(self) -> Result<C, Error> {
         let mut mistakes = self.mistakes.clone();
         for name in self.providers.keys() {
             if self.config.provider(name).is_none() {
@@ -189,7 +193,7 @@ impl Builder {
         if !mistakes.is_empty() {
             return Err(Error::new(Kind::Config, mistakes.join("\n")));
         }
-        Ok(Client {
+        Ok(C::from_client(Client {
             inner: Arc::new(Inner {
                 package: self.package,
                 routes,
@@ -198,7 +202,7 @@ impl Builder {
                 id_prefix: RandomState::new().hash_one(0_u8),
                 id_count: AtomicU64::new(0),
             }),
-        })
+        }))
     }
 }
 
@@ -238,12 +242,12 @@ fn errors(findings: &[Diagnostic]) -> Vec<String> {
 }
 
 /// Providers, each connected once.
-struct Connections<'b> {
-    builder: &'b Builder,
+struct Connections<'b, C> {
+    builder: &'b Builder<C>,
     shared: BTreeMap<String, Arc<dyn Provider>>,
 }
 
-impl Connections<'_> {
+impl<C> Connections<'_, C> {
     fn tier(&mut self, route: &config::Route, name: &str) -> Result<TierSetup, String> {
         let config = &self.builder.config;
         let missing = |what: &str, name: &str| format!("route `{}`: there is no {what} `{name}`", route.name);
@@ -287,7 +291,7 @@ impl Connections<'_> {
     }
 }
 
-impl Builder {
+impl<C> Builder<C> {
     #[cfg(feature = "http")]
     fn connect(&self, provider: &config::Provider) -> Result<Arc<dyn Provider>, String> {
         let env = |name: &str| std::env::var(name).ok();
@@ -323,7 +327,7 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Builder {
+impl<C> fmt::Debug for Builder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("package", &self.package)

@@ -106,7 +106,7 @@ fn pair() -> Rules {
 
 fn client_of(script: &Scripted, config: Config, schema: AnswerSchema) -> Client {
     let baked = Baked { schema, policy: Some((pair(), "hash".into())) };
-    let builder = Builder::from_parts("test", PathBuf::new(), config, vec![baked]);
+    let builder = <Builder>::from_parts("test", PathBuf::new(), config, vec![baked]);
     builder.provider("local", script.clone()).build().unwrap()
 }
 
@@ -352,7 +352,7 @@ fn mistakes_are_reported_together_before_any_call() {
     let mut rules = pair();
     rules.tiers[1] = "huge".into();
     let baked = Baked { schema: AnswerSchema::TEXT, policy: Some((rules, "h".into())) };
-    let builder = Builder::from_parts("test", PathBuf::new(), config, vec![baked]);
+    let builder = <Builder>::from_parts("test", PathBuf::new(), config, vec![baked]);
     let error =
         builder.provider("local", Scripted::new()).provider("other", Scripted::new()).build().unwrap_err();
     let shown = error.to_string();
@@ -376,7 +376,7 @@ fn a_policy_that_reads_what_the_tier_cannot_give_is_refused() {
         }
     }
     let baked = Baked { schema: AnswerSchema::TEXT, policy: Some((pair(), "h".into())) };
-    let builder = Builder::from_parts("test", PathBuf::new(), config(None), vec![baked]);
+    let builder = <Builder>::from_parts("test", PathBuf::new(), config(None), vec![baked]);
     let error = builder.provider("local", Plain).build().unwrap_err();
     assert!(error.to_string().contains("returns no log-probabilities"), "{error}");
 }
@@ -406,7 +406,7 @@ fn the_environment_chooses_a_server_or_a_log_and_not_both() {
         config.providers[0].api_key_env = Some("NOT_SET".into());
         let baked = Baked { schema: AnswerSchema::TEXT, policy: None };
         config.routes[0].until_fitted = Some("small".into());
-        let builder = Builder::from_parts("test", PathBuf::new(), config, vec![baked]);
+        let builder = <Builder>::from_parts("test", PathBuf::new(), config, vec![baked]);
         let env = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         builder.overrides_from(env).build().map(|_| ()).map_err(|error| error.to_string())
     };

@@ -1,0 +1,189 @@
+//! What `#[client]` names: a configuration without mistakes, and for each route a policy that belongs to it.
+
+use crate::expand::docs;
+use crate::fallback;
+use crate::item::InputKind;
+use crate::load::{self, Failure, File, Project};
+use crate::plan::{ClientPlan, NeededPlan, PolicyPlan, RoutePlan, TierPlan};
+use cascade_sdk_core::config::{self, AnswerForm, Config, Route};
+use cascade_sdk_core::diag::{self, Diagnostic, Source};
+use cascade_sdk_core::feature::Router;
+use cascade_sdk_core::policy::{self, Policy};
+
+/// Mistakes, and what is generated in spite of them.
+pub(crate) struct Refused {
+    /// One message for each mistake.
+    pub(crate) messages: Vec<String>,
+    pub(crate) plan: ClientPlan,
+}
+
+impl Refused {
+    fn without_config(message: String) -> Box<Self> {
+        Box::new(Self { messages: vec![message], plan: ClientPlan::default() })
+    }
+}
+
+/// Reads and judges everything that the client at `path` consists of.
+///
+/// # Errors
+/// Every mistake in the configuration, or in what it names.
+pub(crate) fn client(project: &Project, path: &str) -> Result<ClientPlan, Box<Refused>> {
+    if !load::is_relative(path) {
+        let message = "the path of the configuration is relative to the package's `Cargo.toml`";
+        return Err(Refused::without_config(message.to_owned()));
+    }
+    let file = project.read(path).map_err(|failure| {
+        Refused::without_config(match failure {
+            Failure::Missing => format!(
+                "there is no configuration `{path}`\n  = help: the path is relative to the directory of `Cargo.toml`\n  \
+                 = help: run `cascade init` to make one"
+            ),
+            Failure::Unreadable(why) => why,
+        })
+    })?;
+    let (config, mut findings) = config::read(&Source::new(path, file.text.as_str()));
+    let mut plan =
+        ClientPlan { config: Some(file.embedded), config_path: path.to_owned(), ..ClientPlan::default() };
+    if let Some(config) = &config {
+        plan.from_env_docs = docs::from_env(config);
+        for route in &config.routes {
+            let checked = Checker { project, path, config, findings: &mut findings }.route(route);
+            plan.routes.push(checked);
+        }
+    }
+    if config.is_none() || findings.iter().any(Diagnostic::is_error) {
+        let messages = diag::compile_errors(&findings);
+        return Err(Box::new(Refused { messages, plan: fallback::plan(&file.text) }));
+    }
+    plan.warnings = findings.iter().map(|finding| diag::render(finding, diag::Style::Plain)).collect();
+    Ok(plan)
+}
+
+struct Checker<'a> {
+    project: &'a Project,
+    path: &'a str,
+    config: &'a Config,
+    findings: &'a mut Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn route(&mut self, route: &Route) -> RoutePlan {
+        let schema = match &route.request.answer {
+            AnswerForm::Schema { path } => self.schema(route, path),
+            _ => None,
+        };
+        let policy = self.policy(route, schema.as_ref().map(|file| file.text.as_str()));
+        let (plan, policy) = policy.unzip();
+        let tiers = route.tiers.iter().map(|name| TierPlan {
+            name: name.clone(),
+            docs: docs::tier(self.config, name, policy.as_ref()),
+        });
+        RoutePlan {
+            name: route.name.clone(),
+            docs: docs::route(self.config, route, policy.as_ref()),
+            tiers: tiers.collect(),
+            needed: policy.as_ref().map(|policy| needed(route, policy)).unwrap_or_default(),
+            schema: schema.map(|file| file.embedded),
+            policy: plan,
+        }
+    }
+
+    /// The policy of a route that has one. A route with one tier needs none.
+    fn policy(&mut self, route: &Route, schema: Option<&str>) -> Option<(PolicyPlan, Policy)> {
+        if route.tiers.len() < 2 {
+            return None;
+        }
+        let file = match self
+            .project
+            .read_policy(&config::policy_stem(&route.name), &load::beside(self.path, &route.policy))
+        {
+            Ok(file) => file,
+            Err(Failure::Missing) => {
+                self.findings.push(self.missing_policy(route));
+                return None;
+            }
+            Err(Failure::Unreadable(why)) => {
+                let finding = Diagnostic::error("policy::unreadable", why);
+                self.push(finding, route, "policy", "");
+                return None;
+            }
+        };
+        match policy::read(&Source::new(file.shown.as_str(), file.text.as_str())) {
+            Ok(policy) => {
+                self.findings.extend(policy::staleness(&policy, self.config, &route.name, schema));
+                let plan = PolicyPlan { file: file.embedded, path: route.policy.clone(), weights: None };
+                Some((plan, policy))
+            }
+            Err(found) => {
+                self.findings.extend(found);
+                None
+            }
+        }
+    }
+
+    fn missing_policy(&self, route: &Route) -> Diagnostic {
+        let Route { name, policy, until_fitted, .. } = route;
+        let finding = if let Some(tier) = until_fitted {
+            let message = format!("the route `{name}` is not fitted yet: `{tier}` answers every request");
+            let finding = Diagnostic::warning("policy::not-fitted", message);
+            self.label(finding, route, "until_fitted", "")
+        } else {
+            let message = format!("the route `{name}` has no policy");
+            let finding = Diagnostic::error("policy::missing", message);
+            self.label(finding, route, "policy", &format!("`{policy}` does not exist"))
+        };
+        let finding = finding.help(format!("run `cascade fit {name}`"));
+        if until_fitted.is_some() {
+            return finding;
+        }
+        finding.help("or set `until_fitted` to the tier that answers until then")
+    }
+
+    fn schema(&mut self, route: &Route, path: &str) -> Option<File> {
+        let finding = match self.project.read(&load::beside(self.path, path)) {
+            Ok(file) => return Some(file),
+            Err(Failure::Missing) => {
+                let message = format!("there is no schema `{path}`");
+                Diagnostic::error("request::schema-missing", message).help(
+                    "write `AnswerSchema::of::<T>().to_json()` of the answer's type there, or use `answer = \"text\"`",
+                )
+            }
+            Err(Failure::Unreadable(why)) => Diagnostic::error("request::schema-unreadable", why),
+        };
+        let finding = self.config.places.label(finding, &["routes", &route.name, "request", "answer"], "");
+        self.findings.push(finding);
+        None
+    }
+
+    fn push(&mut self, finding: Diagnostic, route: &Route, key: &str, text: &str) {
+        let finding = self.label(finding, route, key, text);
+        self.findings.push(finding);
+    }
+
+    fn label(&self, finding: Diagnostic, route: &Route, key: &str, text: &str) -> Diagnostic {
+        self.config.places.label(finding, &["routes", &route.name, key], text)
+    }
+}
+
+/// What the router of a policy must be told about each request.
+fn needed(route: &Route, policy: &Policy) -> Vec<NeededPlan> {
+    let Some(router) = &policy.rules.router else { return Vec::new() };
+    let needed = inputs(router).map(|(kind, name)| {
+        let route = &route.name;
+        let message = match kind {
+            InputKind::Feature => format!(
+                "the policy of the route `{route}` reads the feature `{name}`: add an argument `#[feature] {name}: f64`"
+            ),
+            InputKind::Tag => format!(
+                "the policy of the route `{route}` reads the tag `{name}`: add an argument `#[tag] {name}: &str`"
+            ),
+        };
+        NeededPlan { kind, name: name.to_owned(), message }
+    });
+    needed.collect()
+}
+
+/// The features and tags that a router reads beside the prompt.
+fn inputs(_router: &Router) -> impl Iterator<Item = (InputKind, &str)> {
+    std::iter::empty()
+}

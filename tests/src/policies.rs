@@ -1,0 +1,72 @@
+//! Policies for configurations that are in no fit: fresh by construction, so that no committed file goes stale when the
+//! fingerprint of configurations changes. The build script of this package uses the file as well.
+
+use cascade_sdk_core::config::{self, Config, Family, Goal, Objective, Route};
+use cascade_sdk_core::diag::Source;
+use cascade_sdk_core::policy::{
+    ALGORITHM, AcceptRule, Cut, Estimate, Expected, Fitted, Plan, Policy, Rules, ScoreSource, Stage,
+};
+
+/// The lowest `mean_logprob` of the first tier's answers that [`pair`] keeps.
+pub const CUT: f64 = -0.5;
+
+/// Reads a configuration that has no mistakes.
+///
+/// # Panics
+/// If it has some.
+#[allow(clippy::panic)]
+pub fn config(text: &str) -> Config {
+    let (config, findings) = config::read(&Source::new("cascade.toml", text));
+    config.unwrap_or_else(|| panic!("{findings:#?}"))
+}
+
+/// The routes that need a policy.
+pub fn fitted_routes(config: &Config) -> impl Iterator<Item = &Route> {
+    config.routes.iter().filter(|route| route.tiers.len() > 1 && route.until_fitted.is_none())
+}
+
+/// A policy that asks a route's first tier, and the second where [`CUT`] says so. `schema` is the text of the file that
+/// the route's `request.answer` names.
+pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
+    let rule = AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(CUT) };
+    Policy {
+        route: route.name.clone(),
+        family: Family::Pair,
+        fitted: Fitted {
+            log_hash: "0".repeat(64),
+            config_hash: config::fingerprint(config, &route.name, schema).unwrap_or_default(),
+            algorithm: ALGORITHM,
+            calibration_rows: 285,
+            test_rows: 1531,
+            seed: 7,
+            refit_on_all: false,
+        },
+        objective: route.objective.clone().unwrap_or(Objective {
+            goal: Goal::MaxQuality,
+            max_latency_ms_p95: None,
+            confidence: None,
+        }),
+        expected: Expected {
+            quality: estimate(0.79, 0.77, 0.81),
+            cost_usd: estimate(1.1e-4, 1.0e-4, 1.2e-4),
+            calls: estimate(1.4, 1.38, 1.42),
+            share: vec![estimate(0.6, 0.58, 0.62), estimate(0.4, 0.38, 0.42)],
+            shadow_price: Some(212.0),
+        },
+        rules: Rules {
+            tiers: route.tiers.iter().take(2).cloned().collect(),
+            signals: vec!["mean_logprob".to_owned()],
+            scores: Vec::new(),
+            plans: vec![Plan {
+                stages: vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }],
+            }],
+            router: None,
+        },
+        frontier: Vec::new(),
+        certificate: None,
+    }
+}
+
+fn estimate(value: f64, low: f64, high: f64) -> Estimate {
+    Estimate { value, low, high }
+}

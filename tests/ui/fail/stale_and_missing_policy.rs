@@ -1,0 +1,14 @@
+use cascade_sdk::{TierName, client};
+
+#[client("stale.toml")]
+pub struct Llm;
+
+// One mistake gives one error: what could be made out is still there.
+fn items(llm: &Llm) {
+    let _ = llm.stale("prompt");
+    let _ = <StaleTier as TierName>::ALL;
+}
+
+fn main() {
+    let _ = Llm::from_env().map(|llm| items(&llm));
+}

@@ -1,0 +1,6 @@
+use cascade_sdk::client;
+
+#[client("cascade.tml")]
+pub struct Llm;
+
+fn main() {}
