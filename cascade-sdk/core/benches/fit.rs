@@ -1,0 +1,227 @@
+//! Speed of the exact searches, in one run beside crate `ucci` 0.1 (isotonic calibration, 201 thresholds).
+//!
+//! `cargo bench -p cascade-sdk-core --features fit --bench fit -- [pair] [decide] [chain] [growth]`
+#![allow(clippy::print_stdout, clippy::expect_used, reason = "a program for people to read")]
+#![allow(clippy::cast_possible_truncation, reason = "sizes and synthetic amounts are small")]
+
+use cascade_sdk_core::decide::{Observation, judge};
+use cascade_sdk_core::fit::chain::{Chains, FullChain};
+use cascade_sdk_core::fit::operating::PolicyClass;
+use cascade_sdk_core::fit::pair::{self, Pair, Pairs};
+use cascade_sdk_core::fit::random::SplitMix64;
+use cascade_sdk_core::fit::ranking::Ranking;
+use cascade_sdk_core::fit::table::{QUALITY_ONE, SignalData, Table, TierData};
+use cascade_sdk_core::policy::{AcceptRule, Cut, Plan, Rules, ScoreSource, Stage};
+use std::hint::black_box;
+use std::time::Instant;
+
+const THREADS: usize = 2;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let runs: [(&str, fn()); 4] =
+        [("pair", two_tiers), ("decide", decisions), ("chain", chains), ("growth", growth)];
+    for (name, run) in runs {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            run();
+            println!();
+        }
+    }
+}
+
+/// Least time of `runs` calls, in milliseconds.
+fn milliseconds<T>(runs: usize, mut work: impl FnMut() -> T) -> f64 {
+    (0..runs)
+        .map(|_| {
+            let start = Instant::now();
+            black_box(work());
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+/// 0/1 answers to questions of varying difficulty; dearer tiers know more, and each is unsure where it is near its
+/// limit. Costs vary with the length of the answer.
+fn synthetic(rows: usize, tiers: usize, signals: usize) -> Table {
+    let mut random = SplitMix64::new(42, rows as u64);
+    let bell = |random: &mut SplitMix64| (0..6).map(|_| random.fraction() - 0.5).sum::<f64>();
+    let difficulty: Vec<f64> = (0..rows).map(|_| bell(&mut random)).collect();
+    let tiers = (0..tiers)
+        .map(|tier| {
+            let skill = tier as f64 * 0.35 - 0.3;
+            let margin: Vec<f64> =
+                difficulty.iter().map(|level| skill - level + 0.6 * bell(&mut random)).collect();
+            let price = 4.0_f64.powi(tier as i32) * 25_000.0;
+            TierData {
+                name: format!("tier{tier}"),
+                quality: margin.iter().map(|&margin| if margin > 0.0 { QUALITY_ONE } else { 0 }).collect(),
+                cost: (0..rows)
+                    .map(|_| ((40.0 + 200.0 * random.fraction()).floor() * price) as i64)
+                    .collect(),
+                failed: vec![false; rows],
+                latency_ms: vec![0.0; rows],
+                signals: (0..signals)
+                    .map(|signal| SignalData {
+                        name: format!("signal{signal}"),
+                        value: margin
+                            .iter()
+                            .map(|margin| margin + (0.4 + 0.3 * signal as f64) * bell(&mut random))
+                            .collect(),
+                        cost: Vec::new(),
+                    })
+                    .collect(),
+            }
+        })
+        .collect();
+    Table {
+        tiers,
+        log_row: (0..rows as u32).collect(),
+        group: (0..rows as u32).collect(),
+        groups: rows,
+        weight: vec![1; rows],
+    }
+}
+
+fn all_rows(table: &Table) -> Vec<u32> {
+    (0..table.len() as u32).collect()
+}
+
+/// 100,000 rows, two tiers, one signal.
+fn two_tiers() {
+    let table = synthetic(100_000, 2, 1);
+    let rows = all_rows(&table);
+    let signal = &table.tiers[0].signals[0].value;
+    let whole = milliseconds(21, || {
+        let frontier =
+            pair::frontier(&table, &Ranking::new(signal, &rows), Pair { cheap: 0, signal: 0, dear: 1 });
+        frontier.len()
+    });
+    let single = table.single(0, &rows);
+    let budget = single.cost * 4;
+    let search = milliseconds(21, || Pairs::new(&table, &rows, 1).at_budget(budget).is_some());
+
+    // The same rows for ucci: uncertainty in [0, 1], errors and scores as floats.
+    let (low, high) = signal.iter().fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+    let uncertainty: Vec<f64> = signal.iter().map(|x| (high - x) / (high - low)).collect();
+    let score = |tier: usize| -> Vec<f64> {
+        table.tiers[tier].quality.iter().map(|&quality| f64::from(u8::from(quality > 0))).collect()
+    };
+    let (small, large) = (score(0), score(1));
+    let errors: Vec<f64> = small.iter().map(|score| 1.0 - score).collect();
+    let costs = ucci::Costs::paper();
+    let grid = ucci::default_grid();
+    let calibrate = || ucci::IsotonicCalibrator::fit(&uncertainty, &errors).expect("valid");
+    let calibrator = calibrate();
+    let predicted = calibrator.predict_many(&uncertainty).expect("valid");
+    let sweep =
+        || ucci::select_threshold_for_budget(&predicted, &small, &large, 2.0, &costs, &grid).expect("valid");
+    let select = milliseconds(21, sweep);
+    let fit = milliseconds(9, || {
+        let predicted = calibrate().predict_many(&uncertainty).expect("valid");
+        ucci::select_threshold_for_budget(&predicted, &small, &large, 2.0, &costs, &grid).expect("valid")
+    });
+    println!("two tiers, 100,000 rows, one thread             ms   / ucci fit  / its grid alone");
+    for (what, time) in [
+        ("exact frontier, every cut", whole),
+        ("exact search class (staircase, hull, budget)", search),
+        ("ucci: calibrate, predict, 201 thresholds", fit),
+        ("ucci: 201 thresholds alone", select),
+    ] {
+        println!("{what:<45} {time:>6.2} {:>10.2} {:>10.2}", time / fit, time / select);
+    }
+}
+
+/// One threshold decision.
+fn decisions() {
+    let rules = Rules {
+        tiers: vec!["small".into(), "large".into()],
+        signals: vec!["mean_margin".into()],
+        scores: Vec::new(),
+        plans: vec![Plan {
+            stages: vec![
+                Stage {
+                    tier: 0,
+                    rule: Some(AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(0.4) }),
+                },
+                Stage { tier: 1, rule: None },
+            ],
+        }],
+        router: None,
+    };
+    let mut random = SplitMix64::new(1, 0);
+    let signals: Vec<[f64; 1]> = (0..100_000).map(|_| [random.fraction()]).collect();
+    let ours = milliseconds(21, || {
+        signals
+            .iter()
+            .filter(|signals| {
+                let seen = Observation { failed: false, signals: &signals[..], predictions: &[] };
+                matches!(
+                    judge(black_box(&rules), 0, 0, &seen),
+                    cascade_sdk_core::decide::Decision::Accept { .. }
+                )
+            })
+            .count()
+    }) * 10.0;
+    let threshold = milliseconds(21, || {
+        signals.iter().filter(|signals| ucci::escalate(signals[0], black_box(0.4)).unwrap_or(true)).count()
+    }) * 10.0;
+    let calibrator =
+        ucci::IsotonicCalibrator::fit(&[0.1, 0.3, 0.6, 0.9], &[0.0, 0.0, 1.0, 1.0]).expect("valid");
+    let router = ucci::Router::new(calibrator, 0.4, ucci::Costs::paper()).expect("valid");
+    let routed = milliseconds(21, || {
+        signals.iter().filter(|signals| black_box(&router).escalate(signals[0]).unwrap_or(true)).count()
+    }) * 10.0;
+    println!("one threshold decision                          ns   / ucci router");
+    for (what, time) in
+        [("judge", ours), ("ucci::Router::escalate", routed), ("ucci::escalate, bare comparison", threshold)]
+    {
+        println!("{what:<45} {time:>6.2} {:>10.2}", time / routed);
+    }
+}
+
+/// Chains of up to three stages.
+fn chains() {
+    println!("chains of up to three stages, two threads       ms  vertices  loss bound");
+    for (rows, tiers, signals) in
+        [(2_000, 8, 1), (2_000, 8, 3), (20_000, 5, 1), (100_000, 5, 1), (100_000, 5, 2)]
+    {
+        let table = synthetic(rows, tiers, signals);
+        let all = all_rows(&table);
+        let start = Instant::now();
+        let class = Chains::new(&table, &all, 3, THREADS);
+        let time = start.elapsed().as_secs_f64() * 1e3;
+        println!(
+            "new, {rows:>7} rows × {tiers} tiers × {signals} signals {time:>14.1} {:>9} {:>11.6}",
+            class.hull().len(),
+            class.quantile_loss()
+        );
+        let start = Instant::now();
+        let (low, high) = (class.hull()[0].totals.cost, class.hull()[class.hull().len() - 1].totals.cost);
+        for step in 1..=20 {
+            black_box(class.at_budget(low + (high - low) * step / 20));
+        }
+        let time = start.elapsed().as_secs_f64() * 1e3;
+        println!("    20 budgets {time:>31.1}");
+        let start = Instant::now();
+        black_box(FullChain::new(&table, &all, THREADS).hull().len());
+        println!("    full chain {:>31.1}", start.elapsed().as_secs_f64() * 1e3);
+    }
+}
+
+/// Growth with the number of rows, five tiers.
+fn growth() {
+    println!("growth, five tiers, one signal, two threads: ms (and ns per row · log2 rows)");
+    for rows in [1_000, 10_000, 100_000, 1_000_000] {
+        let table = synthetic(rows, 5, 1);
+        let all = all_rows(&table);
+        let runs = if rows > 100_000 { 1 } else { 3 };
+        let pairs = milliseconds(runs, || Pairs::new(&table, &all, THREADS).hull().len());
+        let chains = milliseconds(runs, || Chains::new(&table, &all, 3, THREADS).hull().len());
+        let scale = 1e6 / (rows as f64 * (rows as f64).log2());
+        println!(
+            "{rows:>9} rows: pairs {pairs:>9.1} ({:>5.1}), chains {chains:>9.1} ({:>6.1})",
+            pairs * scale,
+            chains * scale
+        );
+    }
+}
