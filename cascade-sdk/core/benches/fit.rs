@@ -46,12 +46,13 @@ fn synthetic(rows: usize, tiers: usize, signals: usize) -> Table {
     let mut random = SplitMix64::new(42, rows as u64);
     let bell = |random: &mut SplitMix64| (0..6).map(|_| random.fraction() - 0.5).sum::<f64>();
     let difficulty: Vec<f64> = (0..rows).map(|_| bell(&mut random)).collect();
-    let tiers = (0..tiers)
+    let tiers = (0_i32..)
+        .take(tiers)
         .map(|tier| {
-            let skill = tier as f64 * 0.35 - 0.3;
+            let skill = f64::from(tier) * 0.35 - 0.3;
             let margin: Vec<f64> =
                 difficulty.iter().map(|level| skill - level + 0.6 * bell(&mut random)).collect();
-            let price = 4.0_f64.powi(tier as i32) * 25_000.0;
+            let price = 4.0_f64.powi(tier) * 25_000.0;
             TierData {
                 name: format!("tier{tier}"),
                 quality: margin.iter().map(|&margin| if margin > 0.0 { QUALITY_ONE } else { 0 }).collect(),

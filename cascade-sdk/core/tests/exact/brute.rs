@@ -71,6 +71,34 @@ pub(crate) fn random_table(seed: u64, most_rows: usize, most_signals: usize) -> 
     table(tiers, weight)
 }
 
+/// Four tiers of rising skill and price whose scores mostly know whether they are right, so that depth pays. Scores are
+/// rounded to multiples of 1 / `levels`, after noise of a width of `noise`.
+pub(crate) fn telling_table(seed: u64, rows: usize, levels: f64, noise: f64) -> Table {
+    let mut random = SplitMix64::new(seed, 1);
+    let difficulty: Vec<f64> = (0..rows).map(|_| random.fraction()).collect();
+    let tiers = (0_u8..4)
+        .map(|tier| {
+            let skill = 0.35 + 0.2 * f64::from(tier);
+            let margin: Vec<f64> =
+                difficulty.iter().map(|level| skill - level + 0.1 * (random.fraction() - 0.5)).collect();
+            let value =
+                margin.iter().map(|margin| ((margin + noise * (random.fraction() - 0.5)) * levels).round());
+            let value = value.collect();
+            TierData {
+                name: format!("t{tier}"),
+                quality: margin.iter().map(|&margin| if margin > 0.0 { QUALITY_ONE } else { 0 }).collect(),
+                cost: (0..rows)
+                    .map(|_| 1_000 * 5_i64.pow(u32::from(tier)) + random.below(500) as i64)
+                    .collect(),
+                failed: vec![false; rows],
+                latency_ms: vec![0.0; rows],
+                signals: vec![SignalData { name: "s".into(), value, cost: Vec::new() }],
+            }
+        })
+        .collect();
+    table(tiers, vec![1; rows])
+}
+
 /// Quality and cost of a rule on one row, written apart from the crate's own.
 fn run(table: &Table, rule: &CascadeRule, row: usize) -> (i64, i64) {
     let mut cost = 0;
@@ -136,6 +164,42 @@ pub(crate) fn rules_of(table: &Table, tiers: &[usize]) -> Vec<CascadeRule> {
             .collect();
     }
     rules.into_iter().map(|cuts| CascadeRule { tiers: tiers.to_vec(), cuts }).collect()
+}
+
+/// Every policy of a chain of three tiers with one free signal each and weights of 1: for each first cut, prefix sums
+/// over the rows that escalate, in the order of the second score (MATH.md 6.2).
+pub(crate) fn surface(table: &Table, tiers: [usize; 3]) -> Vec<Totals> {
+    let [cheap, middle, dear] = tiers.map(|tier| &table.tiers[tier]);
+    let by_score = |values: &[f64]| {
+        let mut order: Vec<usize> = (0..table.len()).collect();
+        order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        order
+    };
+    let (one, two) = (&cheap.signals[0].value, &middle.signals[0].value);
+    let second = by_score(two);
+    let mut points = Vec::new();
+    for cut in cuts(one) {
+        let stays = |row: usize| one[row] >= cut && cut < f64::INFINITY;
+        let mut sum = Totals::default();
+        for row in 0..table.len() {
+            let (quality, more) =
+                if stays(row) { (cheap.quality[row], 0) } else { (middle.quality[row], middle.cost[row]) };
+            sum += Totals { quality: quality.into(), cost: (cheap.cost[row] + more).into() };
+        }
+        points.push(sum);
+        for (place, &row) in second.iter().enumerate() {
+            if !stays(row) {
+                sum += Totals {
+                    quality: (dear.quality[row] - middle.quality[row]).into(),
+                    cost: dear.cost[row].into(),
+                };
+            }
+            if second.get(place + 1).is_none_or(|&next| two[next] > two[row]) {
+                points.push(sum);
+            }
+        }
+    }
+    points
 }
 
 /// Every cost-ordered chain of up to `stages` tiers.

@@ -1,21 +1,18 @@
 //! The one chain of all tiers that are not dominated.
 
-use super::optimum::{Constraint, Search};
-use super::triples::{self, Triples};
+use super::frontier::{Frontier, Reached};
+use super::instance::{Instance, Resolution};
+use super::optimum::Constraint;
+use super::triples;
 use crate::fit::operating::{CascadeRule, Operating, PolicyClass, StageCut};
 use crate::fit::pair::{self, CutPoint, Pair};
-use crate::fit::point_set::PointSet;
 use crate::fit::ranking::Ranking;
 use crate::fit::table::{Table, Totals};
 
 /// The chain of all tiers that are not dominated, and nothing else: any cut at each stage, among them to keep or to
 /// escalate everything. Exact up to three tiers.
 #[derive(Debug)]
-pub struct FullChain<'t> {
-    points: PointSet<CascadeRule>,
-    hull: Vec<Operating>,
-    triples: Triples<'t>,
-}
+pub struct FullChain<'t>(Frontier<'t>);
 
 /// The tiers of a table to which no other tier is both cheaper and better on `rows` (MATH.md 1).
 pub fn non_dominated(table: &Table, rows: &[u32]) -> Vec<usize> {
@@ -27,42 +24,32 @@ pub fn non_dominated(table: &Table, rows: &[u32]) -> Vec<usize> {
 impl<'t> FullChain<'t> {
     /// Searches the chain on `rows`; the table's tiers must be in order of cost.
     pub fn new(table: &'t Table, rows: &[u32], threads: usize) -> Self {
+        Self::of(table, rows, &non_dominated(table, rows), threads)
+    }
+
+    /// As [`FullChain::new`], of tiers that were chosen otherwise.
+    pub fn of(table: &'t Table, rows: &[u32], tiers: &[usize], threads: usize) -> Self {
         let rankings = pair::rankings(table, rows, threads);
-        let tiers = non_dominated(table, rows);
-        let points = edges(table, rows, &rankings, &tiers);
-        let members = match tiers[..] {
-            [first, second, third] => triples::with_signals(table, [first, second, third]).collect(),
-            _ => Vec::new(),
+        let points = edges(table, rows, &rankings, tiers);
+        let short = points.into_iter().map(|(totals, rule)| (totals, Reached::Chain(rule))).collect();
+        let (instance, members) = match *tiers {
+            [first, second, third, ..] => (
+                Instance::new(table, rows, rankings, Resolution::default()),
+                triples::with_signals(table, [first, second, third]).collect(),
+            ),
+            _ => (Instance::empty(table), Vec::new()),
         };
-        let points = PointSet::new(points);
-        let roof: Vec<Totals> = points.hull().map(|point| point.0).collect();
-        let triples = Triples::new(table, rows, rankings, members, &roof, threads);
-        let found = triples.vertices().map(|found| (found.totals, found.rule));
-        let points = PointSet::new(points.staircase().iter().cloned().chain(found).collect());
-        let hull = points.hull().map(operating).collect();
-        Self { points, hull, triples }
+        let long = if tiers.len() > 3 { vec![tiers.to_vec()] } else { Vec::new() };
+        Self(Frontier::new(short, instance, members, &long, threads))
     }
 
     /// As [`super::Chains::quantile_loss`].
     pub fn quantile_loss(&self) -> f64 {
-        self.triples.quantile_loss()
-    }
-
-    fn solve(&self, constraint: Constraint) -> Option<Operating> {
-        let known = match constraint {
-            Constraint::Budget(limit) => self.points.at_budget(limit),
-            Constraint::Floor(floor) => self.points.at_floor(floor),
-        };
-        let search = Search { units: self.triples.units(), constraint, known: known.map(|known| known.0) };
-        self.triples.solve(search).or_else(|| known.map(operating))
+        self.0.quantile_loss()
     }
 }
 
-fn operating((totals, rule): &(Totals, CascadeRule)) -> Operating {
-    Operating { totals: *totals, rule: rule.clone() }
-}
-
-/// The policies of a chain of up to three tiers with at most one finite cut.
+/// The policies of a chain's first three tiers with at most one finite cut.
 fn edges(
     table: &Table,
     rows: &[u32],
@@ -80,7 +67,7 @@ fn edges(
                 .map(|point| (point.totals, pair.rule(point.at_least))),
         );
     }
-    let [_, _, third] = tiers[..] else { return points };
+    let Some(&third) = tiers.get(2) else { return points };
     if rankings[first].is_empty() || rankings[second].is_empty() {
         // Without a signal there is no rule that could lead on to the next tier.
         return points;
@@ -96,7 +83,7 @@ fn edges(
         let price = pair::signal_cost(table, first, signal, rows);
         pair::sweep(ranking, table.single(first, rows), price, change, |CutPoint { at_least, totals }| {
             let cuts = vec![StageCut { signal, at_least }, always(0)];
-            points.push((totals, CascadeRule { tiers: tiers.to_vec(), cuts }));
+            points.push((totals, CascadeRule { tiers: vec![first, second, third], cuts }));
         });
     }
     // The first stage always escalates, the second one decides.
@@ -106,7 +93,7 @@ fn edges(
         points.extend(pair::frontier(table, ranking, pair).into_iter().map(
             |CutPoint { at_least, totals }| {
                 let cuts = vec![always(0), StageCut { signal, at_least }];
-                (totals + before, CascadeRule { tiers: tiers.to_vec(), cuts })
+                (totals + before, CascadeRule { tiers: vec![first, second, third], cuts })
             },
         ));
     }
@@ -115,14 +102,14 @@ fn edges(
 
 impl PolicyClass for FullChain<'_> {
     fn at_budget(&self, cost: i128) -> Option<Operating> {
-        self.solve(Constraint::Budget(cost))
+        self.0.solve(Constraint::Budget(cost))
     }
 
     fn at_floor(&self, quality: i128) -> Option<Operating> {
-        self.solve(Constraint::Floor(quality))
+        self.0.solve(Constraint::Floor(quality))
     }
 
     fn hull(&self) -> &[Operating] {
-        &self.hull
+        self.0.hull()
     }
 }

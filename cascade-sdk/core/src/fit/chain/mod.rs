@@ -3,8 +3,11 @@
 //! Three stages are exact: the optimum at any price, budget or quality floor over both cuts and all signals. Four and
 //! more are a heuristic.
 
+mod ascent;
 mod explore;
+mod frontier;
 mod full;
+mod instance;
 mod optimum;
 mod surface;
 mod tree;
@@ -12,95 +15,80 @@ mod triples;
 mod units;
 
 pub use full::{FullChain, non_dominated};
+pub use instance::Resolution;
 
-use super::operating::{CascadeRule, Operating, PolicyClass};
-use super::pair::{self, Member, Pairs};
-use super::point_set::PointSet;
-use super::table::{Table, Totals};
-use optimum::{Constraint, Search};
-use triples::Triples;
-
-/// Above this many rows, three-stage searches cut at quantiles of the scores only.
-pub const EXACT_ROWS: usize = 20_000;
-
-/// Number of quantiles then.
-pub const QUANTILES: usize = 4_096;
+use super::operating::{Operating, PolicyClass};
+use super::pair::{self, Pairs};
+use super::table::Table;
+use frontier::{Frontier, Reached};
+use instance::Instance;
+use optimum::Constraint;
 
 /// S_r: cascades of tiers in order of cost, up to r stages, with every signal of each tier; holds S₂ and S₁.
 #[derive(Debug)]
-pub struct Chains<'t> {
-    table: &'t Table,
-    points: PointSet<Reached>,
-    hull: Vec<Operating>,
-    triples: Triples<'t>,
-}
-
-/// What reaches a point.
-#[derive(Clone, Debug)]
-enum Reached {
-    Short(Member),
-    Long(CascadeRule),
-}
-
-impl Reached {
-    fn rule(&self) -> CascadeRule {
-        match self {
-            Self::Short(member) => member.rule(),
-            Self::Long(rule) => rule.clone(),
-        }
-    }
-}
+pub struct Chains<'t>(Frontier<'t>);
 
 impl<'t> Chains<'t> {
     /// Searches the table's tiers, which must be in order of cost, on `rows`.
     pub fn new(table: &'t Table, rows: &[u32], max_stages: usize, threads: usize) -> Self {
+        Self::at_resolution(table, rows, max_stages, Resolution::default(), threads)
+    }
+
+    /// As [`Chains::new`], with other limits to the number of cuts.
+    pub fn at_resolution(
+        table: &'t Table,
+        rows: &[u32],
+        max_stages: usize,
+        resolution: Resolution,
+        threads: usize,
+    ) -> Self {
         let rankings = pair::rankings(table, rows, threads);
         let pairs = Pairs::from_rankings(table, rows, &rankings, threads);
-        let roof: Vec<Totals> = pairs.hull().iter().map(|vertex| vertex.totals).collect();
-        let members = if max_stages < 3 { Vec::new() } else { triples::all(table) };
-        let triples = Triples::new(table, rows, rankings, members, &roof, threads);
-        let mut points: Vec<(Totals, Reached)> =
+        let short =
             pairs.staircase().iter().map(|&(totals, member)| (totals, Reached::Short(member))).collect();
-        points.extend(triples.vertices().map(|found| (found.totals, Reached::Long(found.rule))));
-        let points = PointSet::new(points);
-        let hull = points.hull().map(operating).collect();
-        Self { table, points, hull, triples }
-    }
-
-    /// The most mean quality that cutting at quantiles can have cost at any budget (0 if all cuts were searched).
-    pub fn quantile_loss(&self) -> f64 {
-        self.triples.quantile_loss()
-    }
-
-    fn solve(&self, constraint: Constraint) -> Option<Operating> {
-        let known = match constraint {
-            Constraint::Budget(limit) => self.points.at_budget(limit),
-            Constraint::Floor(floor) => self.points.at_floor(floor),
+        let longest = max_stages.min(table.tiers.len());
+        let (instance, members) = if longest < 3 {
+            (Instance::empty(table), Vec::new())
+        } else {
+            (Instance::new(table, rows, rankings, resolution), triples::all(table))
         };
-        let search = Search { units: self.triples.units(), constraint, known: known.map(|known| known.0) };
-        self.triples.solve(search).or_else(|| known.map(operating))
+        let long: Vec<Vec<usize>> =
+            (4..=longest).flat_map(|stages| subsequences(table.tiers.len(), stages)).collect();
+        Self(Frontier::new(short, instance, members, &long, threads))
     }
 
-    /// The table that was searched.
-    pub fn table(&self) -> &'t Table {
-        self.table
+    /// The most mean quality that cutting at quantiles instead of at every score can have cost chains of up to three
+    /// stages at any budget; 0 if all cuts were searched.
+    pub fn quantile_loss(&self) -> f64 {
+        self.0.quantile_loss()
     }
 }
 
-fn operating((totals, reached): &(Totals, Reached)) -> Operating {
-    Operating { totals: *totals, rule: reached.rule() }
+/// The ascending sequences of `length` numbers below `count`.
+fn subsequences(count: usize, length: usize) -> Vec<Vec<usize>> {
+    let mut found = vec![Vec::new()];
+    for _ in 0..length {
+        found = found
+            .into_iter()
+            .flat_map(|start: Vec<usize>| {
+                let next = start.last().map_or(0, |last| last + 1);
+                (next..count).map(move |number| [&start[..], &[number]].concat())
+            })
+            .collect();
+    }
+    found
 }
 
 impl PolicyClass for Chains<'_> {
     fn at_budget(&self, cost: i128) -> Option<Operating> {
-        self.solve(Constraint::Budget(cost))
+        self.0.solve(Constraint::Budget(cost))
     }
 
     fn at_floor(&self, quality: i128) -> Option<Operating> {
-        self.solve(Constraint::Floor(quality))
+        self.0.solve(Constraint::Floor(quality))
     }
 
     fn hull(&self) -> &[Operating] {
-        &self.hull
+        self.0.hull()
     }
 }

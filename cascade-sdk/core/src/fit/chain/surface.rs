@@ -39,6 +39,12 @@ pub(super) struct Price {
 }
 
 impl Price {
+    /// quality − λ · cost, times a positive number.
+    pub(super) fn value(self, sums: Sums) -> i128 {
+        i128::from(self.per_quality) * i128::from(sums.quality)
+            - i128::from(self.per_cost) * i128::from(sums.cost)
+    }
+
     pub(super) fn float(self) -> f64 {
         self.per_cost as f64 / self.per_quality as f64
     }
@@ -80,6 +86,15 @@ struct Entry {
     change: Sums,
 }
 
+/// What escalating a row at the first stage changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// If the second stage keeps it, or a stage before that.
+    pub(super) change: Sums,
+    /// If it gets to the second stage: its group there, and the change on top if that one does not keep it.
+    pub(super) further: Option<(u32, Sums)>,
+}
+
 /// The best second cut for one first cut at a price.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peak {
@@ -96,35 +111,24 @@ pub(super) struct Vertex {
 }
 
 impl Surface {
-    /// The surface over the finite cuts of both rankings. `None` where one of them has no finite cut.
+    /// The surface over the finite cuts of two rankings, the second of which has `groups` groups. `kept` are the sums
+    /// if no row escalates at the first stage; `step` says what a row does if it does, `None` where it never gets there.
+    /// `None` where one of the rankings has no finite cut.
     pub(super) fn new(
-        columns: &Columns,
-        triple: Triple,
-        rankings: [&Ranking; 2],
-        second_group: &[u32],
+        kept: Sums,
+        first: &Ranking,
+        groups: usize,
+        step: impl Fn(usize) -> Option<Step>,
     ) -> Option<Self> {
-        let [cheap, middle, dear] = triple.tiers.map(|tier| &columns.tiers[tier]);
-        let [first_price, second_price] =
-            [&cheap.signals[triple.signals[0]], &middle.signals[triple.signals[1]]];
-        let price = |costs: &[i64], row: usize| costs.get(row).copied().unwrap_or(0);
-        let top = u32::try_from(rankings[1].groups()).ok()?.checked_sub(1).filter(|&top| top > 0)?;
-        let mut change = Sums::default();
-        for &row in &rankings[0].order {
-            let row = row as usize;
-            change += Sums { quality: cheap.quality[row], cost: cheap.cost[row] + price(first_price, row) };
-        }
+        let top = u32::try_from(groups).ok()?.checked_sub(1).filter(|&top| top > 0)?;
         let mut surface =
             Self { firsts: Vec::new(), entries: Vec::new(), seconds: (1..=top).collect(), span: [0; 2] };
-        for cut in 1..rankings[0].groups() {
-            for &row in rankings[0].group(cut - 1) {
-                let (row, leaf) = (row as usize, second_group[row as usize]);
-                change += Sums {
-                    quality: middle.quality[row] - cheap.quality[row],
-                    cost: middle.cost[row] + price(second_price, row),
-                };
-                if leaf < top {
-                    let change =
-                        Sums { quality: dear.quality[row] - middle.quality[row], cost: dear.cost[row] };
+        let mut change = kept;
+        for cut in 1..first.groups() {
+            for step in first.group(cut - 1).iter().filter_map(|&row| step(row as usize)) {
+                change += step.change;
+                // The top group of the second ranking is kept at every finite cut.
+                if let Some((leaf, change)) = step.further.filter(|further| further.0 < top) {
                     surface.entries.push(Entry { leaf, change });
                 }
             }
@@ -135,6 +139,33 @@ impl Surface {
             });
         }
         (!surface.firsts.is_empty()).then(|| surface.measured())
+    }
+
+    /// The surface of a three-stage cascade; `second` has the group of each row in the second ranking.
+    pub(super) fn of_triple(
+        columns: &Columns,
+        triple: Triple,
+        rankings: [&Ranking; 2],
+        second: &[u32],
+    ) -> Option<Self> {
+        let [cheap, middle, dear] = triple.tiers.map(|tier| &columns.tiers[tier]);
+        let [one, two] = triple.signals;
+        let kept = rankings[0].order.iter().fold(Sums::default(), |sum, &row| {
+            let row = row as usize;
+            sum + Sums { quality: cheap.quality[row], cost: cheap.cost[row] + cheap.signal_cost(one, row) }
+        });
+        Self::new(kept, rankings[0], rankings[1].groups(), |row| {
+            Some(Step {
+                change: Sums {
+                    quality: middle.quality[row] - cheap.quality[row],
+                    cost: middle.cost[row] + middle.signal_cost(two, row),
+                },
+                further: Some((
+                    second[row],
+                    Sums { quality: dear.quality[row] - middle.quality[row], cost: dear.cost[row] },
+                )),
+            })
+        })
     }
 
     fn measured(mut self) -> Self {

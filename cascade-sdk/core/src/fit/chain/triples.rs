@@ -1,11 +1,11 @@
 //! A set of three-stage cascades that is searched exactly.
 
 use super::explore::{Explored, Roof, explore};
+use super::instance::{Instance, Pick};
 use super::optimum::Search;
 use super::surface::{Surface, Triple, Vertex};
-use super::units::{Columns, Units};
-use super::{EXACT_ROWS, QUANTILES};
-use crate::fit::operating::{CascadeRule, Operating, StageCut};
+use super::units::Units;
+use crate::fit::operating::Operating;
 use crate::fit::ranking::Ranking;
 use crate::fit::table::{QUALITY_ONE, Table, Totals};
 use crate::fit::threads;
@@ -13,15 +13,8 @@ use crate::fit::threads;
 /// Three-stage cascades with finite cuts, and what is known of their hulls.
 #[derive(Debug)]
 pub(super) struct Triples<'t> {
-    table: &'t Table,
-    rows: Vec<u32>,
-    columns: Columns,
-    /// By tier and signal.
-    rankings: Vec<Vec<Ranking>>,
-    /// The group of each row of the table in each ranking.
-    groups: Vec<Vec<Vec<u32>>>,
+    instance: Instance<'t>,
     members: Vec<(Triple, Explored)>,
-    quantile_loss: f64,
 }
 
 /// All triples of tiers in order of cost, with every signal of the first two.
@@ -46,41 +39,8 @@ pub(super) fn with_signals(table: &Table, tiers: [usize; 3]) -> impl Iterator<It
 
 impl<'t> Triples<'t> {
     /// Explores the hulls of `members` where they rise above the hull `roof`.
-    pub(super) fn new(
-        table: &'t Table,
-        rows: &[u32],
-        mut rankings: Vec<Vec<Ranking>>,
-        members: Vec<Triple>,
-        roof: &[Totals],
-        threads: usize,
-    ) -> Self {
-        let columns = Columns::new(table, if members.is_empty() { &[] } else { rows });
-        let mut quantile_loss = 0.0;
-        if members.is_empty() {
-            rankings.clear();
-        } else if rows.len() > EXACT_ROWS {
-            rankings = rankings
-                .iter()
-                .map(|tier| tier.iter().map(|exact| exact.at_quantiles(QUANTILES)).collect())
-                .collect();
-            let losses =
-                threads::map(threads, members.len(), |at| joined_loss(table, members[at], &rankings));
-            let weight = table.total_weight(rows) as f64 * QUALITY_ONE as f64;
-            quantile_loss = losses.into_iter().max().unwrap_or(0) as f64 / weight;
-        }
-        let groups = rankings
-            .iter()
-            .map(|tier| tier.iter().map(|ranking| groups_of(table, ranking)).collect())
-            .collect();
-        let mut triples = Self {
-            table,
-            rows: rows.to_vec(),
-            columns,
-            rankings,
-            groups,
-            members: Vec::new(),
-            quantile_loss,
-        };
+    pub(super) fn new(instance: Instance<'t>, members: Vec<Triple>, roof: &[Totals], threads: usize) -> Self {
+        let mut triples = Self { instance, members: Vec::new() };
         let roof = Roof::new(roof.iter().copied(), triples.units());
         let explored = threads::map(threads, members.len(), |at| {
             triples.surface(members[at]).map(|surface| explore(surface, &roof)).unwrap_or_default()
@@ -89,18 +49,39 @@ impl<'t> Triples<'t> {
         triples
     }
 
-    pub(super) fn units(&self) -> Units {
-        self.columns.units
+    /// What is searched.
+    pub(super) fn instance(&self) -> &Instance<'t> {
+        &self.instance
     }
 
+    pub(super) fn units(&self) -> Units {
+        self.instance.columns.units
+    }
+
+    /// A bound on the mean quality that joining scores into quantiles can cost any member at any budget.
     pub(super) fn quantile_loss(&self) -> f64 {
-        self.quantile_loss
+        let Instance { table, rows, rankings, is_coarse, .. } = &self.instance;
+        if !is_coarse {
+            return 0.0;
+        }
+        let losses = self.members.iter().map(|member| joined_loss(table, member.0, rankings));
+        losses.max().unwrap_or(0) as f64 / (table.total_weight(rows) as f64 * QUALITY_ONE as f64)
     }
 
     /// Policies among which are all vertices above the roof.
     pub(super) fn vertices(&self) -> impl Iterator<Item = Operating> {
         self.members.iter().flat_map(|(triple, explored)| {
             explored.vertices.iter().map(|&vertex| self.operating(*triple, vertex))
+        })
+    }
+
+    /// Some policies of the members with these tiers, from cheap to dear.
+    pub(super) fn picks_of(&self, tiers: &[usize]) -> impl Iterator<Item = Vec<Pick>> {
+        self.members.iter().filter(move |member| member.0.tiers == tiers).flat_map(|(triple, explored)| {
+            let mut vertices = explored.vertices.clone();
+            vertices.sort_by_key(|vertex| (vertex.sums.cost, vertex.sums.quality));
+            let step = vertices.len().div_ceil(3).max(1);
+            vertices.into_iter().skip(step / 2).step_by(step).map(|vertex| picks(*triple, vertex).to_vec())
         })
     }
 
@@ -134,35 +115,18 @@ impl<'t> Triples<'t> {
     fn surface(&self, triple: Triple) -> Option<Surface> {
         let [first, second, _] = triple.tiers;
         let [one, two] = triple.signals;
-        let rankings = [&self.rankings[first][one], &self.rankings[second][two]];
-        Surface::new(&self.columns, triple, rankings, &self.groups[second][two])
+        let Instance { columns, rankings, groups, .. } = &self.instance;
+        let rankings = [&rankings[first][one], &rankings[second][two]];
+        Surface::of_triple(columns, triple, rankings, &groups[second][two])
     }
 
     fn operating(&self, triple: Triple, vertex: Vertex) -> Operating {
-        let cut = |stage: usize| {
-            let signal = triple.signals[stage];
-            let ranking = &self.rankings[triple.tiers[stage]][signal];
-            StageCut { signal, at_least: ranking.scores[vertex.cuts[stage] as usize] }
-        };
-        let rule = CascadeRule { tiers: triple.tiers.to_vec(), cuts: vec![cut(0), cut(1)] };
-        let totals = if self.units().exact {
-            self.units().totals(vertex.sums)
-        } else {
-            rule.totals(self.table, &self.rows)
-        };
-        Operating { totals, rule }
+        self.instance.operating(&triple.tiers, &picks(triple, vertex), vertex.sums)
     }
 }
 
-/// The group of each row of the table; rows outside the ranking have none that is used.
-fn groups_of(table: &Table, ranking: &Ranking) -> Vec<u32> {
-    let mut groups = vec![0; table.len()];
-    for (group, number) in (0..ranking.groups()).zip(0_u32..) {
-        for &row in ranking.group(group) {
-            groups[row as usize] = number;
-        }
-    }
-    groups
+fn picks(triple: Triple, vertex: Vertex) -> [Pick; 2] {
+    [0, 1].map(|stage| Pick { signal: triple.signals[stage], cut: vertex.cuts[stage] })
 }
 
 /// A bound on the total quality that joining scores into quantiles can cost at any budget.

@@ -1,6 +1,6 @@
 //! The table in small integers: common factors removed, weights multiplied in.
 
-use super::surface::Sums;
+use super::surface::{Price, Sums};
 use crate::fit::table::{QUALITY_ONE, Table, Totals};
 
 /// What one unit of [`Sums`] is worth in [`Totals`].
@@ -26,6 +26,13 @@ pub(super) struct TierColumns {
     pub(super) cost: Vec<i64>,
     /// Cost of each signal; empty where free.
     pub(super) signals: Vec<Vec<i64>>,
+}
+
+impl TierColumns {
+    /// The price of a signal on a row.
+    pub(super) fn signal_cost(&self, signal: usize, row: usize) -> i64 {
+        self.signals[signal].get(row).copied().unwrap_or(0)
+    }
 }
 
 impl Columns {
@@ -79,6 +86,14 @@ impl Units {
     /// In the units of the table.
     pub(super) fn totals(self, sums: Sums) -> Totals {
         Totals { quality: i128::from(sums.quality) * self.quality, cost: i128::from(sums.cost) * self.cost }
+    }
+
+    /// λ from a change of quality and the change of cost that it takes.
+    pub(super) fn price(self, rise: Totals) -> Price {
+        Price {
+            per_cost: clamp(rise.quality / self.quality),
+            per_quality: clamp(rise.cost / self.cost).max(1),
+        }
     }
 
     /// The most whole units within an amount of cost.
