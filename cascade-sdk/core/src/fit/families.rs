@@ -3,6 +3,7 @@
 use super::chain::{Chains, FullChain};
 use super::family::{Cascades, FittedFamily};
 use super::pair::{Pairs, Singles};
+use super::router::{Data, RouterFamily, RouterFit};
 use super::table::Table;
 use crate::config::{Family, FitSettings};
 use crate::log::EvalLog;
@@ -18,6 +19,12 @@ pub struct Pool<'t> {
     pub settings: &'t FitSettings,
     /// Threads to use.
     pub threads: usize,
+}
+
+impl Pool<'_> {
+    fn routed<'a>(&'a self, rows: &'a [u32], folds: &'a [u8]) -> Data<'a> {
+        Data { table: self.table, log: self.log, rows, folds, threads: self.threads }
+    }
 }
 
 /// The families to try, simplest first; `single` is always among them, as the reference.
@@ -44,7 +51,6 @@ pub fn fit<'t>(
     rows: &[u32],
     folds: &[u8],
 ) -> Option<Box<dyn FittedFamily + 't>> {
-    let _ = folds;
     let table = pool.table;
     Some(match family {
         Family::Single => Box::new(Cascades::new(table, Box::new(Singles::new(table, rows)))),
@@ -56,7 +62,11 @@ pub fn fit<'t>(
         Family::FullChain => {
             Box::new(Cascades::new(table, Box::new(FullChain::new(table, rows, pool.threads))))
         }
-        Family::Router | Family::RoutedCascade => return None,
+        Family::Router => {
+            let fit = RouterFit::new(&pool.routed(rows, folds));
+            Box::new(RouterFamily::new(table, rows, fit))
+        }
+        Family::RoutedCascade => return None,
     })
 }
 
@@ -68,6 +78,9 @@ pub fn refit<'t>(
     rows: &[u32],
     folds: &[u8],
 ) -> Option<Box<dyn FittedFamily + 't>> {
-    let _ = whole;
+    if let (Family::Router, Some(choice)) = (family, whole.router_choice()) {
+        let fit = RouterFit::again(&pool.routed(rows, folds), choice);
+        return Some(Box::new(RouterFamily::new(pool.table, rows, fit)));
+    }
     fit(pool, family, rows, folds)
 }

@@ -37,6 +37,11 @@ pub trait FittedFamily: Sync {
     /// The rules of one of this family's candidates.
     fn rules(&self, candidate: &Candidate) -> Rules;
 
+    /// What was chosen of its router, to be reused when it is fitted again without a fold.
+    fn router_choice(&self) -> Option<&super::router::Choice> {
+        None
+    }
+
     /// The optimum of a target; `None` if no member keeps the constraint.
     fn solve(&self, target: Target) -> Option<Candidate> {
         match target {

@@ -10,10 +10,12 @@
 //! | [`crossfit`] | choosing a family on calibration rows | 11 |
 //! | [`bootstrap`], [`compare`] | intervals over groups | 11 |
 //! | [`curves`] | held-out curves and areas | 11, 12 |
+//! | [`router`], [`logistic`], [`sweep`] | routers and their frontier over λ | 7, 14 |
 //! | [`verdict`] | is escalation worth it | |
 //! | `setup`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
 //! | [`route`] | what goes in, what comes out | |
 
+mod affix;
 pub mod bootstrap;
 pub mod bounds;
 pub mod certify;
@@ -26,6 +28,7 @@ pub mod families;
 pub mod family;
 pub mod hull;
 pub mod isotonic;
+pub mod logistic;
 pub mod objective;
 pub mod operating;
 mod outcome;
@@ -38,9 +41,13 @@ pub mod random;
 pub mod ranking;
 pub mod report;
 pub mod route;
+pub mod router;
+pub mod router_cost;
+mod router_inputs;
 mod setup;
 pub mod simulate;
 pub mod slices;
+pub mod sweep;
 pub mod table;
 pub(crate) mod threads;
 pub mod verdict;

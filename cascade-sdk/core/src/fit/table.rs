@@ -71,6 +71,13 @@ impl std::ops::Add for Totals {
     }
 }
 
+impl std::ops::Sub for Totals {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self { quality: self.quality - other.quality, cost: self.cost - other.cost }
+    }
+}
+
 impl std::ops::AddAssign for Totals {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;

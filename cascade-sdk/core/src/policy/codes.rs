@@ -24,6 +24,8 @@ codes! {
     DUPLICATE = "policy::duplicate";
     /// Plans that cannot be run: no stage, a rule missing or too many, more plans than the family has.
     INVALID_PLAN = "policy::invalid-plan";
+    /// Weights of a router that cannot be read.
+    INVALID_WEIGHTS = "policy::invalid-weights";
     /// Not exactly one goal.
     INVALID_OBJECTIVE = "policy::invalid-objective";
     /// The policy belongs to another route.

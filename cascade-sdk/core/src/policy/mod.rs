@@ -4,6 +4,7 @@
 //! operating points of the fitted frontier.
 
 pub mod codes;
+mod fields;
 mod names;
 mod read;
 mod router_text;

@@ -1,9 +1,10 @@
 //! Reads policy files and checks all that [`Rules`] promises, so that whoever holds [`Rules`] can decide.
 
+use super::fields::Fields;
 use super::names::{self, Names};
 use super::{
-    AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, OperatingPoint, Plan, Policy, Rules, SCHEMA,
-    Score, ScoreInput, Stage, Term, codes, router_text,
+    AcceptRule, Certificate, Cut, Expected, Fitted, OperatingPoint, Plan, Policy, Rules, SCHEMA, Score,
+    ScoreInput, Stage, Term, codes, router_text,
 };
 use crate::config::{Family, Objective, ObjectiveTable, Section};
 use crate::diag::{Diagnostic, Source};
@@ -93,7 +94,8 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
         root.tables("scores", SCORE).into_iter().map(|table| score(table, &mut names)).collect();
     let plans =
         root.tables("plans", &["stages"]).into_iter().map(|table| plan_table(table, &names)).collect();
-    let router = root.optional_table("router", &[]).map(|fields| router_text::read(fields.table, &names));
+    let router =
+        root.optional_table("router", router_text::KEYS).map(|fields| router_text::read(fields, &names));
     let points = root.tables("frontier", POINT);
     let places: Vec<_> = points.iter().map(|point| point.table.span.clone()).collect();
     let frontier = points.into_iter().map(|table| operating_point(table, &names)).collect();
@@ -409,93 +411,5 @@ fn cut(findings: &Findings, item: &Item<'_>) -> Option<Cut> {
             findings.push(item.unknown_value(findings, other, &["inf", "-inf"]).help("or a number"));
             None
         }
-    }
-}
-
-/// A table all of whose keys are known and, unless said otherwise, required.
-struct Fields<'d> {
-    table: Table<'d>,
-    known: &'d [&'d str],
-}
-
-impl<'d> Fields<'d> {
-    fn item(&mut self, key: &str) -> Option<Item<'d>> {
-        self.table.required(key, self.known)
-    }
-
-    fn text(&mut self, key: &str) -> Option<&'d str> {
-        let findings = self.table.findings;
-        self.item(key)?.text(findings)
-    }
-
-    fn number(&mut self, key: &str) -> Option<f64> {
-        let findings = self.table.findings;
-        self.item(key)?.number(findings)
-    }
-
-    fn optional_number(&mut self, key: &str) -> Option<f64> {
-        let findings = self.table.findings;
-        self.table.take(key)?.number(findings)
-    }
-
-    /// A whole number that its type can hold.
-    fn whole<T: TryFrom<u64>>(&mut self, key: &str) -> Option<T> {
-        let findings = self.table.findings;
-        let item = self.item(key)?;
-        let number = T::try_from(item.natural(findings)?).ok();
-        if number.is_none() {
-            findings.push(item.out_of_range(findings, "is too large"));
-        }
-        number
-    }
-
-    /// A SHA-256 in lower-case hexadecimal.
-    fn hash(&mut self, key: &str) -> Option<String> {
-        let findings = self.table.findings;
-        let item = self.item(key)?;
-        let text = item.text(findings)?;
-        if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Some(text.to_owned());
-        }
-        findings.push(item.out_of_range(findings, "must be a SHA-256 of 64 hexadecimal digits"));
-        None
-    }
-
-    fn estimate(&mut self, key: &str) -> Option<Estimate> {
-        let mut fields = self.table(key, &["value", "low", "high"])?;
-        let [value, low, high] = ["value", "low", "high"].map(|key| fields.number(key));
-        fields.finish();
-        Some(Estimate { value: value?, low: low?, high: high? })
-    }
-
-    fn list(&mut self, key: &str) -> Vec<Item<'d>> {
-        let findings = self.table.findings;
-        self.item(key).and_then(|item| item.list(findings)).unwrap_or_default()
-    }
-
-    fn table<'k>(&mut self, key: &str, known: &'k [&'k str]) -> Option<Fields<'k>>
-    where
-        'd: 'k,
-    {
-        let findings = self.table.findings;
-        let table = self.item(key)?.table(findings)?;
-        Some(Fields { table, known })
-    }
-
-    fn optional_table(&mut self, key: &str, known: &'d [&'d str]) -> Option<Fields<'d>> {
-        let findings = self.table.findings;
-        let table = self.table.take(key)?.table(findings)?;
-        Some(Fields { table, known })
-    }
-
-    /// `[[key]]`, as often as it stands there.
-    fn tables(&mut self, key: &str, known: &'d [&'d str]) -> Vec<Fields<'d>> {
-        let findings = self.table.findings;
-        let items = self.table.take(key).and_then(|item| item.list(findings)).unwrap_or_default();
-        items.iter().filter_map(|item| Some(Fields { table: item.table(findings)?, known })).collect()
-    }
-
-    fn finish(self) {
-        self.table.finish(self.known);
     }
 }

@@ -34,7 +34,7 @@ pub fn write(policy: &Policy) -> String {
         writer.pair("stages", lines(stages(plan, rules)));
     }
     if let Some(router) = &rules.router {
-        router_text::write(&mut writer, router);
+        router_text::write(&mut writer, router, rules);
     }
     for point in &policy.frontier {
         operating_point(&mut writer, point, rules);

@@ -3,13 +3,17 @@
 use crate::expect;
 use cascade_sdk_core::config::{self, Family, Goal, Objective};
 use cascade_sdk_core::diag::{Diagnostic, Severity, Source, Style, render_all};
-use cascade_sdk_core::feature::Router;
+use cascade_sdk_core::feature::text::{Affix, BUCKETS};
+use cascade_sdk_core::feature::{
+    CostHead, Heads, Inputs, NumberInput, Router, SURFACE_STATISTICS, Standard, TagInput, TextInput,
+    WeightsError,
+};
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{
     self, ALGORITHM, AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, OperatingPoint, Plan, Policy,
     Rules, Score, ScoreInput, ScoreSource, Stage, Term, codes,
 };
-use proptest::collection::vec;
+use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -97,6 +101,36 @@ fn a_policy_that_no_longer_belongs_is_refused() {
     );
 }
 
+#[test]
+fn large_weights_stand_in_a_file_named_by_its_hash() {
+    let text = include_str!("../policy/ok/routed_cascade.toml");
+    let mut policy = policy::read(&Source::new("policy.toml", text)).unwrap();
+    let router = policy.rules.router.as_mut().unwrap();
+    assert!(router.sidecar().is_none() && router.awaits.is_none());
+    let surface = vec![Standard { mean: 1.0, deviation: 2.0 }; SURFACE_STATISTICS];
+    router.inputs.text =
+        Some(TextInput { prefix: Affix::default(), suffix: Affix::of("\nAnswer:"), surface, hashed: true });
+    router.heads.dense = vec![0.5; router.inputs.dense_len() * 3];
+    router.heads.hashed = (0_i8..=127)
+        .cycle()
+        .map(|weight| if weight % 7 == 0 { -weight } else { 0 })
+        .take(2 * BUCKETS * 3)
+        .collect();
+    router.heads.step = vec![0.1, 0.2, 0.3];
+    let sidecar = policy.rules.router.as_ref().and_then(Router::sidecar).unwrap();
+    let text = policy::write(&policy);
+    assert!(text.contains(&sidecar.file) && text.len() < 5000);
+
+    let mut read = policy::read(&Source::new("policy.toml", text.as_str())).unwrap();
+    assert_eq!(policy::write(&read), text, "also before the weights are there");
+    let router = read.rules.router.as_mut().unwrap();
+    assert_eq!(router.awaits.as_deref(), Some(sidecar.file.as_str()));
+    assert_eq!(router.complete(b"other"), Err(WeightsError::OtherFile));
+    assert!(router.awaits.is_some());
+    router.complete(&sidecar.bytes).unwrap();
+    assert_eq!(read, policy);
+}
+
 fn finite() -> impl Strategy<Value = f64> {
     use proptest::num::f64::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
     prop_oneof![POSITIVE | NEGATIVE | NORMAL | SUBNORMAL | ZERO, -1.0..1.0, (-5_i32..5).prop_map(f64::from)]
@@ -147,12 +181,53 @@ fn score(tiers: usize, signals: usize) -> impl Strategy<Value = Score> {
     })
 }
 
+/// Routers whose weights stand in the policy itself.
+fn router(tiers: usize) -> impl Strategy<Value = Router> {
+    let standard = || (finite(), finite()).prop_map(|(mean, deviation)| Standard { mean, deviation });
+    let text = (standard(), any::<[(u16, u64); 2]>()).prop_map(|(standard, affixes)| {
+        let [prefix, suffix] = affixes.map(|(bytes, hash)| Affix { bytes: usize::from(bytes) % 4096, hash });
+        TextInput { prefix, suffix, surface: vec![standard; SURFACE_STATISTICS], hashed: false }
+    });
+    let numbers = vec((".{0,4}", standard()), 0..3).prop_map(|numbers| {
+        numbers.into_iter().map(|(name, standard)| NumberInput { name, standard }).collect()
+    });
+    let tags = vec((".{0,4}", btree_set(".{0,4}", 1..4)), 0..3).prop_map(|tags| {
+        tags.into_iter()
+            .map(|(name, levels)| TagInput { name, levels: levels.into_iter().collect() })
+            .collect()
+    });
+    let inputs =
+        (option::of(text), numbers, tags).prop_map(|(text, numbers, tags)| Inputs { text, numbers, tags });
+    let heads = vec((finite(), [finite(), finite(), finite(), finite()], any::<bool>()), tiers);
+    (inputs, heads, finite(), -1.0_f32..1.0).prop_map(move |(inputs, heads, shadow_price, weight)| {
+        let dense = inputs.dense_len();
+        Router {
+            shadow_price: shadow_price.abs(),
+            heads: Heads {
+                intercept: heads.iter().map(|head| head.0).collect(),
+                dense: (0..dense * tiers).map(|at| weight * at as f32).collect(),
+                hashed: Vec::new(),
+                step: vec![0.0; tiers],
+                cost: heads
+                    .into_iter()
+                    .map(|(_, [base, per_byte, low, high], inputs)| {
+                        let dense = vec![weight; if inputs { dense } else { 0 }];
+                        CostHead { base, per_byte, dense, low, high }
+                    })
+                    .collect(),
+            },
+            inputs,
+            awaits: None,
+        }
+    })
+}
+
 fn rules() -> impl Strategy<Value = Rules> {
     (1_usize..4, 1_usize..4, 0_usize..3).prop_flat_map(|(tiers, signals, scores)| {
         let names = (vec("[^\"]{0,6}", tiers), vec(".{0,6}", signals));
         let plans = vec(plan(tiers, (signals, scores)), 1..4);
-        (names, vec(score(tiers, signals), scores), plans, finite()).prop_map(
-            |((tiers, signals), mut scores, plans, shadow_price)| {
+        (names, vec(score(tiers, signals), scores), plans, router(tiers)).prop_map(
+            |((tiers, signals), mut scores, plans, router)| {
                 for (index, score) in scores.iter_mut().enumerate() {
                     score.name = format!("score {index}");
                 }
@@ -160,7 +235,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                 let numbered = |names: Vec<String>| {
                     names.into_iter().enumerate().map(|(at, name)| format!("{name}{at}")).collect()
                 };
-                let router = (plans.len() > 1).then_some(Router { shadow_price });
+                let router = (plans.len() > 1).then_some(router);
                 Rules { tiers: numbered(tiers), signals: numbered(signals), scores, plans, router }
             },
         )

@@ -1,0 +1,116 @@
+//! Prompt features and the router that reads them: what is known before anything is generated.
+//!
+//! A [`Router`] turns a request into numbers ([`Inputs`]), predicts quality and cost of every tier with linear heads,
+//! and [`choose_plan`] takes the plan with the highest predicted quality − λ · predicted cost (MATH.md 7 and 14). The
+//! fit, replay and the runtime run this same code on the same bytes.
+
+mod inputs;
+mod lexicon;
+mod router;
+mod surface;
+#[cfg(all(test, feature = "fit"))]
+mod tests;
+pub mod text;
+mod weights;
+
+#[cfg(feature = "fit")]
+pub(crate) use inputs::{Encoded, single};
+pub use inputs::{Inputs, NumberInput, Standard, TagInput, TextInput};
+pub use router::{CostHead, Heads, Predictions, Router, argmax};
+pub use surface::COUNT as SURFACE_STATISTICS;
+pub use weights::{ENDING as WEIGHTS_ENDING, Sidecar, WeightsError};
+pub(crate) use weights::{from_base64, to_base64};
+
+use crate::policy::Rules;
+
+/// What the router sees of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestView<'a> {
+    /// Routing text: the user and tool text parts in order, joined by newlines.
+    pub text: &'a str,
+    /// Numbers the application knows, sorted by name.
+    pub features: &'a [(&'a str, f64)],
+    /// Labels the application knows, sorted by name.
+    pub tags: &'a [(&'a str, &'a str)],
+}
+
+/// Space for a routing decision, reused from request to request.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    reading: text::Reading,
+    surface: surface::Values,
+    encoded: inputs::Encoded,
+    sums: Vec<f32>,
+    predictions: Predictions,
+}
+
+impl Scratch {
+    /// The router's log-odds per tier for the last request, empty without a router.
+    pub fn predictions(&self) -> &[f64] {
+        &self.predictions.log_odds
+    }
+
+    /// Sizes of everything that grows, to show that nothing does.
+    #[cfg(test)]
+    fn capacities(&self) -> [usize; 7] {
+        let [words, pieces, word] = self.reading.capacities();
+        let Self { encoded, sums, predictions, .. } = self;
+        [
+            words,
+            pieces,
+            word,
+            encoded.dense.capacity(),
+            encoded.sparse.capacity(),
+            sums.capacity(),
+            predictions.log_odds.capacity() + predictions.cost_usd.capacity(),
+        ]
+    }
+
+    /// The last request as numbers, for the fit.
+    #[cfg(feature = "fit")]
+    pub(crate) fn encoded(&self) -> &Encoded {
+        &self.encoded
+    }
+}
+
+/// Something the router needs and the request does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MissingInput {
+    /// A number the application should pass.
+    Feature(String),
+    /// A label the application should pass.
+    Tag(String),
+    /// The router's weights: the file of that name beside the policy was not read.
+    Weights(String),
+}
+
+impl std::fmt::Display for MissingInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Feature(name) => write!(f, "the policy's router needs the feature `{name}`"),
+            Self::Tag(name) => write!(f, "the policy's router needs the tag `{name}`"),
+            Self::Weights(file) => write!(f, "the policy's router needs the weights in `{file}`"),
+        }
+    }
+}
+
+/// Chooses a plan from the prompt: argmax of predicted quality − λ · predicted cost; of equal plans the cheaper, then
+/// the first. Without a router the first plan is chosen.
+///
+/// # Errors
+/// [`MissingInput`] if the router needs a feature or tag that the request lacks.
+pub fn choose_plan(
+    rules: &Rules,
+    request: &RequestView<'_>,
+    scratch: &mut Scratch,
+) -> Result<usize, MissingInput> {
+    let Some(router) = &rules.router else { return Ok(0) };
+    let predictions = router.predict(request, scratch)?;
+    let options = rules.plans.iter().map(|plan| {
+        let tier = plan.stages.first().map_or(usize::MAX, |stage| stage.tier);
+        let at = |values: &[f64]| values.get(tier).copied().unwrap_or(f64::NAN);
+        (crate::decide::logistic(at(&predictions.log_odds)), at(&predictions.cost_usd))
+    });
+    Ok(argmax(router.shadow_price, options))
+}

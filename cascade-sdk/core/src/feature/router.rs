@@ -1,0 +1,159 @@
+//! A fitted router: predicted quality and cost of every tier for a request, and the plan they favour (MATH.md 7).
+
+use super::inputs::Inputs;
+use super::{MissingInput, RequestView, Scratch};
+use crate::decide::logistic;
+use std::cmp::Ordering;
+
+/// A fitted router.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Router {
+    /// λ: quality per US dollar.
+    pub shadow_price: f64,
+    /// What it reads of a request.
+    pub inputs: Inputs,
+    /// One quality and one cost predictor for each of [`crate::policy::Rules::tiers`].
+    pub heads: Heads,
+    /// Name of the weights file whose bytes [`Router::complete`] still has to be given; until then nothing is predicted.
+    pub awaits: Option<String>,
+}
+
+/// Linear predictors that share their inputs. All arrays are input-major: the weights of one input for all tiers stand
+/// together.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Heads {
+    /// Log-odds of quality without any input, in nats; one a tier.
+    pub intercept: Vec<f64>,
+    /// Weights of the dense inputs in nats per unit: inputs × tiers.
+    pub dense: Vec<f32>,
+    /// Weights of the hashed inputs in steps of [`Heads::step`]: inputs × tiers; empty without hashed inputs.
+    pub hashed: Vec<i8>,
+    /// Nats per step of a hashed weight; one a tier.
+    pub step: Vec<f32>,
+    /// Cost predictors, one a tier.
+    pub cost: Vec<CostHead>,
+}
+
+/// Predicted cost of a tier in US dollars: mean + Σ weight · input, kept within the range seen in the fit.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CostHead {
+    /// Cost without any input.
+    pub base: f64,
+    /// US dollars per byte of the prompt without its shared parts.
+    pub per_byte: f64,
+    /// US dollars per unit of each dense input; empty where the length alone predicts as well.
+    pub dense: Vec<f32>,
+    /// Lowest prediction.
+    pub low: f64,
+    /// Highest prediction.
+    pub high: f64,
+}
+
+/// What a router predicts of a request, one entry for each of [`crate::policy::Rules::tiers`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predictions {
+    /// Log-odds of quality, in nats.
+    pub log_odds: Vec<f64>,
+    /// Cost of the call in US dollars.
+    pub cost_usd: Vec<f64>,
+}
+
+impl Predictions {
+    /// The tier with the highest predicted quality − λ · predicted cost; of equal ones the cheaper, then the first.
+    pub fn best(&self, shadow_price: f64) -> usize {
+        argmax(
+            shadow_price,
+            self.log_odds.iter().map(|&log_odds| logistic(log_odds)).zip(self.cost_usd.iter().copied()),
+        )
+    }
+}
+
+/// The entry with the highest quality − λ · cost; of equal ones the cheaper, then the first. λ = ∞ asks for the
+/// cheapest, of equally cheap ones the best.
+pub fn argmax(shadow_price: f64, options: impl IntoIterator<Item = (f64, f64)>) -> usize {
+    let mut best: Option<(usize, f64, f64)> = None;
+    for (index, (quality, cost)) in options.into_iter().enumerate() {
+        let (first, second) = if shadow_price == f64::INFINITY {
+            (-cost, quality)
+        } else {
+            (quality - shadow_price * cost, -cost)
+        };
+        let better = |(_, a, b): (usize, f64, f64)| match first.partial_cmp(&a) {
+            Some(Ordering::Equal) => second > b,
+            order => order == Some(Ordering::Greater),
+        };
+        if best.is_none_or(better) {
+            best = Some((index, first, second));
+        }
+    }
+    best.map_or(0, |(index, ..)| index)
+}
+
+impl Router {
+    /// Predicts quality and cost of every tier, in `scratch`.
+    ///
+    /// Reads at most [`super::text::HEAD_BYTES`] from the start of the prompt and [`super::text::TAIL_BYTES`] from its
+    /// end, whatever its length; allocates nothing once `scratch` has served a request.
+    ///
+    /// # Errors
+    /// [`MissingInput`] if the request lacks a number or a label that the router reads, or the router its weights.
+    pub fn predict<'s>(
+        &self,
+        request: &RequestView<'_>,
+        scratch: &'s mut Scratch,
+    ) -> Result<&'s Predictions, MissingInput> {
+        if let Some(file) = &self.awaits {
+            return Err(MissingInput::Weights(file.clone()));
+        }
+        self.inputs.encode(request, scratch)?;
+        self.heads.apply(scratch);
+        Ok(&scratch.predictions)
+    }
+}
+
+impl Heads {
+    /// Number of tiers.
+    pub fn tiers(&self) -> usize {
+        self.intercept.len()
+    }
+
+    /// Predicts from what `scratch` holds encoded.
+    pub(crate) fn apply(&self, scratch: &mut Scratch) {
+        let Scratch { encoded, predictions, sums, .. } = scratch;
+        let tiers = self.tiers();
+        sums.clear();
+        sums.resize(tiers, 0.0);
+        for &(input, value) in &encoded.sparse {
+            let start = input as usize * tiers;
+            let Some(weights) = self.hashed.get(start..start + tiers) else { break };
+            for (sum, &weight) in sums.iter_mut().zip(weights) {
+                *sum += value * f32::from(weight);
+            }
+        }
+        let log_odds = &mut predictions.log_odds;
+        log_odds.clear();
+        log_odds.extend_from_slice(&self.intercept);
+        for ((log_odds, &sum), &step) in log_odds.iter_mut().zip(&*sums).zip(&self.step) {
+            *log_odds += f64::from(sum) * f64::from(step);
+        }
+        for (&value, weights) in encoded.dense.iter().zip(self.dense.chunks_exact(tiers.max(1))) {
+            if value != 0.0 {
+                for (log_odds, &weight) in log_odds.iter_mut().zip(weights) {
+                    *log_odds += f64::from(value) * f64::from(weight);
+                }
+            }
+        }
+        predictions.cost_usd.clear();
+        predictions.cost_usd.extend(self.cost.iter().map(|head| head.predict(encoded.bytes, &encoded.dense)));
+    }
+}
+
+impl CostHead {
+    pub(crate) fn predict(&self, bytes: f64, dense: &[f32]) -> f64 {
+        let weighted =
+            self.dense.iter().zip(dense).map(|(&weight, &value)| f64::from(weight) * f64::from(value));
+        let cost = weighted.fold(self.base + self.per_byte * bytes, |sum, part| sum + part);
+        // Not `clamp`, which panics on bounds that a damaged file may hold.
+        cost.max(self.low).min(self.high)
+    }
+}

@@ -1,0 +1,242 @@
+use super::*;
+use crate::policy::{Plan, Stage};
+use text::{Affix, BUCKETS, HEAD_BYTES, TAIL_BYTES, window};
+
+fn text_inputs() -> Inputs {
+    Inputs {
+        text: Some(TextInput {
+            prefix: Affix::of("Question: "),
+            suffix: Affix::of("\nAnswer:"),
+            surface: vec![Standard { mean: 0.5, deviation: 0.7 }; SURFACE_STATISTICS],
+            hashed: true,
+        }),
+        ..Inputs::default()
+    }
+}
+
+/// Weights without structure, the same in every run.
+fn router(inputs: Inputs, tiers: usize) -> Router {
+    let wave = |at: usize| ((at * 7919 % 211) as f32 - 105.0) / 105.0;
+    Router {
+        shadow_price: 100.0,
+        heads: Heads {
+            intercept: vec![0.1; tiers],
+            dense: (0..inputs.dense_len() * tiers).map(wave).collect(),
+            hashed: (0..inputs.hashed_len() * tiers).map(|at| (wave(at) * 127.0) as i8).collect(),
+            step: vec![0.01; tiers],
+            cost: (0..tiers)
+                .map(|tier| CostHead {
+                    base: 1e-5 * (tier + 1) as f64,
+                    per_byte: 1e-9,
+                    dense: Vec::new(),
+                    low: 0.0,
+                    high: 1e-3,
+                })
+                .collect(),
+        },
+        inputs,
+        awaits: None,
+    }
+}
+
+fn rules(router: Router) -> Rules {
+    let tiers = router.heads.tiers();
+    Rules {
+        tiers: (0..tiers).map(|tier| format!("t{tier}")).collect(),
+        plans: (0..tiers).map(|tier| Plan { stages: vec![Stage { tier, rule: None }] }).collect(),
+        router: Some(router),
+        ..Rules::default()
+    }
+}
+
+fn adversarial() -> Vec<String> {
+    let mut prompts: Vec<String> = [
+        "",
+        " ",
+        "\0",
+        "?",
+        "\u{feff}\u{202e}abc\u{202c}",
+        "\u{fffd}\u{fffd}\u{fffd}",
+        "شكرا على المساعدة؟",
+        "Ελληνικά и русский 日本語のテキスト",
+        "👩‍👩‍👧‍👦🇩🇪",
+        "a\r\nb\r\n\r\nc",
+        "Question: \nAnswer:",
+        "Question: ",
+        "\nAnswer:",
+    ]
+    .map(str::to_owned)
+    .into();
+    prompts.push((0..32_u8).map(char::from).collect());
+    for unit in ["x", "ä", "漢", "😀", "\n", " ", "1", "a ", "\u{300}", "((", "A. b\n"] {
+        prompts.push(unit.repeat(HEAD_BYTES + 7));
+    }
+    prompts
+}
+
+#[test]
+fn any_prompt_gives_finite_predictions_and_a_plan() {
+    let rules = rules(router(text_inputs(), 5));
+    let mut scratch = Scratch::default();
+    for prompt in adversarial() {
+        let view = RequestView { text: &prompt, ..RequestView::default() };
+        let plan = choose_plan(&rules, &view, &mut scratch).unwrap();
+        assert!(plan < 5);
+        assert!(scratch.predictions().iter().all(|value| value.is_finite()), "{prompt:.20}");
+        let encoded = scratch.encoded();
+        assert_eq!(encoded.dense.len(), SURFACE_STATISTICS);
+        for block in [0..BUCKETS as u32, BUCKETS as u32..2 * BUCKETS as u32] {
+            let square: f32 = encoded
+                .sparse
+                .iter()
+                .filter(|(at, _)| block.contains(at))
+                .map(|(_, value)| value * value)
+                .sum();
+            assert!(square == 0.0 || (square - 1.0).abs() < 1e-4, "{square}");
+        }
+    }
+}
+
+#[test]
+fn only_the_window_of_a_long_prompt_matters_apart_from_its_length() {
+    let long = |middle: &str| {
+        let mut text = "start here ".repeat(HEAD_BYTES / 11 + 1);
+        text.truncate(HEAD_BYTES);
+        text + &middle.repeat(1_000_000) + &" the end?".repeat(TAIL_BYTES / 9 + 1)
+    };
+    let router = router(text_inputs(), 2);
+    let mut scratch = Scratch::default();
+    let mut predict = |text: &str| {
+        router.predict(&RequestView { text, ..RequestView::default() }, &mut scratch).unwrap().clone()
+    };
+    let (a, b) = (long("x y z w v"), long("123456789"));
+    assert_eq!(a.len(), b.len());
+    assert!(a.len() > 9_000_000);
+    assert_eq!(predict(&a), predict(&b));
+}
+
+#[test]
+fn windows_keep_characters_whole() {
+    for unit in ["ä", "漢", "😀"] {
+        for lead in ["", "a", "ab", "abc"] {
+            let text = lead.to_owned() + &unit.repeat(20_000);
+            let [head, tail] = window(&text);
+            assert!(head.len() <= HEAD_BYTES && tail.len() <= TAIL_BYTES + 3);
+            assert!(text.starts_with(head) && text.ends_with(tail));
+        }
+    }
+    assert_eq!(window("short"), ["short", ""]);
+}
+
+#[test]
+fn shared_parts_change_nothing_but_are_taken_off_only_where_they_stand() {
+    let router = router(text_inputs(), 3);
+    let mut scratch = Scratch::default();
+    let mut predict = |text: &str| {
+        router.predict(&RequestView { text, ..RequestView::default() }, &mut scratch).unwrap().clone()
+    };
+    let bare = predict("What is 17 times 3?");
+    assert_eq!(predict("Question: What is 17 times 3?\nAnswer:"), bare);
+    assert_eq!(predict("Question: What is 17 times 3?"), bare);
+    assert_ne!(predict("Quest1on: What is 17 times 3?"), bare);
+}
+
+#[test]
+fn a_second_request_of_the_same_size_needs_no_memory() {
+    let router = router(text_inputs(), 5);
+    let mut scratch = Scratch::default();
+    let sizes = |text: &str, scratch: &mut Scratch| {
+        router.predict(&RequestView { text, ..RequestView::default() }, scratch).unwrap();
+        scratch.capacities()
+    };
+    let long = "Some words, 42 of them; not all alike. ".repeat(400);
+    let warm = sizes(&long, &mut scratch);
+    for text in ["", "hello world", &long] {
+        assert_eq!(sizes(text, &mut scratch), warm);
+    }
+}
+
+#[test]
+fn what_one_request_leaves_behind_does_not_reach_the_next() {
+    let router = router(text_inputs(), 4);
+    let predict = |text: &str, scratch: &mut Scratch| {
+        router.predict(&RequestView { text, ..RequestView::default() }, scratch).unwrap().clone()
+    };
+    let fresh = predict("A short question?", &mut Scratch::default());
+    let mut used = Scratch::default();
+    for prompt in adversarial() {
+        predict(&prompt, &mut used);
+    }
+    assert_eq!(predict("A short question?", &mut used), fresh);
+}
+
+fn known_inputs() -> Inputs {
+    Inputs {
+        text: None,
+        numbers: vec![NumberInput { name: "age".into(), standard: Standard { mean: 10.0, deviation: 2.0 } }],
+        tags: vec![TagInput { name: "subject".into(), levels: vec!["law".into(), "maths".into()] }],
+    }
+}
+
+#[test]
+fn missing_inputs_are_named_and_unknown_labels_are_other() {
+    let router = router(known_inputs(), 2);
+    let mut scratch = Scratch::default();
+    let mut predict = |features: &[(&str, f64)], tags: &[(&str, &str)]| {
+        router.predict(&RequestView { text: "", features, tags }, &mut scratch).cloned()
+    };
+    assert_eq!(predict(&[], &[("subject", "law")]), Err(MissingInput::Feature("age".into())));
+    assert_eq!(predict(&[("age", 1.0)], &[]), Err(MissingInput::Tag("subject".into())));
+    let art = predict(&[("age", 9.0)], &[("subject", "art")]).unwrap();
+    assert_eq!(art, predict(&[("age", 9.0)], &[("subject", "zoology")]).unwrap());
+    assert_ne!(art, predict(&[("age", 9.0)], &[("subject", "law")]).unwrap());
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX] {
+        let predictions = predict(&[("age", odd)], &[("subject", "law")]).unwrap();
+        assert!(predictions.log_odds.iter().all(|value| value.is_finite()), "{odd}");
+    }
+    assert_eq!(router.inputs.dense_name(0), "age");
+    assert_eq!(router.inputs.dense_name(2), "subject = maths");
+    assert_eq!(router.inputs.dense_name(3), "subject = other");
+}
+
+#[test]
+fn a_shadow_price_of_zero_takes_the_best_and_an_infinite_one_the_cheapest() {
+    let mut rules = rules(router(text_inputs(), 5));
+    let mut scratch = Scratch::default();
+    for prompt in adversarial() {
+        let view = RequestView { text: &prompt, ..RequestView::default() };
+        for (price, expected) in [(f64::INFINITY, None), (f64::MAX, None), (0.0, Some(()))] {
+            if let Some(router) = &mut rules.router {
+                router.shadow_price = price;
+            }
+            let plan = choose_plan(&rules, &view, &mut scratch).unwrap();
+            if expected.is_none() {
+                assert_eq!(plan, 0, "tiers are ordered by cost");
+            } else {
+                let best = scratch.predictions().iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                assert!(scratch.predictions()[plan] >= best);
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_heads_do_not_panic() {
+    let mut broken = router(text_inputs(), 3);
+    broken.heads.dense.truncate(5);
+    broken.heads.hashed.truncate(100);
+    broken.heads.step.clear();
+    broken.heads.cost.truncate(1);
+    broken.heads.cost[0].low = f64::NAN;
+    let plan = choose_plan(
+        &rules(broken),
+        &RequestView { text: "a b c", ..RequestView::default() },
+        &mut Scratch::default(),
+    );
+    assert!(plan.unwrap() < 3);
+}
+
+#[test]
+fn without_a_router_the_first_plan_is_taken() {
+    assert_eq!(choose_plan(&Rules::default(), &RequestView::default(), &mut Scratch::default()), Ok(0));
+}

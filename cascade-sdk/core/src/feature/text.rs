@@ -1,0 +1,390 @@
+//! From a prompt to text features: the part that every prompt shares is taken off, a bounded window is read, words and
+//! their pieces are hashed (MATH.md 14).
+//!
+//! Nothing depends on tables that change between compiler releases: outside ASCII, letters are told from punctuation
+//! and lower-cased by the fixed ranges below.
+
+use super::inputs::single;
+use super::lexicon::{self, Kind};
+use std::sync::LazyLock;
+
+/// Most bytes read from the start of a prompt.
+pub const HEAD_BYTES: usize = 12 * 1024;
+
+/// Most bytes read from the end of a longer prompt, where the question often stands.
+pub const TAIL_BYTES: usize = 4 * 1024;
+
+/// Longest start or end of prompts that is taken off as shared, so that the work per decision stays bounded.
+pub const MOST_AFFIX_BYTES: usize = 4 * 1024;
+
+/// Characters whose pieces are hashed.
+const PIECE_CHARS: usize = 1_500;
+
+/// Letters of one word that are hashed; the rest of a longer word is passed over.
+const WORD_CHARS: usize = 64;
+
+/// Buckets of each of the two hashed blocks.
+pub const BUCKETS: usize = 1 << BUCKET_BITS;
+
+const BUCKET_BITS: u32 = 14;
+
+/// 2⁶⁴ / φ: multiplying by it spreads a key over the high bits (Fibonacci hashing).
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Start and end of the part of the prompts that is the same in (nearly) all of them.
+///
+/// Only length and hash are kept, so that a policy holds no prompt text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Affix {
+    /// Length in bytes.
+    pub bytes: usize,
+    /// [`hash_bytes`] of it.
+    pub hash: u64,
+}
+
+impl Affix {
+    /// The affix that is this text.
+    pub fn of(text: &str) -> Self {
+        Self { bytes: text.len(), hash: hash_bytes(text.as_bytes()) }
+    }
+
+    fn matches(self, text: Option<&str>) -> bool {
+        text.is_some_and(|text| hash_bytes(text.as_bytes()) == self.hash)
+    }
+
+    /// The text without this prefix; the text itself if it begins otherwise.
+    pub fn strip_start(self, text: &str) -> &str {
+        if self.bytes > 0 && self.matches(text.get(..self.bytes)) { &text[self.bytes..] } else { text }
+    }
+
+    /// The text without this suffix; the text itself if it ends otherwise.
+    pub fn strip_end(self, text: &str) -> &str {
+        let Some(end) = text.len().checked_sub(self.bytes).filter(|_| self.bytes > 0) else { return text };
+        if self.matches(text.get(end..)) { &text[..end] } else { text }
+    }
+}
+
+/// A 64-bit hash of bytes, eight at a time; not secure, stable for ever.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
+    let mut hash = SPREAD ^ bytes.len() as u64;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hash = mix(hash, u64::from_le_bytes(*word));
+    }
+    for &byte in rest {
+        hash = mix(hash, u64::from(byte));
+    }
+    hash
+}
+
+const fn mix(hash: u64, value: u64) -> u64 {
+    let product = (hash ^ value).wrapping_mul(SPREAD);
+    product ^ (product >> 29)
+}
+
+/// The bytes that are read: all of a short text, else its start and its end.
+pub fn window(text: &str) -> [&str; 2] {
+    if text.len() <= HEAD_BYTES + TAIL_BYTES {
+        return [text, ""];
+    }
+    let (head, tail) = (floor_boundary(text, HEAD_BYTES), floor_boundary(text, text.len() - TAIL_BYTES));
+    [&text[..head], &text[tail..]]
+}
+
+fn floor_boundary(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Counts of signed hashes in one block, and which buckets are in use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    count: Vec<i8>,
+    touched: Vec<u32>,
+}
+
+impl Counts {
+    fn clear(&mut self) {
+        if self.count.is_empty() {
+            self.count = vec![0; BUCKETS];
+        }
+        for &bucket in &self.touched {
+            self.count[bucket as usize] = 0;
+        }
+        self.touched.clear();
+    }
+
+    /// The high bits of a hash name the bucket, the next one the sign.
+    #[inline]
+    fn add(&mut self, hash: u64) {
+        let bucket = u32::try_from(hash >> (64 - BUCKET_BITS)).unwrap_or(0);
+        let sign = if hash >> (63 - BUCKET_BITS) & 1 == 0 { 1 } else { -1 };
+        // The mask tells the compiler what the shift already guarantees.
+        let count = &mut self.count[bucket as usize & (BUCKETS - 1)];
+        if *count == 0 {
+            self.touched.push(bucket);
+        }
+        *count = count.saturating_add(sign);
+    }
+
+    /// Moves the buckets in use, with sign · (1 + ln count), to `out`, in order of first use; each bucket once.
+    pub(super) fn drain_into(&mut self, offset: u32, out: &mut Vec<(u32, f32)>) {
+        let damped = &*DAMPED;
+        for &bucket in &self.touched {
+            // A bucket whose counts cancelled may have been listed twice.
+            let count = std::mem::take(&mut self.count[bucket as usize]);
+            if count != 0 {
+                let value = damped[usize::from(count.unsigned_abs())];
+                out.push((offset + bucket, if count < 0 { -value } else { value }));
+            }
+        }
+        self.touched.clear();
+    }
+}
+
+/// 1 + ln count, for the counts that eight bits hold.
+static DAMPED: LazyLock<[f32; 129]> =
+    LazyLock::new(|| std::array::from_fn(|count| single(1.0 + libm::log(count.max(1) as f64))));
+
+/// What one reading of a text yields.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reading {
+    /// Words and pairs of neighbouring words.
+    pub(super) words: Counts,
+    /// Pieces of three to five letters within words.
+    pub(super) pieces: Counts,
+    /// How often each byte occurs.
+    pub(super) bytes: ByteCounts,
+    /// What the surface statistics count word by word.
+    pub(super) tally: Tally,
+    word: Vec<u64>,
+}
+
+/// How often each byte occurs.
+#[derive(Clone, Debug)]
+pub(super) struct ByteCounts(pub(super) [u32; 256]);
+
+impl Default for ByteCounts {
+    fn default() -> Self {
+        Self([0; 256])
+    }
+}
+
+/// Counts made while words are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Tally {
+    /// Words.
+    pub(super) words: u32,
+    /// Letters in all words.
+    pub(super) letters: u32,
+    /// Letters of the longest word.
+    pub(super) longest: u32,
+    /// Words of digits alone.
+    pub(super) numbers: u32,
+    /// Digits of the longest number.
+    pub(super) longest_number: u32,
+    /// Words that begin with a capital and go on in small letters.
+    pub(super) capitalised: u32,
+    /// Words of two and more capitals alone.
+    pub(super) all_capitals: u32,
+    /// Words by lexical kind.
+    pub(super) kinds: [u32; Kind::COUNT],
+    /// Kind of the first word.
+    pub(super) first: Option<Kind>,
+}
+
+impl Reading {
+    /// Sizes of everything that grows.
+    #[cfg(test)]
+    pub(super) fn capacities(&self) -> [usize; 3] {
+        [self.words.touched.capacity(), self.pieces.touched.capacity(), self.word.capacity()]
+    }
+
+    /// Reads the window of a text.
+    pub(super) fn read(&mut self, window: [&str; 2], hashed: bool) {
+        self.words.clear();
+        self.pieces.clear();
+        self.bytes = ByteCounts::default();
+        self.tally = Tally::default();
+        let mut pieces_left = if hashed { PIECE_CHARS } else { 0 };
+        for part in window {
+            self.read_part(part, hashed, &mut pieces_left);
+        }
+    }
+
+    fn read_part(&mut self, text: &str, hashed: bool, pieces_left: &mut usize) {
+        for &byte in text.as_bytes() {
+            self.bytes.0[usize::from(byte)] += 1;
+        }
+        let bytes = text.as_bytes();
+        let mut previous: Option<u64> = None;
+        let mut at = 0;
+        while at < bytes.len() {
+            let start = at;
+            let word = Word::read(bytes, &mut at, &mut self.word);
+            if word.letters == 0 {
+                // The character at `start` belongs to no word.
+                at = start + width(bytes[start]);
+                continue;
+            }
+            self.tally.add(&word);
+            if !hashed {
+                continue;
+            }
+            self.words.add(word.hash.wrapping_mul(SPREAD));
+            if let Some(previous) = previous {
+                self.words.add((previous.rotate_left(23) ^ word.hash).wrapping_mul(SPREAD));
+            }
+            previous = Some(word.hash);
+            if *pieces_left > 0 {
+                self.add_pieces();
+                *pieces_left = pieces_left.saturating_sub(word.letters as usize);
+            }
+        }
+    }
+
+    /// Hashes all runs of 3, 4 and 5 symbols of the current word between its two boundary marks.
+    fn add_pieces(&mut self) {
+        let Self { word, pieces, .. } = self;
+        for start in 0..word.len().saturating_sub(2) {
+            let mut hash = SPREAD;
+            for (length, &symbol) in word[start..].iter().take(5).enumerate() {
+                hash = (hash ^ symbol).wrapping_mul(SPREAD);
+                if length >= 2 {
+                    pieces.add(hash ^ (hash << 27));
+                }
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, word: &Word) {
+        self.words += 1;
+        self.letters += word.letters;
+        self.longest = self.longest.max(word.letters);
+        if word.digits == word.letters {
+            self.numbers += 1;
+            self.longest_number = self.longest_number.max(word.letters);
+        }
+        if word.starts_capital && word.capitals == 1 && word.letters > 1 {
+            self.capitalised += 1;
+        }
+        if word.capitals == word.letters && word.letters > 1 {
+            self.all_capitals += 1;
+        }
+        let kind = lexicon::kind(word.hash);
+        if self.words == 1 {
+            self.first = kind;
+        }
+        if let Some(kind) = kind {
+            self.kinds[kind as usize] += 1;
+        }
+    }
+}
+
+/// What is known of one word.
+struct Word {
+    hash: u64,
+    letters: u32,
+    digits: u32,
+    capitals: u32,
+    starts_capital: bool,
+}
+
+/// The symbol on either side of a word's pieces.
+const BOUNDARY: u64 = 1;
+
+impl Word {
+    /// Reads the longest run of letters and digits at `at`, leaving `at` behind it and its symbols in `symbols`.
+    fn read(bytes: &[u8], at: &mut usize, symbols: &mut Vec<u64>) -> Self {
+        let mut word =
+            Self { hash: lexicon::SEED, letters: 0, digits: 0, capitals: 0, starts_capital: false };
+        symbols.clear();
+        symbols.push(BOUNDARY);
+        while let Some(&byte) = bytes.get(*at) {
+            let (symbol, capital) = if byte < 128 {
+                let symbol = ASCII[usize::from(byte)];
+                *at += 1;
+                (u32::from(symbol), byte.is_ascii_uppercase())
+            } else {
+                let letter = decode(bytes, at);
+                let lower = lower(letter);
+                (if is_letter(letter) { lower } else { 0 }, lower != letter)
+            };
+            if symbol == 0 {
+                break;
+            }
+            if word.letters == 0 {
+                word.starts_capital = capital;
+            }
+            word.letters += 1;
+            word.capitals += u32::from(capital);
+            word.digits += u32::from(byte.is_ascii_digit());
+            if word.letters as usize <= WORD_CHARS {
+                word.hash = lexicon::step(word.hash, u64::from(symbol));
+                symbols.push(u64::from(symbol));
+            }
+        }
+        symbols.push(BOUNDARY);
+        word
+    }
+}
+
+/// Lower-case letters and digits stand for themselves, everything else is 0.
+const ASCII: [u8; 128] = {
+    let mut table = [0; 128];
+    let mut letter = 0_u8;
+    while letter < 128 {
+        if letter.is_ascii_alphanumeric() {
+            table[letter as usize] = letter.to_ascii_lowercase();
+        }
+        letter += 1;
+    }
+    table
+};
+
+/// Bytes of the UTF-8 sequence that begins with `lead`.
+fn width(lead: u8) -> usize {
+    match lead {
+        0..0xC0 => 1,
+        0xC0..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        _ => 4,
+    }
+}
+
+/// The code point at `at`, which is moved behind it. The bytes come from a `str`.
+fn decode(bytes: &[u8], at: &mut usize) -> u32 {
+    let lead = bytes[*at];
+    let width = width(lead);
+    let first = match width {
+        2 => u32::from(lead & 0x1F),
+        3 => u32::from(lead & 0x0F),
+        _ => u32::from(lead & 0x07),
+    };
+    let rest = bytes.get(*at + 1..*at + width).unwrap_or_default();
+    *at += width;
+    rest.iter().fold(first, |code, &byte| code << 6 | u32::from(byte & 0x3F))
+}
+
+/// Outside ASCII everything is a letter but signs, punctuation and spaces.
+fn is_letter(code: u32) -> bool {
+    !matches!(
+        code,
+        0x80..=0xA9 | 0xAB..=0xB4 | 0xB6..=0xB9 | 0xBB..=0xBF | 0xD7 | 0xF7
+            | 0x2000..=0x2BFF | 0x2E00..=0x2E7F | 0x3000..=0x3004 | 0x3008..=0x3020
+            | 0xFE30..=0xFE6F | 0xFF00..=0xFF0F | 0xFF1A..=0xFF20 | 0x1F000..=0x1FAFF
+    )
+}
+
+/// Small letters for the capitals of Latin-1, Greek and Cyrillic.
+fn lower(code: u32) -> u32 {
+    match code {
+        0xC0..=0xD6 | 0xD8..=0xDE | 0x391..=0x3A9 | 0x410..=0x42F => code + 0x20,
+        0x400..=0x40F => code + 0x50,
+        _ => code,
+    }
+}
