@@ -3,6 +3,7 @@
 use super::FitError;
 use super::crossfit::clustered_error;
 use super::family::{Candidate, FittedFamily};
+use super::hull::bracket;
 use super::simulate::Outcomes;
 use super::table::{QUALITY_ONE, Table, Totals};
 use crate::log::EvalLog;
@@ -33,13 +34,19 @@ impl Budgets {
         Self { totals, weight: table.total_weight(calibration) }
     }
 
-    fn mean_usd(&self, total: i128) -> f64 {
+    /// The budgets, as total costs on calibration rows.
+    pub(super) fn totals(&self) -> &[i128] {
+        &self.totals
+    }
+
+    /// A total cost on calibration rows as US dollars per request.
+    pub(super) fn mean_usd(&self, total: i128) -> f64 {
         Totals { cost: total, quality: 0 }.mean_cost(self.weight)
     }
 }
 
 /// One point of a held-out curve.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CurvePoint {
     /// The budget, in US dollars per request.
     pub budget_usd: f64,
@@ -49,6 +56,8 @@ pub struct CurvePoint {
     pub quality_error: f64,
     /// Mean cost on held-out rows, in US dollars per request.
     pub cost_usd: f64,
+    /// Q_test − λ(B) · (C_test − B) of the mixture of the two hull vertices that bracket the budget.
+    pub adjusted: f64,
 }
 
 /// A family over the whole range of budgets.
@@ -91,12 +100,13 @@ pub fn measure(
         Ok(HeldOut { quality: totals.mean_quality(weight), cost: totals.mean_cost(weight), error })
     };
     let hull = family.hull();
+    let sums: Vec<Totals> = hull.iter().map(|vertex| vertex.totals).collect();
     let mut vertices: BTreeMap<usize, HeldOut> = BTreeMap::new();
     let mut curve = Curve::default();
     let mut last: Option<(Candidate, HeldOut)> = None;
     for &budget in &budgets.totals {
         let budget_usd = budgets.mean_usd(budget);
-        let (left, share, price) = bracket(&hull, budget);
+        let (left, share, price) = bracket(&sums, budget);
         for vertex in [left, left + 1] {
             if let (Some(candidate), false) = (hull.get(vertex), vertices.contains_key(&vertex)) {
                 vertices.insert(vertex, held_out(candidate)?);
@@ -105,8 +115,9 @@ pub fn measure(
         let Some(&at_left) = vertices.get(&left) else { continue };
         let at_right = vertices.get(&(left + 1)).copied().unwrap_or(at_left);
         let mixed = |a: f64, b: f64| a + share * (b - a);
-        curve.area_hull += mixed(at_left.quality, at_right.quality)
+        let adjusted = mixed(at_left.quality, at_right.quality)
             - price * (mixed(at_left.cost, at_right.cost) - budget_usd);
+        curve.area_hull += adjusted;
         // Below the cheapest member there is nothing to choose: the cheapest stands in and pays for its overspending.
         let Some(chosen) = family.at_budget(budget).or_else(|| hull.first().cloned()) else { continue };
         let figures = match &last {
@@ -117,25 +128,10 @@ pub fn measure(
         let HeldOut { quality, cost: cost_usd, error } = figures;
         curve.area += quality - price * (cost_usd - budget_usd).max(0.0);
         let quality_error = if error.is_finite() { error } else { 0.0 };
-        curve.points.push(CurvePoint { budget_usd, quality, quality_error, cost_usd });
+        curve.points.push(CurvePoint { budget_usd, quality, quality_error, cost_usd, adjusted });
     }
     let steps = budgets.totals.len().max(1) as f64;
     curve.area /= steps;
     curve.area_hull /= steps;
     Ok(curve)
-}
-
-/// The hull vertices that bracket a budget: (index of the left one, weight of the right one, slope of the edge in
-/// quality per US dollar). At a vertex the slope to its right counts, past the last it is 0.
-pub fn bracket(hull: &[Candidate], budget: i128) -> (usize, f64, f64) {
-    let after = hull.partition_point(|vertex| vertex.totals.cost <= budget);
-    let left = after.saturating_sub(1);
-    match (hull.get(left), hull.get(left + 1)) {
-        (Some(a), Some(b)) => {
-            let width = (b.totals.cost - a.totals.cost) as f64;
-            let share = if after == 0 { 0.0 } else { (budget - a.totals.cost) as f64 / width };
-            (left, share, (b.totals.quality - a.totals.quality) as f64 / width)
-        }
-        _ => (left, 0.0, 0.0),
-    }
 }

@@ -23,6 +23,21 @@ pub fn concave(points: &[Totals]) -> Vec<usize> {
     vertices
 }
 
+/// The hull vertices that bracket a budget: (index of the left one, weight of the right one, slope of the edge in
+/// quality per US dollar). At a vertex the slope to its right counts, past the last it is 0.
+pub fn bracket(hull: &[Totals], budget: i128) -> (usize, f64, f64) {
+    let after = hull.partition_point(|vertex| vertex.cost <= budget);
+    let left = after.saturating_sub(1);
+    match (hull.get(left), hull.get(left + 1)) {
+        (Some(a), Some(b)) => {
+            let width = (b.cost - a.cost) as f64;
+            let share = if after == 0 { 0.0 } else { (budget - a.cost) as f64 / width };
+            (left, share, (b.quality - a.quality) as f64 / width)
+        }
+        _ => (left, 0.0, 0.0),
+    }
+}
+
 /// Compares the slopes Δquality / Δcost of two edges whose costs do not fall from left to right.
 ///
 /// An edge without extra cost counts as infinitely steep in the direction of its change of quality.

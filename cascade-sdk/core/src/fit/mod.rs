@@ -47,6 +47,7 @@ mod router_inputs;
 mod setup;
 pub mod simulate;
 pub mod slices;
+pub mod structural;
 pub mod sweep;
 pub mod table;
 pub(crate) mod threads;

@@ -2,9 +2,9 @@
 
 use super::compare::Comparison;
 use super::crossfit;
-use super::curves;
 use super::families;
 use super::family::{Candidate, rules_with_frontier};
+use super::hull::bracket;
 use super::protocol::Fit;
 use super::report::{self, FamilyReport, HeldOut, Means, ShadowPrice, TierReport};
 use super::setup::Setup;
@@ -140,11 +140,12 @@ pub(super) fn nothing_to_judge(selected: bool, test: &[u32]) -> Verdict {
 
 /// λ at an operating point: the slope of the hull edge over its cost, both slopes at a vertex (MATH.md 4).
 pub(super) fn shadow_price(hull: &[Candidate], chosen: &Candidate) -> ShadowPrice {
-    let (left, _, right_slope) = curves::bracket(hull, chosen.totals.cost);
+    let hull: Vec<Totals> = hull.iter().map(|vertex| vertex.totals).collect();
+    let (left, _, right_slope) = bracket(&hull, chosen.totals.cost);
     let right = (right_slope > 0.0).then_some(right_slope);
-    let at_vertex = hull.get(left).is_some_and(|vertex| vertex.totals == chosen.totals);
+    let at_vertex = hull.get(left) == Some(&chosen.totals);
     let left_slope = left.checked_sub(1).map(|before| {
-        let (a, b) = (hull[before].totals, hull[left].totals);
+        let (a, b) = (hull[before], hull[left]);
         (b.quality - a.quality) as f64 / (b.cost - a.cost) as f64
     });
     ShadowPrice {

@@ -371,7 +371,7 @@ pub fn curve(curve: &Curve) -> Vec<CurveReport> {
 }
 
 /// Router minus cascade, taken apart (MATH.md 9), in quality averaged over the budgets.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct StructuralCost {
     /// Best router − best pair cascade.
     pub total: f64,
