@@ -78,8 +78,8 @@ pub fn refit<'t>(
     rows: &[u32],
     folds: &[u8],
 ) -> Option<Box<dyn FittedFamily + 't>> {
-    if let (Family::Router, Some(choice)) = (family, whole.router_choice()) {
-        let fit = RouterFit::again(&pool.routed(rows, folds), choice);
+    if let (Family::Router, Some(known)) = (family, whole.router_fit()) {
+        let fit = RouterFit::again(&pool.routed(rows, folds), &known.choice);
         return Some(Box::new(RouterFamily::new(pool.table, rows, fit)));
     }
     fit(pool, family, rows, folds)

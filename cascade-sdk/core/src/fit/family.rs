@@ -37,8 +37,8 @@ pub trait FittedFamily: Sync {
     /// The rules of one of this family's candidates.
     fn rules(&self, candidate: &Candidate) -> Rules;
 
-    /// What was chosen of its router, to be reused when it is fitted again without a fold.
-    fn router_choice(&self) -> Option<&super::router::Choice> {
+    /// Its router, if it has a fitted one.
+    fn router_fit(&self) -> Option<&super::router::RouterFit> {
         None
     }
 

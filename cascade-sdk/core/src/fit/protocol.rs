@@ -13,11 +13,12 @@ use super::objective::{Multipliers, Target};
 use super::outcome;
 use super::pair::Pair;
 use super::pairs;
-use super::report::{self, FitReport, HeldOut, LeftOut};
+use super::report::{self, FitReport, HeldOut, LeftOut, StructuralCost};
 use super::route::FitOutcome;
 use super::setup::Setup;
 use super::simulate::Outcomes;
 use super::slices;
+use super::structural;
 use super::table::Totals;
 use super::verdict::{self, Contestants, Facts, Verdict};
 use crate::config::Family;
@@ -111,7 +112,7 @@ impl Setup<'_> {
                     (family.name(), curve.map(report::curve).unwrap_or_default())
                 })
                 .collect(),
-            structural_cost: None,
+            structural_cost: self.structural_cost(&fits),
             slices: self.slices(selected),
             benefit: shown.and_then(|(pair, cut)| {
                 diagnostics::benefit(&self.table, &self.calibration, pair, Some(cut))
@@ -124,6 +125,20 @@ impl Setup<'_> {
             families,
         };
         Ok(FitOutcome { policy, report })
+    }
+
+    /// Router against cascade, taken apart (MATH.md 9); `None` without a router or held-out rows.
+    fn structural_cost(&self, fits: &[Fit<'_>]) -> Option<StructuralCost> {
+        let router = fits.iter().find(|fit| fit.family == Family::Router)?;
+        let setting = structural::Setting {
+            table: &self.table,
+            calibration: &self.calibration,
+            test: &self.test,
+            budgets: &Budgets::new(&self.table, &self.calibration),
+            threads: self.input.options.threads,
+        };
+        let predictions = structural::predictions(&setting, self.input.log, router.fitted.router_fit()?)?;
+        Some(structural::decompose(&setting, &predictions, router.curve.as_ref()?).mean)
     }
 
     /// Every family on all calibration rows, at the objective, with its figures on held-out rows.

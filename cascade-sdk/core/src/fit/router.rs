@@ -421,8 +421,8 @@ impl FittedFamily for RouterFamily<'_> {
         self.points.hull().map(candidate).collect()
     }
 
-    fn router_choice(&self) -> Option<&Choice> {
-        Some(&self.fit.choice)
+    fn router_fit(&self) -> Option<&RouterFit> {
+        Some(&self.fit)
     }
 
     fn rules(&self, candidate: &Candidate) -> Rules {

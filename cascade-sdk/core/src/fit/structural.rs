@@ -14,8 +14,12 @@ use super::pair::{self, CutPoint, Pair};
 use super::point_set::PointSet;
 use super::ranking::Ranking;
 use super::report::StructuralCost;
+use super::router::RouterFit;
+use super::router_inputs::Requests;
 use super::table::{Table, Totals};
 use super::threads;
+use crate::feature::Scratch;
+use crate::log::EvalLog;
 
 /// Predicted quality of each tier before any call, in any increasing scale: one column a tier, one entry a row of the
 /// table. On calibration rows they must come from fits without the row.
@@ -77,6 +81,27 @@ pub struct Setting<'a> {
     pub budgets: &'a Budgets,
     /// Threads to use; the result does not depend on it.
     pub threads: usize,
+}
+
+/// A router's log-odds by tier and row of the table: out of fold on the rows it was fitted on, by the whole fit on the
+/// held-out ones. `None` if a held-out request lacks something that the router reads.
+pub fn predictions(setting: &Setting<'_>, log: &EvalLog, fit: &RouterFit) -> Option<Vec<Vec<f64>>> {
+    let Setting { table, calibration, test, .. } = *setting;
+    let mut columns = vec![vec![f64::NEG_INFINITY; table.len()]; table.tiers.len()];
+    let mut put = |row: u32, log_odds: &[f64]| {
+        for (column, &value) in columns.iter_mut().zip(log_odds) {
+            column[row as usize] = value;
+        }
+    };
+    for (&row, log_odds) in calibration.iter().zip(fit.log_odds.chunks_exact(table.tiers.len())) {
+        put(row, log_odds);
+    }
+    let requests = Requests::new(log, table, test);
+    let mut scratch = Scratch::default();
+    for (at, &row) in test.iter().enumerate() {
+        put(row, &fit.router.predict(&requests.get(at), &mut scratch).ok()?.log_odds);
+    }
+    Some(columns)
 }
 
 /// Takes router − cascade apart. `router` is the curve of the deployable router at the same budgets.

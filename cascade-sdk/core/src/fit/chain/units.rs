@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn amounts_that_do_not_fit_are_rounded_and_say_so() {
         let rows = 3000;
-        let falling = |from: i64| (0..rows as i64).map(|row| from - row).collect::<Vec<i64>>();
+        let falling = |from: i64| (0_i64..3000).map(|row| from - row).collect::<Vec<i64>>();
         let table = table(falling(QUALITY_ONE), falling(i64::MAX / 3), vec![1_000_000; rows]);
         let all: Vec<u32> = (0..rows as u32).collect();
         let columns = Columns::new(&table, &all);
