@@ -2,6 +2,7 @@
 
 use cascade_sdk_core::policy;
 use cascade_tests::policies;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -53,22 +54,54 @@ fn main() {
 }
 "#;
 
+/// The build script of an application that fits its policies anew.
+const BUILD: &str = r#"
+fn main() {
+    sdk::build::Fit::new("cascade.toml").check();
+}
+"#;
+
 /// An application in a directory of its own. What it depends on is compiled once and kept for the next run.
 struct Application {
     directory: PathBuf,
     target: PathBuf,
+    /// What is set in the environment of Cargo.
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Application {
-    fn new() -> Self {
+    /// An application with the [`MAIN`] program and nothing for its client to read.
+    fn new(name: &str) -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rebuild");
-        let application = Self { directory: root.join("app"), target: root.join("target") };
+        let application =
+            Self { directory: root.join(name), target: root.join("target"), environment: Vec::new() };
         let _ = fs::remove_dir_all(&application.directory);
         let sdk = super::workspace().join("cascade-sdk");
         let manifest = format!(
-            "[package]\nname = \"app\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n[dependencies.sdk]\npackage = \"cascade-sdk\"\n\
-             path = '{}'\ndefault-features = false\nfeatures = [\"macros\"]\n\n[workspace]\n\n[profile.dev]\ndebug = false\n",
-            sdk.display()
+            r#"
+[package]
+name = "{name}"
+version = "1.0.0"
+edition = "2024"
+
+[dependencies.sdk]
+package = "cascade-sdk"
+path = '{sdk}'
+default-features = false
+features = ["macros"]
+
+[build-dependencies.sdk]
+package = "cascade-sdk"
+path = '{sdk}'
+default-features = false
+features = ["build"]
+
+[workspace]
+
+[profile.dev]
+debug = false
+"#,
+            sdk = sdk.display()
         );
         application.write("Cargo.toml", &manifest);
         // The versions that are here already, since the test uses no network.
@@ -92,17 +125,19 @@ impl Application {
         self.write("policies/triage.toml", &fitted(config, 285));
     }
 
-    fn cargo(&self, command: &str, policy_dir: Option<&Path>) -> Output {
+    fn cargo(&self, command: &str) -> Output {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([command, "--offline", "--quiet", "--color", "never"]).current_dir(&self.directory);
-        cargo.env("CARGO_TARGET_DIR", &self.target).env_remove("CASCADE_POLICY_DIR").env_remove("RUSTFLAGS");
-        cargo.envs(policy_dir.map(|directory| ("CASCADE_POLICY_DIR", directory)));
+        cargo.args([command, "--offline", "--color", "never"]).current_dir(&self.directory);
+        for unset in ["CASCADE_POLICY_DIR", "CASCADE_REFIT", "CASCADE_STRICT", "RUSTFLAGS"] {
+            cargo.env_remove(unset);
+        }
+        cargo.env("CARGO_TARGET_DIR", &self.target).envs(self.environment.clone());
         cargo.output().unwrap()
     }
 
     /// Builds it and runs it: the tiers, and the policy's text.
-    fn run(&self, policy_dir: Option<&Path>) -> (String, String) {
-        let output = self.cargo("run", policy_dir);
+    fn run(&self) -> (String, String) {
+        let output = self.cargo("run");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         let (tiers, policy) = text.split_once('\n').unwrap();
@@ -111,7 +146,7 @@ impl Application {
 
     /// The errors of a build that fails.
     fn errors(&self) -> String {
-        let output = self.cargo("build", None);
+        let output = self.cargo("build");
         assert!(!output.status.success(), "it was built");
         String::from_utf8(output.stderr).unwrap()
     }
@@ -125,13 +160,14 @@ fn fitted(config: &str, rows: usize) -> String {
     policy::write(&policy)
 }
 
-fn rows(policy: &str) -> Option<&str> {
-    policy.lines().find(|line| line.starts_with("calibration_rows"))
+/// The line of a policy that sets this key.
+fn line<'p>(policy: &'p str, key: &str) -> Option<&'p str> {
+    policy.lines().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(" = ")))
 }
 
 #[test]
 fn an_application_follows_its_files() {
-    let application = Application::new();
+    let mut application = Application::new("following");
     let errors = application.errors();
     assert!(errors.contains("there is no configuration `cascade.toml`"), "{errors}");
 
@@ -140,20 +176,20 @@ fn an_application_follows_its_files() {
     assert!(errors.contains("cascade fit triage"), "{errors}");
 
     application.write_config(CONFIG);
-    let (tiers, policy) = application.run(None);
-    assert_eq!((tiers.as_str(), rows(&policy)), ("small large", Some("calibration_rows = 285")));
+    let (tiers, policy) = application.run();
+    assert_eq!(tiers, "small large");
+    assert_eq!(line(&policy, "calibration_rows"), Some("calibration_rows = 285"));
 
     // Another policy, and nothing else.
     application.write("policies/triage.toml", &fitted(CONFIG, 286));
-    assert_eq!(rows(&application.run(None).1), Some("calibration_rows = 286"));
+    assert_eq!(line(&application.run().1, "calibration_rows"), Some("calibration_rows = 286"));
 
     // A policy that a build script fitted goes before it, for as long as the variable is set.
-    application.write("out/app/triage.toml", &fitted(CONFIG, 287));
-    assert_eq!(
-        rows(&application.run(Some(&application.directory.join("out"))).1),
-        Some("calibration_rows = 287")
-    );
-    assert_eq!(rows(&application.run(None).1), Some("calibration_rows = 286"));
+    application.write("out/following/triage.toml", &fitted(CONFIG, 287));
+    application.environment.push(("CASCADE_POLICY_DIR", application.directory.join("out")));
+    assert_eq!(line(&application.run().1, "calibration_rows"), Some("calibration_rows = 287"));
+    application.environment.clear();
+    assert_eq!(line(&application.run().1, "calibration_rows"), Some("calibration_rows = 286"));
 
     // Another configuration: first the policy is stale, then it is fitted again.
     let renamed = CONFIG.replace("[tiers.large]", "[tiers.huge]").replace("\"large\"]", "\"huge\"]");
@@ -161,5 +197,53 @@ fn an_application_follows_its_files() {
     let errors = application.errors();
     assert!(errors.contains("policy::other-tiers") && errors.contains("cascade.toml:18:"), "{errors}");
     application.write_config(&renamed);
-    assert_eq!(application.run(None).0, "small huge");
+    assert_eq!(application.run().0, "small huge");
+}
+
+/// Small answers are right exactly where they are more confident than `least`.
+fn log(least: f64) -> String {
+    let mut log = String::new();
+    for row in 0..200 {
+        let signal = -f64::from((row * 37) % 100) / 100.0;
+        let quality = u8::from(signal > least);
+        let results = serde_json::json!({
+            "small": { "quality": quality, "cost_usd": 0.00001, "signals": { "mean_logprob": signal } },
+            "large": { "quality": 1, "cost_usd": 0.001, "signals": {} },
+        });
+        let row = serde_json::json!({ "id": format!("r{row}"), "input": format!("question {row}"), "results": results });
+        let _ = writeln!(log, "{row}");
+    }
+    log
+}
+
+#[test]
+fn a_build_script_fits_the_policy_that_is_compiled_in() {
+    let mut application = Application::new("refitting");
+    application.write("build.rs", BUILD);
+    application.write("cascade.toml", CONFIG);
+    application.write("evals/triage.jsonl", &log(-0.6));
+    application.environment.push(("CASCADE_REFIT", "1".into()));
+    let (_, first) = application.run();
+    assert!(line(&first, "log_hash").is_some(), "{first}");
+    assert!(!application.directory.join("policies").exists(), "a build script wrote into the source tree");
+
+    // Another log, and nothing else.
+    application.write("evals/triage.jsonl", &log(-0.3));
+    let (_, second) = application.run();
+    assert_ne!(line(&second, "log_hash"), line(&first, "log_hash"));
+
+    // Without a refit the committed policy is taken, and a log that is not its own is only a warning.
+    application.write("policies/triage.toml", &first);
+    application.environment.clear();
+    let output = application.cargo("build");
+    let warnings = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && warnings.contains("the log of route `triage` has changed"),
+        "{warnings}"
+    );
+    assert_eq!(application.run().1, first.trim_end());
+
+    // Unless it is to be an error.
+    application.environment.push(("CASCADE_STRICT", "1".into()));
+    assert!(application.errors().contains("the log of route `triage` has changed"));
 }
