@@ -6,7 +6,6 @@
 mod policies;
 
 use cascade_sdk_core::config::{AnswerForm, policy_stem};
-use cascade_sdk_core::policy;
 use std::path::Path;
 use std::{env, fs, io};
 
@@ -18,18 +17,18 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=src/policies.rs");
     let out = env::var("OUT_DIR").map_err(io::Error::other)?;
     let package = env::var("CARGO_PKG_NAME").map_err(io::Error::other)?;
-    let policies = Path::new(&out).join("policies");
-    fs::create_dir_all(policies.join(&package))?;
+    let out = Path::new(&out).join("policies");
+    fs::create_dir_all(out.join(&package))?;
     let config = policies::config(&fs::read_to_string(Path::new(DIRECTORY).join("cascade.toml"))?);
     for route in policies::fitted_routes(&config) {
         let schema = match &route.request.answer {
             AnswerForm::Schema { path } => Some(fs::read_to_string(Path::new(DIRECTORY).join(path))?),
             _ => None,
         };
-        let policy = policies::pair(&config, route, schema.as_deref());
+        let policy = policies::policy(&config, route, schema.as_deref());
         let file = format!("{package}/{}.toml", policy_stem(&route.name));
-        fs::write(policies.join(file), policy::write(&policy))?;
+        policies::write(&out.join(file), &policy)?;
     }
-    println!("cargo::rustc-env=CASCADE_POLICY_DIR={}", policies.display());
+    println!("cargo::rustc-env=CASCADE_POLICY_DIR={}", out.display());
     Ok(())
 }

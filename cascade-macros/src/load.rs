@@ -21,6 +21,9 @@ pub(crate) const WATCHED: [&str; 2] = [MANIFEST_DIR_OVERRIDE, POLICY_DIR];
 /// Longest text that is read, in bytes: a mistyped path must not stop the compiler for minutes.
 const LONGEST_TEXT: u64 = 16 << 20;
 
+/// Longest weights of a router that are read, in bytes.
+const LONGEST_WEIGHTS: u64 = 64 << 20;
+
 /// Where the package that is being compiled has its files.
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -94,9 +97,26 @@ impl Project {
         }
         self.read(path)
     }
+
+    /// Reads the bytes of a file in the directory of another.
+    pub(crate) fn read_beside(&self, other: &Embedded, name: &str) -> Result<(Vec<u8>, Embedded), Failure> {
+        let root = match &self.policy_dir {
+            Some(dir) if other.variable == POLICY_DIR => dir,
+            _ => &self.root,
+        };
+        let path = beside(&other.path, name);
+        let bytes = read(&root.join(&path), name, LONGEST_WEIGHTS)?;
+        Ok((bytes, Embedded { variable: other.variable, path }))
+    }
 }
 
-/// A path that `cascade.toml` names, relative to the project instead.
+/// Reads a text of at most [`LONGEST_TEXT`] bytes.
+fn read_text(path: &Path, shown: &str) -> Result<String, Failure> {
+    let bytes = read(path, shown, LONGEST_TEXT)?;
+    String::from_utf8(bytes).map_err(|_| Failure::Unreadable(format!("`{shown}` is not UTF-8 text")))
+}
+
+/// A path that a file names relative to its own directory, relative to the directory of that file's path instead.
 pub(crate) fn beside(config: &str, path: &str) -> String {
     match config.rsplit_once('/') {
         Some((folder, _)) => format!("{folder}/{path}"),
@@ -109,7 +129,7 @@ pub(crate) fn is_relative(path: &str) -> bool {
     !path.is_empty() && !path.starts_with('/') && Path::new(path).is_relative()
 }
 
-fn read_text(path: &Path, shown: &str) -> Result<String, Failure> {
+fn read(path: &Path, shown: &str, longest: u64) -> Result<Vec<u8>, Failure> {
     let unreadable =
         |why: &dyn std::fmt::Display| Failure::Unreadable(format!("`{shown}` cannot be read: {why}"));
     let metadata = match std::fs::metadata(path) {
@@ -122,12 +142,12 @@ fn read_text(path: &Path, shown: &str) -> Result<String, Failure> {
     if !metadata.is_file() {
         return Err(unreadable(&"it is not a file"));
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(LONGEST_TEXT + 1).read_to_string(&mut text))
+        .and_then(|file| file.take(longest + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(&error))?;
-    if text.len() as u64 > LONGEST_TEXT {
-        return Err(unreadable(&format_args!("it is longer than {} MiB", LONGEST_TEXT >> 20)));
+    if bytes.len() as u64 > longest {
+        return Err(unreadable(&format_args!("it is longer than {} MiB", longest >> 20)));
     }
-    Ok(text)
+    Ok(bytes)
 }

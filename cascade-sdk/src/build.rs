@@ -23,9 +23,10 @@
 
 use cascade_sdk_core::config::{self, AnswerForm, Config, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
+use cascade_sdk_core::feature::Router;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
 use cascade_sdk_core::log::{LogFiles, ReadOptions};
-use cascade_sdk_core::policy;
+use cascade_sdk_core::policy::{self, Policy};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -165,9 +166,10 @@ impl Check {
             return;
         }
         match self.fit(config, route, schema.as_deref(), &logs) {
-            Some(text) => {
-                if let Err(error) = write_if_changed(&refitted, &text) {
-                    self.error(&format!("`{}` cannot be written: {error}", refitted.display()));
+            Some(policy) => {
+                self.write(&refitted, policy::write(&policy).as_bytes());
+                if let Some(weights) = policy.rules.router.as_ref().and_then(Router::sidecar) {
+                    self.write(&refitted.with_file_name(weights.file), &weights.bytes);
                 }
             }
             None => {
@@ -185,11 +187,11 @@ impl Check {
         schema: Option<&str>,
         logs: &LogFiles,
     ) -> Vec<String> {
-        let needed = route.tiers.len() > 1 && route.until_fitted.is_none();
         let text = match std::fs::read_to_string(committed) {
             Ok(text) => text,
-            Err(_) if route.tiers.len() == 1 => return Vec::new(),
-            Err(_) if !needed => return vec![format!("route `{}` has no policy yet", route.name)],
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return policy::missing(config, &route.name).iter().map(one_line).collect();
+            }
             Err(error) => return vec![format!("the policy `{}` cannot be read: {error}", route.policy)],
         };
         let policy = match policy::read(&Source::new(route.policy.as_str(), text)) {
@@ -218,14 +220,21 @@ impl Check {
         stale
     }
 
-    /// The text of a policy fitted anew; what is wrong has been said where there is none.
+    /// Writes a file of a refitted policy.
+    fn write(&mut self, path: &Path, bytes: &[u8]) {
+        if let Err(error) = write_if_changed(path, bytes) {
+            self.error(&format!("`{}` cannot be written: {error}", path.display()));
+        }
+    }
+
+    /// A policy fitted anew; what is wrong has been said where there is none.
     fn fit(
         &mut self,
         config: &Config,
         route: &Route,
         schema: Option<&str>,
         logs: &LogFiles,
-    ) -> Option<String> {
+    ) -> Option<Policy> {
         let reading = match logs.read(&ReadOptions::for_route(config, route)) {
             Ok(reading) => reading,
             Err(findings) => {
@@ -254,7 +263,7 @@ impl Check {
                 route.name
             ));
         }
-        policy.as_ref().map(policy::write)
+        policy
     }
 
     fn refitted(&self, route: &Route) -> Option<PathBuf> {
@@ -319,15 +328,15 @@ fn one_line(finding: &Diagnostic) -> String {
     format!("{place}{}{help}", finding.message)
 }
 
-/// Leaves a file alone that already has this text, so that nothing is built again without need.
-fn write_if_changed(path: &Path, text: &str) -> std::io::Result<()> {
-    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+/// Leaves a file alone that already has these bytes, so that nothing is built again without need.
+fn write_if_changed(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    std::fs::write(path, text)
+    std::fs::write(path, bytes)
 }
 
 #[cfg(test)]

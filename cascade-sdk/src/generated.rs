@@ -54,6 +54,7 @@ pub const fn needed<Owner, Asked, Tier: RouteInputs>(
 ///
 /// # Panics
 /// If one is missing: the compiler evaluates it, and has no other way to refuse a constant.
+#[track_caller]
 pub const fn check_inputs(needed: &[NeededInput], given: &[(InputKind, &str)]) {
     let mut index = 0;
     while index < needed.len() {

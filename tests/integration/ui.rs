@@ -53,10 +53,10 @@ fn write_policies(project: &Path, config: &str) {
         if route.name.starts_with("unfitted") {
             continue;
         }
-        let mut policy = policies::pair(&config, route, None);
+        let mut policy = policies::policy(&config, route, None);
         if route.name.starts_with("stale") {
             policy.fitted.config_hash = "0".repeat(64);
         }
-        fs::write(project.join(&route.policy), cascade_sdk_core::policy::write(&policy)).unwrap();
+        policies::write(&project.join(&route.policy), &policy).unwrap();
     }
 }

@@ -3,9 +3,12 @@
 
 use cascade_sdk_core::config::{self, Config, Family, Goal, Objective, Route};
 use cascade_sdk_core::diag::Source;
+use cascade_sdk_core::feature::{CostHead, Heads, Inputs, NumberInput, Router, Standard, TagInput};
 use cascade_sdk_core::policy::{
-    ALGORITHM, AcceptRule, Cut, Estimate, Expected, Fitted, Plan, Policy, Rules, ScoreSource, Stage,
+    self, ALGORITHM, AcceptRule, Cut, Estimate, Expected, Fitted, Plan, Policy, Rules, ScoreSource, Stage,
 };
+use std::path::Path;
+use std::{fs, io};
 
 /// The lowest `mean_logprob` of the first tier's answers that [`pair`] keeps.
 pub const CUT: f64 = -0.5;
@@ -25,8 +28,29 @@ pub fn fitted_routes(config: &Config) -> impl Iterator<Item = &Route> {
     config.routes.iter().filter(|route| route.tiers.len() > 1 && route.until_fitted.is_none())
 }
 
-/// A policy that asks a route's first tier, and the second where [`CUT`] says so. `schema` is the text of the file that
-/// the route's `request.answer` names.
+/// The policy for a route: one with a router for names that begin with `by_`, else a pair. `schema` is the text of the file
+/// that the route's `request.answer` names.
+pub fn policy(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
+    match route.name.as_str() {
+        "by_subject" => routed(config, route, schema, 1),
+        // Enough weights for a file of their own.
+        "by_many_subjects" => routed(config, route, schema, 1000),
+        _ => pair(config, route, schema),
+    }
+}
+
+/// Writes a policy, and its weights beside it where they are in a file of their own.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(path: &Path, policy: &Policy) -> io::Result<()> {
+    if let Some(weights) = policy.rules.router.as_ref().and_then(Router::sidecar) {
+        fs::write(path.with_file_name(weights.file), weights.bytes)?;
+    }
+    fs::write(path, policy::write(policy))
+}
+
+/// A policy that asks a route's first tier, and the second where [`CUT`] says so.
 pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
     let rule = AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(CUT) };
     Policy {
@@ -64,6 +88,40 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
         },
         frontier: Vec::new(),
         certificate: None,
+    }
+}
+
+/// A policy that asks the second tier where the tag `subject` is `law` and the feature `length` is above 100.
+fn routed(config: &Config, route: &Route, schema: Option<&str>, levels: usize) -> Policy {
+    let standard = Standard { mean: 100.0, deviation: 100.0 };
+    let mut subjects: Vec<String> = (1..levels).map(|level| format!("subject {level:04}")).collect();
+    subjects.insert(0, "law".to_owned());
+    let inputs = Inputs {
+        text: None,
+        numbers: vec![NumberInput { name: "length".to_owned(), standard }],
+        tags: vec![TagInput { name: "subject".to_owned(), levels: subjects }],
+    };
+    // Of the second tier: the length counts for it, and every subject but law against it.
+    let mut dense = vec![0.0, 4.0, 0.0, 0.0];
+    dense.extend([0.0, -20.0].repeat(inputs.dense_len() - 2));
+    let heads = Heads {
+        intercept: vec![0.0; 2],
+        dense,
+        hashed: Vec::new(),
+        step: vec![0.0; 2],
+        cost: vec![CostHead { high: 1.0, ..CostHead::default() }; 2],
+    };
+    let stage = |tier| Plan { stages: vec![Stage { tier, rule: None }] };
+    let pair = pair(config, route, schema);
+    Policy {
+        family: Family::Router,
+        rules: Rules {
+            signals: Vec::new(),
+            plans: vec![stage(0), stage(1)],
+            router: Some(Router { shadow_price: 0.0, inputs, heads, awaits: None }),
+            ..pair.rules
+        },
+        ..pair
     }
 }
 

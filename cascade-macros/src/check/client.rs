@@ -4,10 +4,11 @@ use crate::expand::docs;
 use crate::fallback;
 use crate::item::InputKind;
 use crate::load::{self, Failure, File, Project};
-use crate::plan::{ClientPlan, NeededPlan, PolicyPlan, RoutePlan, TierPlan};
+use crate::plan::{ClientPlan, Embedded, NeededPlan, PolicyPlan, RoutePlan, TierPlan};
 use cascade_sdk_core::config::{self, AnswerForm, Config, Route};
 use cascade_sdk_core::diag::{self, Diagnostic, Source};
 use cascade_sdk_core::feature::Router;
+use cascade_sdk_core::name::shell_word;
 use cascade_sdk_core::policy::{self, Policy};
 
 /// Mistakes, and what is generated in spite of them.
@@ -99,7 +100,7 @@ impl Checker<'_> {
         {
             Ok(file) => file,
             Err(Failure::Missing) => {
-                self.findings.push(self.missing_policy(route));
+                self.findings.extend(policy::missing(self.config, &route.name));
                 return None;
             }
             Err(Failure::Unreadable(why)) => {
@@ -109,9 +110,11 @@ impl Checker<'_> {
             }
         };
         match policy::read(&Source::new(file.shown.as_str(), file.text.as_str())) {
-            Ok(policy) => {
+            Ok(mut policy) => {
                 self.findings.extend(policy::staleness(&policy, self.config, &route.name, schema));
-                let plan = PolicyPlan { file: file.embedded, path: route.policy.clone(), weights: None };
+                let weights =
+                    policy.rules.router.as_mut().and_then(|router| self.weights(route, &file, router));
+                let plan = PolicyPlan { file: file.embedded, path: route.policy.clone(), weights };
                 Some((plan, policy))
             }
             Err(found) => {
@@ -121,22 +124,27 @@ impl Checker<'_> {
         }
     }
 
-    fn missing_policy(&self, route: &Route) -> Diagnostic {
-        let Route { name, policy, until_fitted, .. } = route;
-        let finding = if let Some(tier) = until_fitted {
-            let message = format!("the route `{name}` is not fitted yet: `{tier}` answers every request");
-            let finding = Diagnostic::warning("policy::not-fitted", message);
-            self.label(finding, route, "until_fitted", "")
-        } else {
-            let message = format!("the route `{name}` has no policy");
-            let finding = Diagnostic::error("policy::missing", message);
-            self.label(finding, route, "policy", &format!("`{policy}` does not exist"))
+    /// The router's weights, if they are in a file of their own. Reading them here as well makes a file that was lost or
+    /// mixed up an error of the build, not of the first request.
+    fn weights(&mut self, route: &Route, policy: &File, router: &mut Router) -> Option<Embedded> {
+        let name = router.awaits.clone()?;
+        let why = match self.project.read_beside(&policy.embedded, &name) {
+            Ok((bytes, embedded)) => match router.complete(&bytes) {
+                Ok(()) => return Some(embedded),
+                Err(error) => format!("the weights of the policy `{}` cannot be used: {error}", policy.shown),
+            },
+            Err(Failure::Missing) => {
+                format!(
+                    "the weights of the policy `{}` are missing: there is no `{name}` beside it",
+                    policy.shown
+                )
+            }
+            Err(Failure::Unreadable(why)) => why,
         };
-        let finding = finding.help(format!("run `cascade fit {name}`"));
-        if until_fitted.is_some() {
-            return finding;
-        }
-        finding.help("or set `until_fitted` to the tier that answers until then")
+        let finding = Diagnostic::error(policy::codes::INVALID_WEIGHTS, why)
+            .help(format!("run `cascade fit {}`", shell_word(&route.name)));
+        self.push(finding, route, "policy", "");
+        None
     }
 
     fn schema(&mut self, route: &Route, path: &str) -> Option<File> {
@@ -184,6 +192,8 @@ fn needed(route: &Route, policy: &Policy) -> Vec<NeededPlan> {
 }
 
 /// The features and tags that a router reads beside the prompt.
-fn inputs(_router: &Router) -> impl Iterator<Item = (InputKind, &str)> {
-    std::iter::empty()
+fn inputs(router: &Router) -> impl Iterator<Item = (InputKind, &str)> {
+    let features = router.inputs.numbers.iter().map(|input| (InputKind::Feature, input.name.as_str()));
+    let tags = router.inputs.tags.iter().map(|input| (InputKind::Tag, input.name.as_str()));
+    features.chain(tags)
 }

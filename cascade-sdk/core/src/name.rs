@@ -73,6 +73,16 @@ fn is_keyword(word: &str) -> bool {
     KEYWORDS.contains(&format!(" {word} "))
 }
 
+/// A name as it is typed in a command: quoted where a shell would take it apart.
+pub fn shell_word(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./@".contains(&byte);
+    if !name.is_empty() && name.bytes().all(plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    }
+}
+
 /// The nearest of `candidates` to a mistyped word, if one is near enough to be worth suggesting.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
@@ -129,6 +139,15 @@ mod tests {
         assert_eq!(nearest("pirce", ["price", "provider"]), Some("price"));
         assert_eq!(nearest("max_cots_usd", ["max_cost_usd", "min_quality"]), Some("max_cost_usd"));
         assert_eq!(nearest("zebra", ["price", "provider"]), None);
+    }
+
+    #[test]
+    fn names_in_commands_stay_whole() {
+        for (name, word) in
+            [("triage", "triage"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''"), ("$x", "'$x'")]
+        {
+            assert_eq!(shell_word(name), word);
+        }
     }
 
     #[test]

@@ -220,8 +220,13 @@ fn bake(spec: &RouteSpec, config: &Config) -> Result<Baked, Vec<String>> {
     let policy = spec.policy.and_then(|text| {
         let source = Source::new(spec.policy_path.unwrap_or(spec.name), text);
         match policy::read(&source) {
-            Ok(policy) => {
+            Ok(mut policy) => {
                 mistakes.extend(errors(&policy::staleness(&policy, config, spec.name, spec.schema)));
+                if let Some(router) = &mut policy.rules.router
+                    && let Err(error) = router.complete(spec.weights.unwrap_or_default())
+                {
+                    mistakes.push(format!("route `{}`: {error}", spec.name));
+                }
                 Some((policy.rules, hash::hex(&hash::sha256(text.as_bytes()))))
             }
             Err(findings) => {

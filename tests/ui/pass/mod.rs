@@ -3,3 +3,4 @@
 mod functions;
 mod hygiene;
 mod names;
+mod routers;

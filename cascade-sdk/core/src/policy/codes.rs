@@ -28,6 +28,10 @@ codes! {
     INVALID_WEIGHTS = "policy::invalid-weights";
     /// Not exactly one goal.
     INVALID_OBJECTIVE = "policy::invalid-objective";
+    /// A route that needs a policy has none.
+    MISSING = "policy::missing";
+    /// A route has no policy yet, and says which tier answers until then.
+    NOT_FITTED = "policy::not-fitted";
     /// The policy belongs to another route.
     FOREIGN = "policy::foreign";
     /// The policy uses a tier that the route does not have.

@@ -14,7 +14,7 @@ mod write;
 
 pub use read::read;
 pub use rules::*;
-pub use staleness::staleness;
+pub use staleness::{missing, staleness};
 pub use write::write;
 
 use crate::config::{Family, Objective};

@@ -9,6 +9,7 @@ use super::{
 use crate::config::{Family, Objective, ObjectiveTable, Section};
 use crate::diag::{Diagnostic, Source};
 use crate::document::read::{Findings, Item, Table, parse};
+use crate::name::shell_word;
 use std::ops::Range;
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -30,16 +31,6 @@ pub fn read(source: &Arc<Source>) -> Result<Policy, Vec<Diagnostic>> {
                 |finding: Diagnostic| finding.help(format!("run `cascade fit {}`", shell_word(&route)));
             Err(findings.into_sorted().into_iter().map(mend).collect())
         }
-    }
-}
-
-/// A route's name as it is typed in a command.
-pub(super) fn shell_word(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./@".contains(&byte);
-    if !name.is_empty() && name.bytes().all(plain) {
-        name.to_owned()
-    } else {
-        format!("'{}'", name.replace('\'', r"'\''"))
     }
 }
 

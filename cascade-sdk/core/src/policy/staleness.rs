@@ -1,9 +1,26 @@
 //! Does a policy still belong to its configuration?
 
-use super::read::shell_word;
 use super::{ALGORITHM, Policy, codes};
 use crate::config::{self, Config};
 use crate::diag::Diagnostic;
+use crate::name::shell_word;
+
+/// What is to be said of a route whose policy file does not exist: nothing if it has one tier or none, a warning if a tier
+/// answers until the first fit, else an error.
+pub fn missing(config: &Config, route: &str) -> Option<Diagnostic> {
+    let declared = config.route(route).filter(|declared| declared.tiers.len() > 1)?;
+    let (finding, key) = if let Some(tier) = &declared.until_fitted {
+        let message = format!("the route `{route}` is not fitted yet: `{tier}` answers every request");
+        (Diagnostic::warning(codes::NOT_FITTED, message), "until_fitted")
+    } else {
+        let message = format!("the policy `{}` of the route `{route}` does not exist", declared.policy);
+        (Diagnostic::error(codes::MISSING, message), "policy")
+    };
+    let finding = config.places.label(finding, &["routes", route, key], "");
+    let finding = finding.help(format!("run `cascade fit {}`", shell_word(route)));
+    let remedy = "or set `until_fitted` to the tier that answers until then";
+    Some(if finding.is_error() { finding.help(remedy) } else { finding })
+}
 
 /// Everything that speaks against applying a policy to a route of a configuration; empty if it is fresh.
 ///

@@ -52,7 +52,15 @@ fn every_code_is_tested() {
         .map(|path| format!("policy::{}", expect::name(path).split('.').next().unwrap()))
         .collect();
     // These need a configuration beside the policy: see the tests of staleness.
-    let beside = [codes::FOREIGN, codes::OTHER_TIERS, codes::STALE, codes::OTHER_ALGORITHM, codes::FITTED];
+    let beside = [
+        codes::FOREIGN,
+        codes::OTHER_TIERS,
+        codes::STALE,
+        codes::OTHER_ALGORITHM,
+        codes::FITTED,
+        codes::MISSING,
+        codes::NOT_FITTED,
+    ];
     tested.extend(beside.map(str::to_owned));
     let codes: BTreeSet<_> = codes::ALL.iter().map(|(code, _)| (*code).to_owned()).collect();
     assert_eq!(tested, codes);
@@ -129,6 +137,23 @@ fn large_weights_stand_in_a_file_named_by_its_hash() {
     assert!(router.awaits.is_some());
     router.complete(&sidecar.bytes).unwrap();
     assert_eq!(read, policy);
+}
+
+#[test]
+fn a_route_without_a_policy_is_told_what_to_do() {
+    let missing = |from: &str, to: &str, route: &str| {
+        let (config, _) = config::read(&Source::new("cascade.toml", CONFIG.replacen(from, to, 1)));
+        policy::missing(&config.unwrap(), route)
+    };
+    let error = missing("", "", "triage").unwrap();
+    assert_eq!((error.code, error.severity, error.help.len()), (codes::MISSING, Severity::Error, 2));
+    let warning = missing("log = ", "until_fitted = 'large'\nlog = ", "triage").unwrap();
+    assert_eq!(
+        (warning.code, warning.severity, warning.help.len()),
+        (codes::NOT_FITTED, Severity::Warning, 1)
+    );
+    assert!(error.help[0].contains("cascade fit triage") && !error.labels.is_empty());
+    assert_eq!(missing("", "", "other"), None);
 }
 
 fn finite() -> impl Strategy<Value = f64> {
