@@ -80,7 +80,7 @@ async fn real_models_give_typed_answers_whose_signals_cover_the_value() {
     let schema: &'static str = Box::leak(AnswerSchema::of::<Team>().to_json().into_boxed_str());
     let route = |name, schema| RouteSpec { name, policy_path: None, policy: None, schema, weights: None };
     let two = text.find("[routes.two]").unwrap();
-    let client = Builder::new(Box::leak(Box::new(ClientSpec {
+    let client = <Builder>::new(Box::leak(Box::new(ClientSpec {
         package: "test",
         manifest_dir: ".",
         config_path: "cascade.toml",
