@@ -87,6 +87,13 @@ fn expected(docs: &mut String, policy: &Policy) {
         expected.calls.low,
         expected.calls.high,
     );
+    if let Some(certificate) = &policy.certificate {
+        let _ = writeln!(
+            docs,
+            "Certified on {} rows: {}, with confidence {} ({}).\n",
+            certificate.rows, certificate.promise, certificate.confidence, certificate.method
+        );
+    }
 }
 
 fn objective(objective: &Objective) -> String {

@@ -1,4 +1,7 @@
-use super::{Package, TWO_TIERS, messages};
+use super::{Package, TWO_TIERS, fitted, messages};
+use cascade_sdk_core::config::Family;
+use cascade_sdk_core::feature::{CostHead, Heads, Inputs, NumberInput, Router, Standard, TagInput};
+use cascade_sdk_core::policy::{Plan, Stage};
 
 const UNTIL_FITTED: &str = "log = [\"evals/triage.jsonl\"]\nuntil_fitted = \"large\"";
 
@@ -22,6 +25,80 @@ fn a_missing_policy_is_an_error_and_the_items_are_still_there() {
     for item in ["struct Llm", "pub fn triage", "enum TriageTier", "Small", "Large", "pub fn from_env"] {
         assert!(expansion.contains(item), "{item} is not in\n{expansion}");
     }
+}
+
+#[test]
+fn expansion_of_a_fitted_route() {
+    let package = Package::new(TWO_TIERS);
+    package.write("policies/triage.toml", &fitted(|_| {}));
+    insta::assert_snapshot!(package.client("struct Llm;"));
+}
+
+#[test]
+fn a_policy_that_does_not_belong_is_an_error_with_the_command_that_mends_it() {
+    let package = Package::new(TWO_TIERS);
+    for (text, expected) in [
+        (fitted(|policy| policy.fitted.config_hash = "0".repeat(64)), "policy::stale"),
+        (fitted(|policy| policy.route = "other".to_owned()), "policy::foreign"),
+        (fitted(|policy| policy.rules.tiers[0] = "tiny".to_owned()), "policy::other-tiers"),
+        (fitted(|_| {}).replace("at_least = -0.2", "at_least = \"often\""), "policies/triage.toml:"),
+        ("schema = 2\n".to_owned(), "policy::schema-too-new"),
+    ] {
+        package.write("policies/triage.toml", &text);
+        let messages = messages(&package.client("struct Llm;"));
+        assert!(messages.iter().any(|message| message.contains(expected)), "{expected}: {messages:#?}");
+        assert!(messages.iter().all(|message| message.contains("cascade")), "{messages:#?}");
+    }
+}
+
+/// A router that reads a number and a label, whose weights are in a file of their own.
+fn router() -> Router {
+    let inputs = Inputs {
+        numbers: vec![NumberInput { name: "length".to_owned(), standard: Standard::default() }],
+        tags: vec![TagInput { name: "subject".to_owned(), levels: vec!["law".to_owned()] }],
+        text: None,
+    };
+    let heads = Heads {
+        intercept: vec![0.0; 2],
+        dense: vec![1.0; 2 * inputs.dense_len()],
+        step: vec![0.0; 2],
+        cost: vec![CostHead::default(); 2],
+        hashed: Vec::new(),
+    };
+    let awaits = Some(format!("{}.weights", "0".repeat(64)));
+    Router { shadow_price: 1.0, inputs, heads, awaits }
+}
+
+/// A policy that leaves the choice of a tier to a router.
+fn routed(router: Router) -> String {
+    fitted(|policy| {
+        policy.family = Family::Router;
+        policy.frontier.clear();
+        let stage = |tier| Plan { stages: vec![Stage { tier, rule: None }] };
+        policy.rules.plans = vec![stage(0), stage(1)];
+        policy.rules.router = Some(router);
+    })
+}
+
+#[test]
+fn a_client_knows_what_its_routers_read() {
+    let package = Package::new(TWO_TIERS);
+    package.write("policies/triage.toml", &routed(Router { awaits: None, ..router() }));
+    let expansion = package.client("struct Llm;");
+    for part in ["name: \"length\"", "InputKind::Tag", "add an argument `#[tag] subject: &str`"] {
+        assert!(expansion.contains(part), "{part} is not in\n{expansion}");
+    }
+}
+
+#[test]
+fn weights_that_are_lost_or_mixed_up_are_an_error() {
+    let package = Package::new(TWO_TIERS);
+    package.write("policies/triage.toml", &routed(router()));
+    let lost = messages(&package.client("struct Llm;"));
+    assert!(lost[0].contains("are missing") && lost[0].contains("cascade fit triage"), "{lost:#?}");
+    package.write(&format!("policies/{}.weights", "0".repeat(64)), "other weights");
+    let mixed_up = messages(&package.client("struct Llm;"));
+    assert!(mixed_up[0].contains("not those that the policy was written with"), "{mixed_up:#?}");
 }
 
 #[test]

@@ -4,12 +4,25 @@ mod client;
 mod route;
 
 use crate::load::Project;
+use cascade_sdk_core::config;
+use cascade_sdk_core::diag::Source;
+use cascade_sdk_core::policy::{self, Policy};
 use proc_macro2::TokenStream;
 use std::path::Path;
 use tempfile::TempDir;
 
 /// A configuration of one route with two tiers, fitted in none of the tests that use it.
 const TWO_TIERS: &str = include_str!("two_tiers.toml");
+
+/// A policy for the route of [`TWO_TIERS`], fresh after `change`.
+fn fitted(change: impl FnOnce(&mut Policy)) -> String {
+    let text = include_str!("../../../cascade-sdk/core/tests/policy/ok/pair.toml");
+    let mut policy = policy::read(&Source::new("pair.toml", text)).unwrap();
+    let (config, _) = config::read(&Source::new("cascade.toml", TWO_TIERS));
+    policy.fitted.config_hash = config::fingerprint(&config.unwrap(), "triage", None).unwrap();
+    change(&mut policy);
+    policy::write(&policy)
+}
 
 /// A package in a directory of its own.
 struct Package {
