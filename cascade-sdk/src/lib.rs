@@ -1,6 +1,8 @@
 //! Typed clients that apply fitted cost-quality policies to LLM calls.
 
-pub use cascade_sdk_core::money;
+#[cfg(feature = "replay")]
+pub use cascade_sdk_core::log;
+pub use cascade_sdk_core::{config, decide, diag, money, policy};
 
 #[cfg(feature = "runtime")]
 mod answer;

@@ -17,9 +17,15 @@ use std::path::Path;
 #[client("cascade.toml")]
 pub struct Llm;
 
-/// Answers a short question. The id lets the offline replay find its row.
+/// Answers a short question. The id lets the offline replay find its row; the kind is what an application knows of its own
+/// requests, which often tells a router more than the text does.
 #[route(Llm::answer)]
-async fn answer(llm: &Llm, id: &str, question: &str) -> Result<Routed<String, AnswerTier>, Error> {
+async fn answer(
+    llm: &Llm,
+    id: &str,
+    #[tag] kind: &str,
+    question: &str,
+) -> Result<Routed<String, AnswerTier>, Error> {
     Request::new(question).with_id(id)
 }
 
@@ -29,13 +35,13 @@ const SHOWN: usize = 12;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let online = std::env::var_os("CASCADE_BASE_URL").is_some();
-    let llm = if online { Llm::from_env()? } else { Llm::builder().replay().build()? };
+    let llm = if online { Llm::from_env()? } else { Llm::builder().replay_own_logs().build()? };
     let log = read_log()?;
     // `cascade.toml` leaves the split at its defaults.
     let settings = FitSettings::default();
     let is_held_out = |row: &usize| half(&log.rows[*row], settings.seed, settings.held_out) == Split::Test;
     let held_out: Vec<usize> = (0..log.rows.len()).filter(is_held_out).collect();
-    let policy = policy::read(Source::new("policies/answer.toml", Llm::ANSWER_POLICY))
+    let policy = policy::read(&Source::new("policies/answer.toml", Llm::ANSWER_POLICY))
         .map_err(|findings| format!("{findings:?}"))?;
     describe(&policy);
     println!("Held-out requests, which took no part in choosing the policy:\n");
@@ -46,9 +52,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             continue;
         }
         let question = log.rows[row].text.as_deref().unwrap_or_default();
-        let routed = answer(&llm, &log.rows[row].id, question).await?;
+        let kind = log.rows[row].tags.iter().find(|(tag, _)| &**tag == "kind").map_or("", |(_, kind)| kind);
+        let routed = answer(&llm, &log.rows[row].id, kind, question).await?;
         if place % step == 0 {
-            show(question, &routed);
+            show(question, &routed, policy.rules.router.is_some());
         }
         totals.add(&log, row, &routed);
     }
@@ -66,7 +73,8 @@ fn describe(policy: &Policy) {
         policy.fitted.test_rows
     );
     for plan in &policy.rules.plans {
-        let tiers: Vec<&str> = plan.stages.iter().map(|stage| policy.rules.tiers[stage.tier].as_str()).collect();
+        let tiers: Vec<&str> =
+            plan.stages.iter().map(|stage| policy.rules.tiers[stage.tier].as_str()).collect();
         println!("  {}", tiers.join(" -> "));
     }
     println!(
@@ -87,17 +95,24 @@ fn read_log() -> Result<EvalLog, Box<dyn std::error::Error>> {
 }
 
 /// One request: who answered, why, at what price.
-fn show(question: &str, routed: &Routed<String, AnswerTier>) {
-    let last_line = question.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("Answer")).unwrap_or("");
+fn show(question: &str, routed: &Routed<String, AnswerTier>, by_router: bool) {
+    let is_frame = |line: &&str| ["Answer", "Queue"].iter().any(|word| line.starts_with(word));
+    let last_line = question.lines().rfind(|line| !line.trim().is_empty() && !is_frame(line)).unwrap_or("");
     println!("  {} {}", routed.request_id, shorten(last_line, 78));
     for step in &routed.path {
-        println!("    {:<10} {}  ${}", step.tier.name(), why(step), step.total_cost());
+        println!(
+            "    {:<10} {}  ${}",
+            step.tier.name(),
+            why(step, by_router && routed.path.len() == 1),
+            step.total_cost()
+        );
     }
     println!("    = {:?}  ${}\n", shorten(routed.answer.trim(), 40), routed.cost());
 }
 
-fn why(step: &Step<AnswerTier>) -> String {
+fn why(step: &Step<AnswerTier>, by_router: bool) -> String {
     match step.decision {
+        Decision::Accept { score: None } if by_router => "chosen by the router".into(),
         Decision::Accept { score: Some(score) } => format!("kept, score {score:.3}"),
         Decision::Accept { score: None } => "last stage".into(),
         Decision::Escalate(why) => format!("escalated: {why}"),
@@ -107,7 +122,11 @@ fn why(step: &Step<AnswerTier>) -> String {
 
 fn shorten(text: &str, most: usize) -> String {
     let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() <= most { line.into() } else { line.chars().take(most - 1).chain(['…']).collect() }
+    if line.chars().count() <= most {
+        line.into()
+    } else {
+        line.chars().take(most - 1).chain(['…']).collect()
+    }
 }
 
 /// What the requests cost and how good the answers were, beside always using one tier.
@@ -133,7 +152,8 @@ impl Totals {
 
     fn print(&self, log: &EvalLog, online: bool) {
         let line = |name: &str, cost: Usd, quality: Option<f64>| {
-            let quality = quality.map_or("not graded".into(), |q| format!("{:.1} % right", 100.0 * q / self.requests as f64));
+            let quality = quality
+                .map_or("not graded".into(), |q| format!("{:.1} % right", 100.0 * q / self.requests as f64));
             println!("  {name:<18} ${:<14} {quality}", cost.to_string());
         };
         println!("{} requests in all:\n", self.requests);

@@ -101,7 +101,8 @@ pub struct OperatingPoint {
     pub cost_usd: f64,
     /// λ to the right of this point in quality per US dollar; `None` at the last.
     pub shadow_price: Option<f64>,
-    /// The plans at this point; they use the tiers, signals, scores and router of the policy's [`Rules`].
+    /// The plans at this point; they use the tiers, signals, scores and router of the policy's [`Rules`]. Empty where they
+    /// are the policy's own plans, chosen among at another λ.
     pub plans: Vec<Plan>,
     /// The router's λ at this point, where there is a router.
     pub router_shadow_price: Option<f64>,

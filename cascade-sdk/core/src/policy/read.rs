@@ -184,6 +184,9 @@ impl Shape {
             Some("a point of `frontier` has a `router_shadow_price`, and there is no router".to_owned())
         } else if !priced && point.plans.len() > 1 && self.router {
             Some("a point of `frontier` with several plans has no `router_shadow_price`".to_owned())
+        } else if priced && point.plans.is_empty() {
+            // The policy's own plans at another λ.
+            None
         } else {
             self.fault(&point.plans)
         }
