@@ -61,7 +61,7 @@ impl Message {
 ///
 /// ```
 /// use cascade_sdk::Request;
-/// let request = Request::new("Which team should handle this ticket?").with_id("ticket-17").with_feature("length", 211.0);
+/// let request = Request::new("Which team should handle this ticket?").with_id("ticket-17").feature("length", 211.0);
 /// assert_eq!(request.id(), Some("ticket-17"));
 /// ```
 #[derive(Clone, Default)]
@@ -110,14 +110,14 @@ impl Request {
 
     /// Tells the router a number that the application knows.
     #[must_use]
-    pub fn with_feature(mut self, name: impl Into<String>, value: f64) -> Self {
+    pub fn feature(mut self, name: impl Into<String>, value: f64) -> Self {
         self.features.insert(name.into(), value);
         self
     }
 
     /// Tells the router a label that the application knows.
     #[must_use]
-    pub fn with_tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(name.into(), value.into());
         self
     }

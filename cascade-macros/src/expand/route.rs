@@ -90,12 +90,12 @@ fn router_inputs(item: &RouteItem, sdk: &Sdk, request: &Ident) -> (TokenStream, 
             InputKind::Feature => {
                 let feature = sdk.feature_bound(span);
                 before.extend(quote_spanned!(span=> let #value: f64 = #feature::feature_value(&#name);));
-                after.extend(quote!(let #request = #ty::with_feature(#request, #text, #value);));
+                after.extend(quote!(let #request = #ty::feature(#request, #text, #value);));
             }
             InputKind::Tag => {
                 let tag = sdk.tag_bound(span);
                 before.extend(quote_spanned!(span=> let #value = #tag::tag_value(&#name);));
-                after.extend(quote!(let #request = #ty::with_tag(#request, #text, #value);));
+                after.extend(quote!(let #request = #ty::tag(#request, #text, #value);));
             }
         }
     }

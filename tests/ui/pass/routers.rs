@@ -62,6 +62,6 @@ async fn weights_in_a_file_of_their_own_are_compiled_in() {
 
 #[tokio::test]
 async fn a_method_that_lacks_what_the_router_reads_fails_when_called() {
-    let error = llm().by_subject(Request::new("x").with_feature("length", 1.0)).await.unwrap_err();
+    let error = llm().by_subject(Request::new("x").feature("length", 1.0)).await.unwrap_err();
     assert!(error.is_config() && error.to_string().contains("subject"), "{error}");
 }
