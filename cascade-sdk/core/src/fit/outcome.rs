@@ -6,7 +6,7 @@ use super::families;
 use super::family::{Candidate, rules_with_frontier};
 use super::hull::bracket;
 use super::protocol::Fit;
-use super::report::{self, FamilyReport, HeldOut, Means, ShadowPrice, TierReport};
+use super::report::{self, AlwaysTier, FamilyReport, HeldOut, Means, ShadowPrice, TierReport};
 use super::setup::Setup;
 use super::table::Totals;
 use super::verdict::Verdict;
@@ -35,23 +35,26 @@ impl Setup<'_> {
         }
     }
 
-    pub(super) fn tier_reports(&self, weight: i128) -> Vec<TierReport> {
+    /// The single tiers; `held_out` has the comparison, the position of the first tier in it, and that of the selected
+    /// policy.
+    pub(super) fn tier_reports(
+        &self,
+        weight: i128,
+        held_out: Option<(&Comparison, usize, Option<usize>)>,
+    ) -> Vec<TierReport> {
         let singles: Vec<Totals> =
             (0..self.table.tiers.len()).map(|tier| self.table.single(tier, &self.calibration)).collect();
         singles
             .iter()
             .zip(&self.table.tiers)
             .enumerate()
-            .map(|(index, (totals, tier))| TierReport {
+            .map(|(place, (totals, tier))| TierReport {
                 name: tier.name.clone(),
                 quality: totals.mean_quality(weight),
                 cost_usd: totals.mean_cost(weight),
-                held_out: (!self.test.is_empty()).then(|| {
-                    let (totals, weight) =
-                        (self.table.single(index, &self.test), self.table.total_weight(&self.test));
-                    Means { quality: totals.mean_quality(weight), cost_usd: totals.mean_cost(weight) }
-                }),
                 dominated: singles.iter().any(|o| o.cost < totals.cost && o.quality > totals.quality),
+                held_out: held_out
+                    .map(|(comparison, first, policy)| AlwaysTier::new(comparison, first + place, policy)),
             })
             .collect()
     }
@@ -153,13 +156,4 @@ pub(super) fn shadow_price(hull: &[Candidate], chosen: &Candidate) -> ShadowPric
         usd_per_quality: right.map(|slope| 1.0 / slope),
         interval: at_vertex.then_some([right, left_slope]),
     }
-}
-
-/// Share of the total in the dearest 1 % of rows (at least one row).
-pub(super) fn dearest_percent(costs: &[i64]) -> f64 {
-    let mut sorted = costs.to_vec();
-    sorted.sort_unstable_by(|a, b| b.cmp(a));
-    let sum = |costs: &[i64]| costs.iter().map(|&cost| i128::from(cost)).sum::<i128>() as f64;
-    let total = sum(&sorted);
-    if total > 0.0 { sum(&sorted[..sorted.len().div_ceil(100)]) / total } else { 0.0 }
 }

@@ -59,7 +59,7 @@ impl Setup<'_> {
             comparison.as_ref().map(|comparison| self.judge(comparison, selected, &fits, singles_at));
         let mut families = Vec::new();
         for (position, fit) in fits.iter().enumerate() {
-            let tail = outcome::dearest_percent(&fit.outcomes.cost);
+            let tail = fit.outcomes.cost_in_dearest_percent();
             let held_out =
                 comparison.as_ref().map(|c| HeldOut::new(&c.figures(position), &fit.rules.tiers, tail));
             if tail > 0.2 && selected.is_some_and(|selected| selected.family == fit.family) {
@@ -74,13 +74,14 @@ impl Setup<'_> {
         if self.test.is_empty() {
             warnings.push("nothing was held out, so nothing is proven and no policy is written".into());
         }
-        let policy = match (selected, &comparison) {
-            (Some(fit), Some(comparison)) => {
-                let position = fits.iter().position(|other| other.family == fit.family).unwrap_or(0);
+        let position = selected.and_then(|fit| fits.iter().position(|other| other.family == fit.family));
+        let policy = match (selected, &comparison, position) {
+            (Some(fit), Some(comparison), Some(position)) => {
                 Some(self.policy(fit, comparison, position, certificate))
             }
             _ => None,
         };
+        let held_out = comparison.as_ref().map(|comparison| (comparison, singles_at, position));
         let weight = self.table.total_weight(&self.calibration);
         let pairs = pairs::report(&self.table, &self.calibration, self.input.options);
         let shown = shown_pair(selected, &fits);
@@ -92,7 +93,7 @@ impl Setup<'_> {
                 calibration: self.calibration.len(),
                 test: self.test.len(),
             },
-            tiers: self.tier_reports(weight),
+            tiers: self.tier_reports(weight, held_out),
             left_out,
             selected: selected.map(|fit| fit.family.name()),
             selection: standings.iter().map(Into::into).collect(),

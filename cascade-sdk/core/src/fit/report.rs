@@ -1,6 +1,6 @@
 //! The report of a fit: what `cascade fit --format json` prints (DESIGN.md 7). Numbers only; rendering is elsewhere.
 
-use super::compare::Figures;
+use super::compare::{Comparison, Figures};
 use super::crossfit::Standing;
 use super::curves::{Curve, CurvePoint};
 use super::verdict::Verdict;
@@ -78,8 +78,45 @@ pub struct TierReport {
     pub cost_usd: f64,
     /// True if another tier is cheaper and better.
     pub dominated: bool,
-    /// Means on held-out rows; `None` if nothing was held out.
-    pub held_out: Option<Means>,
+    /// Always using this tier on held-out rows, and what the selected policy gains over that.
+    pub held_out: Option<AlwaysTier>,
+}
+
+/// One tier for every held-out row, and the selected policy beside it (paired, 95 % intervals).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AlwaysTier {
+    /// Mean quality of the tier.
+    pub quality: f64,
+    /// Mean cost of the tier per call in US dollars.
+    pub cost_usd: f64,
+    /// Quality of the selected policy minus that of the tier; `None` if no policy was selected.
+    pub quality_gain: Option<f64>,
+    /// Its interval.
+    pub quality_gain_ci: Option<[f64; 2]>,
+    /// 1 − cost of the selected policy / cost of the tier; `None` where the tier is free.
+    pub cost_saving: Option<f64>,
+    /// Its interval.
+    pub cost_saving_ci: Option<[f64; 2]>,
+}
+
+impl AlwaysTier {
+    /// Compares a policy with a tier, both by their positions in a comparison.
+    pub fn new(comparison: &Comparison, tier: usize, policy: Option<usize>) -> Self {
+        let own = comparison.figures(tier);
+        let gain = policy.map(|policy| comparison.paired(|m| m(policy).quality - m(tier).quality));
+        let saving = policy
+            .filter(|_| own.cost_usd.value > 0.0)
+            .map(|policy| comparison.paired(|m| 1.0 - m(policy).cost / m(tier).cost));
+        let ends = |estimate: Estimate| [estimate.low, estimate.high];
+        Self {
+            quality: own.quality.value,
+            cost_usd: own.cost_usd.value,
+            quality_gain: gain.map(|gain| gain.value),
+            quality_gain_ci: gain.map(ends),
+            cost_saving: saving.map(|saving| saving.value),
+            cost_saving_ci: saving.map(ends),
+        }
+    }
 }
 
 /// A tier that took no part.

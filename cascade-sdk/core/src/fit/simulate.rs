@@ -52,6 +52,15 @@ impl Outcomes {
         }
     }
 
+    /// Share of the total cost in the dearest 1 % of rows (at least one row): above a fifth, means rest on few rows.
+    pub fn cost_in_dearest_percent(&self) -> f64 {
+        let mut sorted = self.cost.clone();
+        sorted.sort_unstable_by(|a, b| b.cmp(a));
+        let sum = |costs: &[i64]| costs.iter().map(|&cost| i128::from(cost)).sum::<i128>() as f64;
+        let total = sum(&sorted);
+        if total > 0.0 { sum(&sorted[..sorted.len().div_ceil(100)]) / total } else { 0.0 }
+    }
+
     /// Exact weighted sums.
     pub fn totals(&self, table: &Table, rows: &[u32]) -> Totals {
         let mut sum = Totals::default();

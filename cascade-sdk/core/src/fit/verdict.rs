@@ -158,16 +158,26 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
     verdict
 }
 
-/// Rows at which `smallest_gain` would show: the variance of the paired difference scales with 1 / rows. The observed
-/// gain takes no part: planning with it is known to mislead (MATH.md 11).
+/// Rows at which `smallest_gain` would show: the variance of the paired difference scales with 1 / rows.
+fn rows_needed(standard_error: f64, facts: &Facts<'_>) -> Option<u64> {
+    let variance = facts.test_rows as f64 * standard_error * standard_error;
+    (variance > 0.0).then(|| rows_to_show(facts.smallest_gain, variance))
+}
+
+/// Held-out rows at which a gain shows with a power of 80 % (two-sided test at 5 %), from the variance of one row's
+/// paired difference. An observed gain takes no part: planning with it is known to mislead (MATH.md 11).
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "positive, and saturating at u64::MAX"
 )]
-fn rows_needed(standard_error: f64, facts: &Facts<'_>) -> Option<u64> {
-    let ratio = DETECTION * standard_error / facts.smallest_gain;
-    (ratio > 0.0).then(|| (facts.test_rows as f64 * ratio * ratio).ceil() as u64)
+pub fn rows_to_show(gain: f64, variance: f64) -> u64 {
+    (variance * (DETECTION / gain).powi(2)).ceil() as u64
+}
+
+/// The smallest gain that so many held-out rows show with a power of 80 %; the inverse of [`rows_to_show`].
+pub fn visible_gain(rows: u64, variance: f64) -> f64 {
+    DETECTION * (variance / rows as f64).sqrt()
 }
 
 fn words(
