@@ -210,11 +210,7 @@ impl Check {
             return stale;
         }
         match logs.hash() {
-            Ok(hash) if hash == policy.fitted.log_hash => {}
-            Ok(_) => stale.push(format!(
-                "the log of route `{0}` has changed since the policy `{1}` was fitted: run `cascade fit {0}`",
-                route.name, route.policy
-            )),
+            Ok(hash) => stale.extend(policy::log_changed(&policy, route, &hash).iter().map(one_line)),
             Err(findings) => stale.extend(findings.iter().map(one_line)),
         }
         stale

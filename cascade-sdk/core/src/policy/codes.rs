@@ -32,12 +32,16 @@ codes! {
     MISSING = "policy::missing";
     /// A route has no policy yet, and says which tier answers until then.
     NOT_FITTED = "policy::not-fitted";
+    /// The file with the router's weights is missing, or another one.
+    WEIGHTS = "policy::weights";
     /// The policy belongs to another route.
     FOREIGN = "policy::foreign";
     /// The policy uses a tier that the route does not have.
     OTHER_TIERS = "policy::other-tiers";
     /// The configuration changed since the fit.
     STALE = "policy::stale";
+    /// The log changed since the fit.
+    LOG_CHANGED = "policy::log-changed";
     /// The policy was fitted by another version of the algorithm.
     OTHER_ALGORITHM = "policy::other-algorithm";
     /// A policy exists, so `until_fitted` does nothing.

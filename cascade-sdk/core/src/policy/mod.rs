@@ -9,12 +9,14 @@ mod names;
 mod read;
 mod router_text;
 mod rules;
+mod sidecar;
 mod staleness;
 mod write;
 
 pub use read::read;
 pub use rules::*;
-pub use staleness::{missing, staleness};
+pub use sidecar::complete;
+pub use staleness::{log_changed, missing, staleness};
 pub use write::write;
 
 use crate::config::{Family, Objective};

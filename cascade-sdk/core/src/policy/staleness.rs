@@ -1,7 +1,7 @@
 //! Does a policy still belong to its configuration?
 
 use super::{ALGORITHM, Policy, codes};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Route};
 use crate::diag::Diagnostic;
 use crate::name::shell_word;
 
@@ -71,4 +71,16 @@ pub fn staleness(
             .push(config.places.label(error, &["routes", route, "until_fitted"], "").help("remove the line"));
     }
     findings
+}
+
+/// A warning if the route's log, whose hash is `log_hash`, is not the one that the policy was fitted from.
+pub fn log_changed(policy: &Policy, route: &Route, log_hash: &str) -> Option<Diagnostic> {
+    (policy.fitted.log_hash != log_hash).then(|| {
+        let message = format!(
+            "the log of route `{}` has changed since the policy `{}` was fitted",
+            route.name, route.policy
+        );
+        let command = format!("run `cascade fit {}`", shell_word(&route.name));
+        Diagnostic::warning(codes::LOG_CHANGED, message).help(command)
+    })
 }

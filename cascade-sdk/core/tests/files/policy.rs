@@ -56,10 +56,12 @@ fn every_code_is_tested() {
         codes::FOREIGN,
         codes::OTHER_TIERS,
         codes::STALE,
+        codes::LOG_CHANGED,
         codes::OTHER_ALGORITHM,
         codes::FITTED,
         codes::MISSING,
         codes::NOT_FITTED,
+        codes::WEIGHTS,
     ];
     tested.extend(beside.map(str::to_owned));
     let codes: BTreeSet<_> = codes::ALL.iter().map(|(code, _)| (*code).to_owned()).collect();
@@ -137,6 +139,29 @@ fn large_weights_stand_in_a_file_named_by_its_hash() {
     assert!(router.awaits.is_some());
     router.complete(&sidecar.bytes).unwrap();
     assert_eq!(read, policy);
+
+    let directory = std::env::temp_dir().join(format!("cascade-weights-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut read = policy::read(&Source::new("policy.toml", text.as_str())).unwrap();
+    let missing = policy::complete(&mut read, &directory).unwrap_err();
+    assert_eq!((missing.code, missing.help.len()), (codes::WEIGHTS, 1));
+    std::fs::write(directory.join(&sidecar.file), b"other").unwrap();
+    assert_eq!(policy::complete(&mut read, &directory).unwrap_err().code, codes::WEIGHTS);
+    std::fs::write(directory.join(&sidecar.file), &sidecar.bytes).unwrap();
+    policy::complete(&mut read, &directory).unwrap();
+    assert_eq!(read, policy);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_changed_log_is_a_warning() {
+    let config = config::read(&Source::new("cascade.toml", CONFIG)).0.unwrap();
+    let route = config.route("triage").unwrap();
+    let policy = policy::read(&Source::new("p.toml", include_str!("../policy/ok/pair.toml"))).unwrap();
+    assert_eq!(policy::log_changed(&policy, route, &policy.fitted.log_hash), None);
+    let finding = policy::log_changed(&policy, route, "another").unwrap();
+    assert_eq!((finding.code, finding.severity), (codes::LOG_CHANGED, Severity::Warning));
+    assert_eq!(finding.help, ["run `cascade fit triage`"]);
 }
 
 #[test]
