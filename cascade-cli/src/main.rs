@@ -8,10 +8,14 @@ mod cmd;
 mod collect;
 mod failure;
 mod files;
+mod fit_report;
+mod init;
 mod money;
+mod outlook;
 mod project;
 mod table;
 mod terminal;
+mod words;
 
 use clap::Parser;
 use failure::Answer;

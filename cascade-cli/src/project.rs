@@ -1,12 +1,15 @@
 //! The configuration: found, read, and what commands ask of it.
 
-use crate::cli::Global;
-use crate::collect::fold::some_of;
+use crate::cli::{Global, ReadLog};
 use crate::failure::{Failure, Result};
 use crate::terminal::Terminal;
+use crate::words::some_of;
 use cascade_sdk::AnswerSchema;
 use cascade_sdk_core::config::{self, AnswerForm, Config, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
+use cascade_sdk_core::log::{LogFiles, LogReading, ReadOptions};
+use cascade_sdk_core::name::nearest;
+use cascade_sdk_core::policy::{self, Policy};
 use std::path::{Path, PathBuf};
 
 /// Name of the configuration file.
@@ -21,34 +24,49 @@ pub(crate) struct Project {
     pub(crate) directory: PathBuf,
 }
 
+/// The text of a configuration file.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl ConfigFile {
+    /// Finds the configuration file.
+    ///
+    /// # Errors
+    /// No file, or one that cannot be read.
+    pub(crate) fn open(global: &Global) -> Result<Self> {
+        let path = match &global.config {
+            Some(path) => path.clone(),
+            None => find()?,
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
+        Ok(Self { path, text })
+    }
+
+    /// Reads it; there is a project iff no finding is an error.
+    pub(crate) fn parse(&self) -> (Option<Project>, Vec<Diagnostic>) {
+        let source = Source::new(self.path.display().to_string(), self.text.as_str());
+        let (config, findings) = config::read(&source);
+        let directory = self.path.parent().map(Path::to_path_buf).unwrap_or_default();
+        (config.map(|config| Project { config, directory }), findings)
+    }
+}
+
 impl Project {
     /// Finds and reads the configuration; warnings are printed.
     ///
     /// # Errors
     /// No file, a file that cannot be read, or mistakes in it.
     pub(crate) fn load(global: &Global, terminal: Terminal) -> Result<Self> {
-        let (project, warnings) = Self::read(global)?;
-        terminal.diagnostics(&warnings);
-        Ok(project)
-    }
-
-    /// As [`Project::load`], with the warnings as they are.
-    ///
-    /// # Errors
-    /// As [`Project::load`].
-    pub(crate) fn read(global: &Global) -> Result<(Self, Vec<Diagnostic>)> {
-        let path = match &global.config {
-            Some(path) => path.clone(),
-            None => find()?,
-        };
-        let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
-        let (config, findings) = config::read(&Source::new(path.display().to_string(), text));
-        let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        match config {
-            Some(config) if !findings.iter().any(Diagnostic::is_error) => {
-                Ok((Self { config, directory }, findings))
+        let (project, findings) = ConfigFile::open(global)?.parse();
+        match project {
+            Some(project) => {
+                terminal.diagnostics(&findings);
+                Ok(project)
             }
-            _ => Err(findings.into()),
+            None => Err(findings.into()),
         }
     }
 
@@ -63,12 +81,23 @@ impl Project {
     /// If there is none.
     pub(crate) fn route(&self, name: &str) -> Result<&Route> {
         self.config.route(name).ok_or_else(|| {
-            let names = self.config.routes.iter().map(|route| route.name.as_str());
-            Failure::usage(
-                format!("there is no route `{name}`"),
-                format!("the routes of this configuration are {}", some_of(names)),
-            )
+            let names = || self.config.routes.iter().map(|route| route.name.as_str());
+            let help = match nearest(name, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the routes of this configuration are {}", some_of(names())),
+            };
+            Failure::usage(format!("there is no route `{name}`"), help)
         })
+    }
+
+    /// The text of a route's schema file, where its answers have one.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn schema_text(&self, route: &Route) -> Result<Option<String>> {
+        let AnswerForm::Schema { path } = &route.request.answer else { return Ok(None) };
+        let path = self.path(path);
+        std::fs::read_to_string(&path).map(Some).map_err(|error| Failure::io("read", &path, &error))
     }
 
     /// The form of a route's answers, and the text of its schema file where it has one.
@@ -76,14 +105,67 @@ impl Project {
     /// # Errors
     /// A schema file that cannot be read or is none.
     pub(crate) fn answer_schema(&self, route: &Route) -> Result<(AnswerSchema, Option<String>)> {
-        let AnswerForm::Schema { path } = &route.request.answer else {
-            return Ok((AnswerSchema::TEXT, None));
-        };
-        let path = self.path(path);
-        let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
-        let schema = AnswerSchema::from_json(&text)
-            .map_err(|error| Diagnostic::error("config::schema", format!("`{}`: {error}", path.display())))?;
+        let Some(text) = self.schema_text(route)? else { return Ok((AnswerSchema::TEXT, None)) };
+        let schema = AnswerSchema::from_json(&text).map_err(|error| {
+            let finding = Diagnostic::error("config::schema", error.to_string());
+            self.config.places.label(finding, &["routes", &route.name, "request", "answer"], "")
+        })?;
         Ok((schema, Some(text)))
+    }
+
+    /// How the route's log is read.
+    pub(crate) fn read_options(&self, route: &Route, args: &ReadLog) -> ReadOptions {
+        let options = ReadOptions::for_route(&self.config, route);
+        ReadOptions { reprice: args.reprice, strict: args.strict, ..options }
+    }
+
+    /// Reads the route's log; what was found wrong with single rows is printed.
+    ///
+    /// # Errors
+    /// A log that is missing or cannot be used.
+    pub(crate) fn read_log(
+        &self,
+        route: &Route,
+        options: &ReadOptions,
+        terminal: Terminal,
+    ) -> Result<LogReading> {
+        if route.log.is_empty() {
+            let error = Diagnostic::error("log::missing", format!("route `{}` names no log", route.name));
+            let error = self.config.places.label(error, &["routes", &route.name], "");
+            return Err(error.help("add `log = [\"evals/….jsonl\"]`").into());
+        }
+        let reading = LogFiles::find(&self.directory, &route.log).read(options)?;
+        terminal.diagnostics(&reading.diagnostics);
+        Ok(reading)
+    }
+
+    /// Reads a policy file, and checks that it belongs to the route; warnings are printed.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no policy, or is stale.
+    pub(crate) fn policy(&self, route: &Route, file: Option<&Path>, terminal: Terminal) -> Result<Policy> {
+        let path = file.map_or_else(|| self.path(&route.policy), Path::to_path_buf);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Diagnostic::error(
+                    "policy::missing",
+                    format!("route `{}` has no policy: there is no `{}`", route.name, path.display()),
+                )
+                .help(format!("run `cascade fit {}`", route.name))
+                .into());
+            }
+            Err(error) => return Err(Failure::io("read", &path, &error)),
+        };
+        let mut policy = policy::read(&Source::new(path.display().to_string(), text))?;
+        policy::complete(&mut policy, path.parent().unwrap_or(Path::new("")))?;
+        let findings =
+            policy::staleness(&policy, &self.config, &route.name, self.schema_text(route)?.as_deref());
+        if findings.iter().any(Diagnostic::is_error) {
+            return Err(findings.into());
+        }
+        terminal.diagnostics(&findings);
+        Ok(policy)
     }
 }
 

@@ -14,8 +14,17 @@ pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (place, column) in table.column_iter_mut().enumerate() {
+        // Two spaces between columns, none before the first.
+        column.set_padding((if place == 0 { 0 } else { 2 }, 0));
+        if place > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table
+}
+
+/// Its lines, without the spaces at their ends.
+pub(crate) fn lines(table: &Table) -> Vec<String> {
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
 }

@@ -1,9 +1,11 @@
 //! The only place that prints: results to standard output, everything else to standard error.
 
 use crate::cli::Format;
+use crate::failure::Result;
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::diag::{Style, render_all};
 use serde::Serialize;
+use serde_json::Value;
 use std::io::Write;
 
 /// Where and in which form a command speaks.
@@ -56,6 +58,18 @@ impl Terminal {
         };
         let mut out = anstream::stderr().lock();
         let _ = out.write_all(render_all(diagnostics, style).as_bytes());
+    }
+
+    /// Findings as JSON, for commands whose result they are.
+    ///
+    /// # Errors
+    /// If the renderer's JSON cannot be read, which would be a mistake of ours.
+    pub(crate) fn diagnostics_json(diagnostics: &[Diagnostic]) -> Result<Value> {
+        if diagnostics.is_empty() {
+            return Ok(Value::Array(Vec::new()));
+        }
+        serde_json::from_str(&render_all(diagnostics, Style::Json))
+            .map_err(|error| Diagnostic::error("cli::internal", error.to_string()).into())
     }
 
     /// Prints a remark for people on standard error; nothing in JSON format.

@@ -1,7 +1,7 @@
 //! `cascade collect`.
 
 use crate::cli::{Collect, Global};
-use crate::collect::fold::{Recorded, Rows, some_of};
+use crate::collect::fold::{Recorded, Rows};
 use crate::collect::journal::{Cell, Journal, Past};
 use crate::collect::progress::Progress;
 use crate::collect::prompts::{self, Ask, Prompt};
@@ -11,6 +11,7 @@ use crate::collect::spend::Ledger;
 use crate::failure::{Answer, Failure, Result};
 use crate::project::Project;
 use crate::terminal::Terminal;
+use crate::words::some_of;
 use cascade_sdk::money::Usd;
 use cascade_sdk::provider;
 use cascade_sdk::{AnswerSchema, Message, Request};

@@ -1,6 +1,13 @@
 //! One file for each command.
 
+mod check;
 mod collect;
+mod completions;
+mod eval;
+mod explain;
+mod fit;
+mod init;
+mod schema;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Answer, Result};
@@ -11,7 +18,15 @@ use crate::terminal::Terminal;
 /// # Errors
 /// Why it could not run.
 pub(crate) fn run(cli: &Cli, terminal: Terminal) -> Result<Answer> {
+    let global = &cli.global;
     match &cli.command {
-        Command::Collect(args) => collect::run(&cli.global, args, terminal),
+        Command::Init(args) => init::run(args, terminal),
+        Command::Check(args) => check::run(global, args, terminal),
+        Command::Collect(args) => collect::run(global, args, terminal),
+        Command::Fit(args) => fit::run(global, args, terminal),
+        Command::Eval(args) => eval::run(global, args, terminal),
+        Command::Explain(args) => explain::run(global, args, terminal),
+        Command::Schema(args) => Ok(schema::run(args, terminal)),
+        Command::Completions(args) => Ok(completions::run(args, terminal)),
     }
 }

@@ -10,9 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
-/// Prompts named in a message before the rest is only counted.
-const MOST_NAMED: usize = 5;
-
 /// A log's rows as they stand in the file.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -165,14 +162,4 @@ fn describe(row: &mut RowRecord<'static>, prompt: &Prompt) -> Result<()> {
     row.turn = about.turn.map(u64::from);
     row.reference = RawJson::of(&prompt.reference).ok();
     Ok(())
-}
-
-/// Names the first few of many.
-pub(crate) fn some_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.into_iter().collect();
-    let shown = names.iter().take(MOST_NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MOST_NAMED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }

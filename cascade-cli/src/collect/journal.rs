@@ -63,6 +63,8 @@ pub(crate) struct Past {
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
+    /// Its length as this process knows it.
+    length: u64,
     route: String,
 }
 
@@ -103,7 +105,7 @@ impl Journal {
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
         // A torn last line must not run into the next entry.
         file.set_len(whole as u64).map_err(fail)?;
-        let mut journal = Self { path, file, route: route.to_owned() };
+        let mut journal = Self { path, file, length: whole as u64, route: route.to_owned() };
         if whole == 0 {
             journal.write(&Entry::Job { version: VERSION, route: route.to_owned() })?;
         }
@@ -159,8 +161,20 @@ impl Journal {
 
     fn write(&mut self, entry: &Entry) -> Result<()> {
         let text = line(entry, &self.path)?;
+        let fail = |error| Failure::io("write", &self.path, &error);
+        // There is no lock: one would have to be removed by hand after a kill.
+        if self.file.metadata().map_err(fail)?.len() != self.length {
+            return Err(Diagnostic::error(
+                "collect::two-jobs",
+                format!("another process writes into `{}`", self.path.display()),
+            )
+            .help("let one `cascade collect` end before another begins on the same log, then run it again")
+            .into());
+        }
         // No buffer of our own: what was written survives the end of this process, however it comes.
-        self.file.write_all(text.as_bytes()).map_err(|error| Failure::io("write", &self.path, &error))
+        self.file.write_all(text.as_bytes()).map_err(fail)?;
+        self.length += text.len() as u64;
+        Ok(())
     }
 }
 

@@ -1,12 +1,12 @@
 //! What `cascade collect` says: before, about earlier runs, and at the end.
 
-use crate::collect::fold::some_of;
 use crate::collect::journal::Past;
 use crate::collect::run::{Job, Stop, Summary};
 use crate::collect::spend;
 use crate::failure::{Failure, Result};
 use crate::money::dollars;
 use crate::terminal::Terminal;
+use crate::words::some_of;
 use cascade_sdk::money::{MoneyError, Usd};
 use cascade_sdk_core::config::Tier;
 use cascade_sdk_core::diag::Diagnostic;

@@ -35,3 +35,35 @@ fn no_colour_reaches_a_pipe() {
     let output = command.env_remove("NO_COLOR").output().unwrap();
     assert!(!output.stderr.contains(&0x1b), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn help_of_every_command_fits_on_a_terminal() {
+    let project = Project::new();
+    for command in ["", "init", "check", "collect", "fit", "eval", "explain", "schema", "completions"] {
+        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|text| !text.is_empty()).collect();
+        let ran = project.run(&arguments).expect_code(0);
+        let widest = ran.stdout.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{command}: {widest:?}");
+        insta::assert_snapshot!(format!("help_{command}"), ran.stdout);
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_the_completions_name_the_commands() {
+    let project = Project::new();
+    let schema = project.run(&["schema"]).expect_code(0).json();
+    assert_eq!(schema["title"], "cascade.toml");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(project.run(&["completions", shell]).expect_code(0).stdout.contains("collect"), "{shell}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let project = Project::new();
+    let mut child = project.command(&["schema"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = child.wait_with_output().unwrap();
+    assert_eq!((ran.status.code(), ran.stderr.as_slice()), (Some(0), &b""[..]));
+}

@@ -5,7 +5,10 @@
     reason = "clippy.toml allows both in test functions only, not in their helpers"
 )]
 
+mod check;
 mod collect;
 mod command_line;
+mod fit;
+mod init;
 mod project;
 mod server;

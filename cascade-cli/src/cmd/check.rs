@@ -1,0 +1,187 @@
+//! `cascade check`.
+
+use crate::cli::{Check, Global, ReadLog};
+use crate::failure::{Answer, Failure, Result};
+use crate::outlook::Outlook;
+use crate::project::{ConfigFile, Project};
+use crate::terminal::Terminal;
+use crate::words::item;
+use cascade_sdk::provider::Capabilities;
+use cascade_sdk_core::config::{Api, Route};
+use cascade_sdk_core::diag::{Diagnostic, Source};
+use cascade_sdk_core::log::{LogFiles, LogReading, leak};
+use cascade_sdk_core::policy;
+use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
+
+/// What was found out about one route.
+#[derive(Debug, Serialize)]
+struct RouteState {
+    outlook: Outlook,
+    log: String,
+    policy: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A configuration that cannot be found or read; mistakes in it are an answer.
+pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<Answer> {
+    let (project, mut findings) = ConfigFile::open(global)?.parse();
+    let mut states = Vec::new();
+    if let Some(project) = &project {
+        for name in &args.routes {
+            project.route(name)?;
+        }
+        let wanted = |route: &&Route| args.routes.is_empty() || args.routes.contains(&route.name);
+        for route in project.config.routes.iter().filter(wanted) {
+            states.push(check_route(project, route, &mut findings));
+        }
+    }
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let warnings = findings.len() - errors;
+    let fine = errors == 0 && (warnings == 0 || !args.strict);
+    if terminal.is_json() {
+        let found = Terminal::diagnostics_json(&findings)?;
+        terminal.print_json(&json!({ "ok": fine, "findings": found, "routes": states }));
+        return Ok(if fine { Answer::Yes } else { Answer::No });
+    }
+    terminal.diagnostics(&findings);
+    let mut lines = Vec::new();
+    for state in &states {
+        lines.extend(state.outlook.lines());
+        lines.extend(item("  log: ", &state.log));
+        lines.extend(item("  policy: ", &state.policy));
+        lines.push(String::new());
+    }
+    lines.push(match (errors, warnings) {
+        (0, 0) => "all is well".into(),
+        (0, warnings) if fine => format!("no errors, {} to read", count(warnings, "warning")),
+        (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+    });
+    terminal.print_lines(&lines);
+    Ok(if fine { Answer::Yes } else { Answer::No })
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn check_route(project: &Project, route: &Route, findings: &mut Vec<Diagnostic>) -> RouteState {
+    check_request(project, route, findings);
+    let reading = check_log(project, route, findings);
+    let log = match &reading {
+        Ok(reading) => {
+            findings.extend(leak(&reading.log));
+            let broken = match reading.skipped {
+                0 => String::new(),
+                skipped => format!(", {skipped} more are broken"),
+            };
+            format!("{} in {}{broken}", count(reading.log.rows.len(), "row"), route.log.join(", "))
+        }
+        Err(state) => (*state).to_owned(),
+    };
+    let policy = check_policy(project, route, reading.as_ref().ok(), findings);
+    RouteState { outlook: Outlook::new(&project.config, route), log, policy }
+}
+
+/// A schema that cannot be read, and one that a tier's api cannot be held to.
+fn check_request(project: &Project, route: &Route, findings: &mut Vec<Diagnostic>) {
+    match project.answer_schema(route) {
+        Err(Failure(errors)) => findings.extend(errors),
+        Ok((schema, _)) if !schema.is_text() => {
+            for tier in route.tiers.iter().filter_map(|name| project.config.tier(name)) {
+                let api =
+                    project.config.provider(&tier.provider).map_or(Api::Replay, |provider| provider.api);
+                if !Capabilities::of(api).json_schema {
+                    let message = format!(
+                        "tier `{}` cannot be held to a JSON Schema by its api `{}`",
+                        tier.name,
+                        api.name()
+                    );
+                    findings.push(Diagnostic::warning("check::schema", message));
+                }
+            }
+        }
+        Ok(_) => {}
+    }
+}
+
+/// The route's log, or in words why there is none to speak of.
+fn check_log(
+    project: &Project,
+    route: &Route,
+    findings: &mut Vec<Diagnostic>,
+) -> std::result::Result<LogReading, &'static str> {
+    let files = LogFiles::find(&project.directory, &route.log);
+    if files.files.is_empty() {
+        // Nothing is wrong with that: logs may be too large, or too private, to stand beside the configuration.
+        return Err("none here yet; `cascade collect` makes one");
+    }
+    let options = project.read_options(route, &ReadLog { reprice: false, strict: false });
+    match files.read(&options) {
+        Ok(reading) => {
+            findings.extend(reading.diagnostics.iter().cloned());
+            Ok(reading)
+        }
+        Err(errors) => {
+            findings.extend(errors);
+            Err("cannot be used")
+        }
+    }
+}
+
+fn check_policy(
+    project: &Project,
+    route: &Route,
+    log: Option<&LogReading>,
+    findings: &mut Vec<Diagnostic>,
+) -> String {
+    let path = project.path(&route.policy);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return without_policy(project, route, findings);
+        }
+        Err(error) => {
+            findings.extend(Failure::io("read", &path, &error).0);
+            return "cannot be read".into();
+        }
+    };
+    let mut policy = match policy::read(&Source::new(path.display().to_string(), text)) {
+        Ok(policy) => policy,
+        Err(errors) => {
+            findings.extend(errors);
+            return "cannot be used".into();
+        }
+    };
+    findings.extend(policy::complete(&mut policy, path.parent().unwrap_or(Path::new(""))).err());
+    let schema = project.schema_text(route).ok().flatten();
+    let mut stale = policy::staleness(&policy, &project.config, &route.name, schema.as_deref());
+    stale.extend(log.and_then(|reading| policy::log_changed(&policy, route, &reading.log.hash)));
+    let fitted = &policy.fitted;
+    let rows = fitted.calibration_rows + fitted.test_rows;
+    let state = if stale.is_empty() { "fresh" } else { "stale" };
+    let known = if log.is_some() { "" } else { "; whether its log changed cannot be told without the log" };
+    findings.extend(stale);
+    format!("{state}: {} fitted on {}{known}", policy.family.name(), count(rows, "row"))
+}
+
+fn without_policy(project: &Project, route: &Route, findings: &mut Vec<Diagnostic>) -> String {
+    if route.tiers.len() < 2 {
+        return "none needed: the route has one tier".into();
+    }
+    if let Some(tier) = &route.until_fitted {
+        return format!("none yet; {tier} answers everything until the first fit");
+    }
+    let message = format!("route `{}` has no policy: there is no `{}`", route.name, route.policy);
+    let error = Diagnostic::error("policy::missing", message);
+    let error = project.config.places.label(error, &["routes", &route.name], "");
+    findings.push(
+        error
+            .help(format!("run `cascade fit {}`", route.name))
+            .help("or say which tier answers until then: `until_fitted = \"…\"`"),
+    );
+    "none".into()
+}

@@ -1,0 +1,358 @@
+//! `cascade explain`: what a policy does with one request, and why.
+//!
+//! Neither prompt nor answer is shown: explanations are read in CI logs.
+
+use crate::cli::{Explain, Global, ReadLog};
+use crate::collect::spend::{self, Size};
+use crate::failure::{Answer, Failure, Result};
+use crate::money::dollars;
+use crate::project::Project;
+use crate::terminal::Terminal;
+use crate::words::item;
+use cascade_sdk_core::config::Route;
+use cascade_sdk_core::decide::Decision;
+use cascade_sdk_core::diag::Diagnostic;
+use cascade_sdk_core::feature::{self, RequestView};
+use cascade_sdk_core::log::EvalLog;
+use cascade_sdk_core::money::Usd;
+use cascade_sdk_core::policy::{AcceptRule, Cut, OperatingPoint, Policy, Rules, ScoreSource, Stage};
+use cascade_sdk_core::replay::{Replay, Step};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::Read;
+
+/// Longest request that is read from standard input, in bytes.
+const LONGEST_REQUEST: u64 = 16 << 20;
+
+/// What `--format json` prints.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    route: String,
+    family: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<String>,
+    /// Number of the plan, from 1.
+    plan: usize,
+    plans: usize,
+    /// The router's log-odds that each tier answers well; empty without a router.
+    predictions: BTreeMap<String, f64>,
+    stages: Vec<StageStory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Ending>,
+    /// Always using each tier on the same row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    always: Vec<Single>,
+    /// What the other points of the fitted frontier would have done, cheapest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    frontier: Vec<Neighbour>,
+}
+
+#[derive(Debug, Serialize)]
+struct StageStory {
+    tier: String,
+    /// The rule in words.
+    rule: String,
+    /// What became of it; absent for a request that was not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<String>,
+    /// Cost of the call and of the signals its rule needed; for a request that was not sent the most it can cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<f64>,
+    #[serde(skip)]
+    cost: Option<Usd>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ending {
+    answered_by: Option<String>,
+    quality: f64,
+    cost_usd: f64,
+    #[serde(skip)]
+    cost: Usd,
+    calls: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Single {
+    tier: String,
+    quality: f64,
+    cost_usd: f64,
+    #[serde(skip)]
+    cost: Usd,
+}
+
+#[derive(Debug, Serialize)]
+struct Neighbour {
+    mean_cost_usd: f64,
+    mean_quality: f64,
+    answered_by: Option<String>,
+    quality: f64,
+    cost_usd: f64,
+    #[serde(skip)]
+    cost: Usd,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A configuration, policy or log that cannot be used, a row that is not in the log, or a request that lacks what the
+/// router needs.
+pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result<Answer> {
+    let project = Project::load(global, terminal)?;
+    let route = project.route(&args.route)?;
+    let policy = project.policy(route, args.policy.as_deref(), terminal)?;
+    let explanation = match &args.row {
+        Some(id) => {
+            let options = project.read_options(route, &ReadLog { reprice: false, strict: false });
+            let log = project.read_log(route, &options, terminal)?.log;
+            of_row(route, &policy, &log, id)?
+        }
+        None => of_text(&project, route, &policy, args)?,
+    };
+    if terminal.is_json() {
+        terminal.print_json(&explanation);
+    } else {
+        terminal.print_lines(&explanation.lines());
+    }
+    Ok(Answer::Yes)
+}
+
+fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str) -> Result<Explanation> {
+    let Some(row) = log.row_index(id) else {
+        return Err(Diagnostic::error(
+            "explain::no-row",
+            format!("the log of `{}` has no row `{id}`", route.name),
+        )
+        .help("rows are named by their `id`")
+        .into());
+    };
+    let failed = |error| Failure::from(Diagnostic::error("explain::replay", format!("{error}")));
+    let rules = &policy.rules;
+    let replay = Replay::new(rules, log).map_err(failed)?;
+    let mut scratch = replay.scratch();
+    let mut steps = Vec::new();
+    let outcome = replay.trace(row, &mut scratch, |step| steps.push(step)).map_err(failed)?;
+    let plan = rules.plans.get(outcome.plan).map_or(&[][..], |plan| &plan.stages);
+    let stages =
+        plan.iter().enumerate().map(|(place, stage)| story(rules, stage, steps.get(place))).collect();
+    let tier_name = |tier: usize| rules.tiers.get(tier).cloned();
+    let always = route.tiers.iter().filter_map(|name| {
+        let tier = log.tier(name).filter(|tier| tier.present.get(row) == Some(&true))?;
+        let cost = *tier.cost.get(row)?;
+        Some(Single { tier: name.clone(), quality: *tier.quality.get(row)?, cost_usd: cost.to_f64(), cost })
+    });
+    let mut frontier = Vec::new();
+    for point in &policy.frontier {
+        let rules = at_point(rules, point);
+        let replay = Replay::new(&rules, log).map_err(failed)?;
+        let there = replay.row(row, &mut replay.scratch()).map_err(failed)?;
+        frontier.push(Neighbour {
+            mean_cost_usd: point.cost_usd,
+            mean_quality: point.quality,
+            answered_by: if there.failed { None } else { tier_name(there.tier) },
+            quality: there.quality,
+            cost_usd: there.cost.to_f64(),
+            cost: there.cost,
+        });
+    }
+    Ok(Explanation {
+        route: route.name.clone(),
+        family: policy.family.name(),
+        row: Some(id.to_owned()),
+        plan: outcome.plan + 1,
+        plans: rules.plans.len(),
+        predictions: predictions(rules, replay_predictions(rules, log, row)?.as_slice()),
+        stages,
+        outcome: Some(Ending {
+            answered_by: if outcome.failed { None } else { tier_name(outcome.tier) },
+            quality: outcome.quality,
+            cost_usd: outcome.cost.to_f64(),
+            cost: outcome.cost,
+            calls: outcome.calls,
+        }),
+        always: always.collect(),
+        frontier,
+    })
+}
+
+/// The same rules at another point of the frontier.
+fn at_point(rules: &Rules, point: &OperatingPoint) -> Rules {
+    let mut rules = Rules { plans: point.plans.clone(), ..rules.clone() };
+    if let (Some(router), Some(price)) = (&mut rules.router, point.router_shadow_price) {
+        router.shadow_price = price;
+    }
+    rules
+}
+
+fn replay_predictions(rules: &Rules, log: &EvalLog, row: usize) -> Result<Vec<f64>> {
+    let Some(entry) = log.rows.get(row).filter(|_| rules.router.is_some()) else { return Ok(Vec::new()) };
+    let features: Vec<(&str, f64)> = entry.features.iter().map(|(name, value)| (&**name, *value)).collect();
+    let tags: Vec<(&str, &str)> = entry.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let view = RequestView { text: entry.text.as_deref().unwrap_or(""), features: &features, tags: &tags };
+    choose(rules, &view).map(|(_, predictions)| predictions)
+}
+
+/// The plan the router chooses, and its log-odds.
+fn choose(rules: &Rules, view: &RequestView<'_>) -> Result<(usize, Vec<f64>)> {
+    if rules.router.is_none() {
+        return Ok((0, Vec::new()));
+    }
+    let mut scratch = feature::Scratch::default();
+    let plan = feature::choose_plan(rules, view, &mut scratch).map_err(|missing| {
+        Diagnostic::error("explain::missing-input", missing.to_string())
+            .help("give it with --feature NAME=NUMBER or --tag NAME=LABEL")
+    })?;
+    Ok((plan, scratch.predictions().to_vec()))
+}
+
+fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) -> Result<Explanation> {
+    let text = match args.text.as_deref() {
+        Some("-") => {
+            let mut text = String::new();
+            let read = std::io::stdin().lock().take(LONGEST_REQUEST).read_to_string(&mut text);
+            read.map_err(|error| {
+                Diagnostic::error("cli::io", format!("cannot read standard input: {error}"))
+            })?;
+            text
+        }
+        text => text.unwrap_or_default().to_owned(),
+    };
+    let mut features = pairs(&args.feature, "--feature")?
+        .into_iter()
+        .map(|(name, value)| match value.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok((name, number)),
+            _ => Err(Failure::usage(format!("--feature {name}={value} is no number"), "give a number")),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut tags = pairs(&args.tag, "--tag")?;
+    features.sort_by(|a, b| a.0.cmp(b.0));
+    tags.sort_unstable();
+    let rules = &policy.rules;
+    let view = RequestView { text: &text, features: &features, tags: &tags };
+    let (plan, predicted) = choose(rules, &view)?;
+    let system = route.request.system.as_deref();
+    let size = Size {
+        bytes: (text.len() + system.map_or(0, str::len)) as u64,
+        messages: 1 + u64::from(system.is_some()),
+    };
+    let stages = rules.plans.get(plan).map_or(&[][..], |plan| &plan.stages);
+    let stages = stages.iter().map(|stage| {
+        let mut story = story(rules, stage, None);
+        let tier = project.config.tier(&story.tier).filter(|tier| tier.max_output_tokens.is_some());
+        story.cost = tier.and_then(|tier| spend::most_cost(tier, size, 0).ok());
+        story.cost_usd = story.cost.map(Usd::to_f64);
+        story
+    });
+    Ok(Explanation {
+        route: route.name.clone(),
+        family: policy.family.name(),
+        row: None,
+        plan: plan + 1,
+        plans: rules.plans.len(),
+        predictions: predictions(rules, &predicted),
+        stages: stages.collect(),
+        outcome: None,
+        always: Vec::new(),
+        frontier: Vec::new(),
+    })
+}
+
+/// `name=value` arguments.
+fn pairs<'a>(arguments: &'a [String], flag: &str) -> Result<Vec<(&'a str, &'a str)>> {
+    let split = |argument: &'a String| {
+        argument.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+            Failure::usage(format!("{flag} {argument} has no `=`"), format!("write {flag} NAME=VALUE"))
+        })
+    };
+    arguments.iter().map(split).collect()
+}
+
+fn predictions(rules: &Rules, values: &[f64]) -> BTreeMap<String, f64> {
+    rules.tiers.iter().cloned().zip(values.iter().copied()).collect()
+}
+
+fn story(rules: &Rules, stage: &Stage, step: Option<&Step>) -> StageStory {
+    let cost = step.map(|step| step.cost.saturating_add(step.signal_cost));
+    StageStory {
+        tier: rules.tiers.get(stage.tier).cloned().unwrap_or_default(),
+        rule: stage.rule.map_or_else(|| "the last stage".to_owned(), |rule| rule_in_words(rules, rule)),
+        decision: step.map(|step| match step.decision {
+            Decision::Accept { score: Some(score) } => format!("kept: the score is {score:.4}"),
+            Decision::Accept { score: None } => "kept".to_owned(),
+            Decision::Escalate(why) => format!("escalated: {why}"),
+            Decision::Fail => "failed, and there is no further stage".to_owned(),
+        }),
+        cost_usd: cost.map(Usd::to_f64),
+        cost,
+    }
+}
+
+fn rule_in_words(rules: &Rules, AcceptRule { score, at_least }: AcceptRule) -> String {
+    let name = match score {
+        ScoreSource::Signal(signal) => rules.signals.get(signal).map(String::as_str),
+        ScoreSource::Score(score) => rules.scores.get(score).map(|score| score.name.as_str()),
+    };
+    match at_least {
+        Cut::KEEP_ALL => "keeps every answer".to_owned(),
+        Cut::ESCALATE_ALL => "escalates every answer".to_owned(),
+        Cut(cut) => format!("keeps answers with {} >= {cut:.4}", name.unwrap_or_default()),
+    }
+}
+
+impl Explanation {
+    fn lines(&self) -> Vec<String> {
+        let of = self.row.as_ref().map_or_else(|| "this request".to_owned(), |row| format!("row {row}"));
+        let mut lines = vec![format!("{}: {of} under the {} policy", self.route, self.family)];
+        if self.plans > 1 {
+            let odds = self.predictions.iter().map(|(tier, odds)| format!("{tier} {odds:+.2}"));
+            let odds = odds.collect::<Vec<_>>().join(", ");
+            let text =
+                format!("picks plan {} of {} (log-odds of a good answer: {odds})", self.plan, self.plans);
+            lines.extend(item("router: ", &text));
+        }
+        for (index, stage) in self.stages.iter().enumerate() {
+            let cost = match (stage.cost, stage.decision.is_some()) {
+                (Some(cost), true) => format!("; {}", dollars(cost)),
+                (Some(cost), false) => format!("; at most {}", dollars(cost)),
+                (None, _) => String::new(),
+            };
+            let decision = match (&stage.decision, &self.outcome) {
+                (Some(decision), _) => format!(": {decision}"),
+                (None, Some(_)) => ": not reached".to_owned(),
+                (None, None) => String::new(),
+            };
+            lines.extend(item(
+                &format!("  {}. ", index + 1),
+                &format!("{}, {}{decision}{cost}", stage.tier, stage.rule),
+            ));
+        }
+        if let Some(ending) = &self.outcome {
+            let by = ending.answered_by.as_deref().unwrap_or("nobody");
+            let calls =
+                if ending.calls == 1 { "1 call".to_owned() } else { format!("{} calls", ending.calls) };
+            lines.push(format!(
+                "answered by {by}: quality {:.2}, {} for {calls}",
+                ending.quality,
+                dollars(ending.cost)
+            ));
+        }
+        for single in &self.always {
+            lines.push(format!(
+                "always {}: quality {:.2}, {}",
+                single.tier,
+                single.quality,
+                dollars(single.cost)
+            ));
+        }
+        if !self.frontier.is_empty() {
+            lines.push("other points of the frontier, by mean cost:".to_owned());
+        }
+        for point in &self.frontier {
+            let mean = Usd::from_f64(point.mean_cost_usd).unwrap_or(Usd::MAX);
+            let by = point.answered_by.as_deref().unwrap_or("nobody");
+            let text = format!("{by}, quality {:.2}, {}", point.quality, dollars(point.cost));
+            lines.extend(item(&format!("  {}: ", dollars(mean)), &text));
+        }
+        lines
+    }
+}

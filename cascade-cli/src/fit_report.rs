@@ -1,0 +1,190 @@
+//! A fit's report for people, in 80 columns.
+
+use crate::money::dollars_f64;
+use crate::table;
+use crate::words::{item, wrap};
+use cascade_sdk_core::config::Family;
+use cascade_sdk_core::fit::report::{FamilyReport, FitReport, StageReport};
+use cascade_sdk_core::policy::Cut;
+
+/// Costs of single calls are tiny; per this many calls they can be read.
+const CALLS: f64 = 1_000.0;
+
+/// The report as lines.
+pub(crate) fn lines(report: &FitReport) -> Vec<String> {
+    let rows = &report.rows;
+    let mut lines = wrap(&format!(
+        "{}: {} rows, {} to choose on, {} held out to report on; {} left out",
+        report.route, rows.used, rows.calibration, rows.test, rows.skipped
+    ));
+    lines.push(String::new());
+    lines.extend(families(report));
+    lines.push(String::new());
+    lines.extend(chosen(report));
+    let against = against(report);
+    if !against.is_empty() {
+        lines.push(String::new());
+        lines.extend(against);
+    }
+    lines.push(String::new());
+    lines.extend(wrap(&report.verdict.text));
+    for tier in &report.left_out {
+        lines.extend(item(
+            "left out: ",
+            &format!("{} has only {} rows (quality {} on them)", tier.name, tier.rows, percent(tier.quality)),
+        ));
+    }
+    for missing in &report.missing_signals {
+        let share = percent(missing.share);
+        lines.extend(item(
+            "missing: ",
+            &format!("{} of {} in {share} % of rows", missing.signal, missing.tier),
+        ));
+    }
+    for warning in &report.warnings {
+        lines.extend(item("warning: ", warning));
+    }
+    lines
+}
+
+/// Every family that was tried, on held-out rows.
+fn families(report: &FitReport) -> Vec<String> {
+    let mut table = table::new(["family", "quality % [95 %]", "$ per 1000 calls [95 %]", "calls"]);
+    for family in &report.families {
+        let mark = if report.selected == Some(family.family) { "* " } else { "  " };
+        let name = format!("{mark}{}", family.family);
+        match &family.held_out {
+            Some(held) => table.add_row([
+                name,
+                interval(&percent(held.quality), held.quality_ci.map(percent)),
+                interval(&per_calls(held.cost_usd), held.cost_usd_ci.map(per_calls)),
+                format!("{:.2}", held.calls),
+            ]),
+            None => table.add_row([
+                name,
+                percent(family.calibration.quality),
+                per_calls(family.calibration.cost_usd),
+                String::new(),
+            ]),
+        };
+    }
+    let mut lines = table::lines(&table);
+    let infeasible: Vec<&str> =
+        report.families.iter().filter(|family| !family.feasible).map(|family| family.family).collect();
+    if !infeasible.is_empty() {
+        lines.extend(item("  ", &format!("do not keep the constraint: {}", infeasible.join(", "))));
+    }
+    lines
+}
+
+fn chosen(report: &FitReport) -> Vec<String> {
+    let Some(selected) = report.selected else {
+        return wrap("chosen: nothing, because no family keeps the constraint on the rows to choose on");
+    };
+    let mut lines = vec![format!("chosen: {selected}")];
+    if let Some(family) = report.families.iter().find(|family| family.family == selected) {
+        lines.extend(plans(family));
+    }
+    lines.extend(item("why: ", &why(report, selected)));
+    if let Some(price) = report.shadow_price.usd_per_quality {
+        let text =
+            format!("one more point of quality costs {} per 1000 calls here", per_calls(price / 100.0));
+        lines.extend(item("shadow price: ", &text));
+    }
+    lines
+}
+
+fn plans(family: &FamilyReport) -> Vec<String> {
+    if family.plans.is_empty() {
+        return stages("  ", &family.plan);
+    }
+    let mut lines = vec!["  a router picks from the prompt, before anything is generated, one of".to_owned()];
+    for plan in &family.plans {
+        lines.extend(stages("  - ", plan));
+    }
+    lines
+}
+
+fn stages(lead: &str, plan: &[StageReport]) -> Vec<String> {
+    let text = plan
+        .iter()
+        .map(|stage| match (&stage.signal, stage.at_least) {
+            (Some(signal), Some(cut)) if cut.0.needs_score() => {
+                format!("{}, kept if {signal} >= {:.4}, else", stage.tier, cut.0.0)
+            }
+            (_, Some(cut)) if cut.0 == Cut::ESCALATE_ALL => format!("{}, never kept, then", stage.tier),
+            _ => stage.tier.clone(),
+        })
+        .collect::<Vec<_>>()
+        .join(" ");
+    item(lead, &text)
+}
+
+fn why(report: &FitReport, selected: &str) -> String {
+    let Some(own) = report.selection.iter().find(|standing| standing.family == selected) else {
+        return "it is the only family to choose from".into();
+    };
+    let best = report.selection.iter().max_by(|a, b| a.value.total_cmp(&b.value));
+    match best {
+        Some(best) if best.family != selected => {
+            let error = own
+                .standard_error
+                .map_or_else(String::new, |error| format!(" (one standard error: {:.2})", 100.0 * error));
+            format!(
+                "{} is ahead by {:.2} points on cross-fitted rows, which is no more than noise{error}; {selected} is simpler",
+                best.family,
+                100.0 * own.behind
+            )
+        }
+        _ if selected == Family::Single.name() => {
+            "no other family is ahead of it on cross-fitted rows".into()
+        }
+        _ => "the best on cross-fitted rows, and no simpler family comes within one standard error".into(),
+    }
+}
+
+/// The chosen policy against always using each single tier, on held-out rows.
+fn against(report: &FitReport) -> Vec<String> {
+    let mut table =
+        table::new(["always", "quality %", "$ / 1000", "chosen: points [95 %]", "chosen: cost % [95 %]"]);
+    for tier in &report.tiers {
+        let Some(held) = &tier.held_out else { continue };
+        let (Some(gain), Some(gain_ci)) = (held.quality_gain, held.quality_gain_ci) else { continue };
+        let points = |gain: f64| signed(100.0 * gain, 1);
+        // A saving of 30 % is a cost of -30 %.
+        let cost = match (held.cost_saving, held.cost_saving_ci) {
+            (Some(saving), Some([low, high])) => {
+                let change = |saving: f64| signed(-100.0 * saving, 0);
+                interval(&change(saving), [change(high), change(low)])
+            }
+            _ => String::new(),
+        };
+        table.add_row([
+            tier.name.clone(),
+            percent(held.quality),
+            per_calls(held.cost_usd),
+            interval(&points(gain), gain_ci.map(points)),
+            cost,
+        ]);
+    }
+    if table.is_empty() { Vec::new() } else { table::lines(&table) }
+}
+
+fn interval(value: &str, [low, high]: [String; 2]) -> String {
+    format!("{value} [{low}, {high}]")
+}
+
+/// With its sign, and without a sign where it rounds to zero.
+fn signed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:+.decimals$}");
+    let zero = text.chars().all(|c| !c.is_ascii_digit() || c == '0');
+    if zero { text.trim_start_matches(['+', '-']).to_owned() } else { text }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
+
+fn per_calls(cost_usd: f64) -> String {
+    dollars_f64(CALLS * cost_usd)
+}

@@ -1,0 +1,64 @@
+//! `cascade check`.
+
+use crate::fit::{CONFIG, log, project};
+use crate::project::Project;
+use serde_json::json;
+
+#[test]
+fn everything_in_order() {
+    let project = project();
+    project.run(&["fit", "triage"]).expect_code(0);
+    let ran = project.run(&["check"]).expect_code(0);
+    insta::assert_snapshot!(ran.stdout);
+    assert_eq!(ran.stderr, "");
+    let found = project.run(&["check", "--format", "json"]).expect_code(0).json();
+    assert_eq!((&found["ok"], &found["findings"]), (&json!(true), &json!([])));
+    let signals = found["routes"][0]["outlook"]["tiers"][0]["signals"].as_array().unwrap();
+    assert_eq!(signals.len(), 6);
+    // 100 input and 10 output tokens on each tier: 0.00012 + 0.0012 dollars a row.
+    assert_eq!(found["routes"][0]["outlook"]["collecting"][0]["most_usd"], json!(1.32));
+}
+
+#[test]
+fn mistakes_are_an_answer_and_all_are_told() {
+    let project = project();
+    project
+        .write("cascade.toml", &CONFIG.replace("max_cost_usd", "max_cots_usd").replace("api = ", "apo = "));
+    let ran = project.run(&["check"]).expect_code(1);
+    assert!(ran.stderr.contains("max_cots_usd") && ran.stderr.contains("apo"), "{}", ran.stderr);
+    let found = project.run(&["check", "--format", "json"]).expect_code(1).json();
+    assert_eq!(found["ok"], false);
+    assert!(found["findings"].as_array().unwrap().len() >= 2);
+    assert_eq!(Project::new().run(&["check"]).code, Some(2));
+}
+
+#[test]
+fn a_missing_policy_is_an_error_and_a_changed_log_a_warning() {
+    let project = project();
+    let ran = project.run(&["check"]).expect_code(1);
+    assert!(ran.stderr.contains("policy::missing"), "{}", ran.stderr);
+    project.run(&["fit", "triage"]).expect_code(0);
+    project.write("evals/b.jsonl", &log(-0.6).replace("\"id\":\"r", "\"id\":\"more"));
+    let ran = project.run(&["check"]).expect_code(0);
+    assert!(ran.stderr.contains("policy::log-changed"), "{}", ran.stderr);
+    project.run(&["check", "--strict"]).expect_code(1);
+    let output = project.command(&["check"]).env("CASCADE_STRICT", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn what_an_api_cannot_give_limits_the_families() {
+    let project = project();
+    let config = CONFIG
+        .replace(
+            "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"",
+            "api = \"anthropic\"\napi_key_env = \"KEY\"",
+        )
+        .replace("top_logprobs = 2", "temperature = 0.0");
+    project.write("cascade.toml", &config);
+    let found = project.run(&["check", "--format", "json"]).json();
+    let families = found["routes"][0]["outlook"]["families"].as_array().unwrap();
+    let pair = families.iter().find(|family| family["family"] == "pair").unwrap();
+    assert_eq!(pair["possible"], false, "{found}");
+    assert_eq!(found["routes"][0]["outlook"]["tiers"][0]["signals"], json!([]));
+}
