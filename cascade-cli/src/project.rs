@@ -6,7 +6,7 @@ use crate::terminal::Terminal;
 use crate::words::some_of;
 use cascade_sdk::AnswerSchema;
 use cascade_sdk_core::config::{self, AnswerForm, Config, Route};
-use cascade_sdk_core::diag::{Diagnostic, Source};
+use cascade_sdk_core::diag::{Diagnostic, Severity, Source};
 use cascade_sdk_core::log::{LogFiles, LogReading, ReadOptions};
 use cascade_sdk_core::name::nearest;
 use cascade_sdk_core::policy::{self, Policy};
@@ -148,12 +148,12 @@ impl Project {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Diagnostic::error(
-                    "policy::missing",
-                    format!("route `{}` has no policy: there is no `{}`", route.name, path.display()),
-                )
-                .help(format!("run `cascade fit {}`", route.name))
-                .into());
+                let none = |path: &Path| {
+                    let message = format!("there is no policy `{}`", path.display());
+                    Diagnostic::error(policy::codes::MISSING, message)
+                };
+                let declared = policy::missing(&self.config, &route.name).filter(|_| file.is_none());
+                return Err(declared.map_or_else(|| none(&path), as_error).into());
             }
             Err(error) => return Err(Failure::io("read", &path, &error)),
         };
@@ -167,6 +167,12 @@ impl Project {
         terminal.diagnostics(&findings);
         Ok(policy)
     }
+}
+
+/// What is a warning to a build is an error to a command that needs the policy.
+fn as_error(mut finding: Diagnostic) -> Diagnostic {
+    finding.severity = Severity::Error;
+    finding
 }
 
 /// The nearest configuration file, from the working directory upwards.

@@ -169,19 +169,13 @@ fn check_policy(
 }
 
 fn without_policy(project: &Project, route: &Route, findings: &mut Vec<Diagnostic>) -> String {
-    if route.tiers.len() < 2 {
-        return "none needed: the route has one tier".into();
+    match policy::missing(&project.config, &route.name) {
+        None => "none needed: the route has one tier".into(),
+        Some(error) if error.is_error() => {
+            findings.push(error);
+            "none".into()
+        }
+        // That people declared it is no finding; the build reminds them.
+        Some(warning) => format!("none yet: {}", warning.message),
     }
-    if let Some(tier) = &route.until_fitted {
-        return format!("none yet; {tier} answers everything until the first fit");
-    }
-    let message = format!("route `{}` has no policy: there is no `{}`", route.name, route.policy);
-    let error = Diagnostic::error("policy::missing", message);
-    let error = project.config.places.label(error, &["routes", &route.name], "");
-    findings.push(
-        error
-            .help(format!("run `cascade fit {}`", route.name))
-            .help("or say which tier answers until then: `until_fitted = \"…\"`"),
-    );
-    "none".into()
 }

@@ -130,11 +130,11 @@ fn remove_old_weights(before: Option<&Policy>, fitted: &Policy, path: &Path) {
 fn differs(path: &str, committed: Option<&str>, fitted: &str, route: &str) -> Diagnostic {
     let help = format!("run `cascade fit {route}`, review the change and commit it");
     let Some(committed) = committed else {
-        return Diagnostic::error("policy::missing", format!("there is no `{path}`")).help(help);
+        return Diagnostic::error(policy::codes::MISSING, format!("there is no `{path}`")).help(help);
     };
     if committed == fitted {
         let message = format!("the router's weights beside `{path}` are not what this fit gives");
-        return Diagnostic::error("policy::stale", message).help(help);
+        return Diagnostic::error(policy::codes::STALE, message).help(help);
     }
     let mut at = 0;
     let mut lines = committed.split_inclusive('\n');
@@ -146,7 +146,7 @@ fn differs(path: &str, committed: Option<&str>, fitted: &str, route: &str) -> Di
         }
     };
     let new = span.1.map_or("nothing", str::trim_end);
-    Diagnostic::error("policy::stale", format!("`{path}` is not what this fit gives"))
+    Diagnostic::error(policy::codes::STALE, format!("`{path}` is not what this fit gives"))
         .at(&Source::new(path, committed), span.0, format!("now: {new}"))
         .help(help)
 }
