@@ -62,19 +62,13 @@ pub(crate) fn run(args: &Init, terminal: Terminal) -> Result<Answer> {
     lines.push(String::new());
     lines.push("next:".into());
     let prompts = written.iter().find(|name| name.ends_with("-prompts.jsonl")).copied().unwrap_or_default();
-    let route = shown(&answers.route);
+    let route = name::shell_word(&answers.route);
     lines.push(format!("  replace the sample prompts in {prompts} by your own"));
     lines.push(format!("  cascade collect {route} --prompts {prompts} --dry-run"));
     lines.push(format!("  cascade collect {route} --prompts {prompts} --max-spend 1"));
     lines.push(format!("  cascade fit {route}"));
     terminal.print_lines(&lines);
     Ok(Answer::Yes)
-}
-
-/// A route's name as it must be typed in a shell.
-fn shown(route: &str) -> String {
-    let plain = route.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if plain { route.to_owned() } else { format!("'{}'", route.replace('\'', r"'\''")) }
 }
 
 /// The configuration that would be written; mistakes in the answers show here, before anything is.

@@ -1,7 +1,8 @@
 //! The weights file beside a policy.
 
-use super::{Policy, codes, read::shell_word};
+use super::{Policy, codes};
 use crate::diag::Diagnostic;
+use crate::name::shell_word;
 use std::path::Path;
 
 /// Reads the weights that a policy awaits from its directory; nothing to do where they stand in the policy itself.
