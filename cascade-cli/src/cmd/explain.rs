@@ -15,7 +15,7 @@ use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::feature::{self, RequestView};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
-use cascade_sdk_core::policy::{AcceptRule, Cut, OperatingPoint, Policy, Rules, ScoreSource, Stage};
+use cascade_sdk_core::policy::{AcceptRule, Cut, Policy, Rules, ScoreSource, Stage};
 use cascade_sdk_core::replay::{Replay, Step};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -143,7 +143,7 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str) -> Result<Exp
     });
     let mut frontier = Vec::new();
     for point in &policy.frontier {
-        let rules = at_point(rules, point);
+        let rules = point.rules(rules);
         let replay = Replay::new(&rules, log).map_err(failed)?;
         let there = replay.row(row, &mut replay.scratch()).map_err(failed)?;
         frontier.push(Neighbour {
@@ -173,15 +173,6 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str) -> Result<Exp
         always: always.collect(),
         frontier,
     })
-}
-
-/// The same rules at another point of the frontier.
-fn at_point(rules: &Rules, point: &OperatingPoint) -> Rules {
-    let mut rules = Rules { plans: point.plans.clone(), ..rules.clone() };
-    if let (Some(router), Some(price)) = (&mut rules.router, point.router_shadow_price) {
-        router.shadow_price = price;
-    }
-    rules
 }
 
 fn replay_predictions(rules: &Rules, log: &EvalLog, row: usize) -> Result<Vec<f64>> {

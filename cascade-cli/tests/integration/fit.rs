@@ -210,6 +210,43 @@ fn explain_tells_what_would_be_asked_for_a_text() {
 }
 
 #[test]
+fn a_router_is_written_read_and_explained() {
+    let project = Project::new();
+    project.write("cascade.toml", &CONFIG.replace("\"pair\"", "\"router\""));
+    // Small answers the short questions, whatever its confidence.
+    let row = |row: i32| {
+        let easy = row % 2 == 0;
+        let text =
+            if easy { format!("short {row}") } else { format!("a much longer question, number {row}: why?") };
+        json!({"id": format!("r{row}"), "input": text, "tags": {"kind": if easy { "easy" } else { "hard" }}, "results": {
+            "small": {"quality": f64::from(u8::from(easy)), "cost_usd": 0.0001, "signals": {}},
+            "large": {"quality": 1, "cost_usd": 0.001, "signals": {}}}})
+        .to_string()
+    };
+    project.write("evals/a.jsonl", &(0..400).map(row).collect::<Vec<_>>().join("\n"));
+    let report = project.run(&["fit", "triage", "--format", "json"]).expect_code(0).json();
+    assert_eq!(report["selected"], "router");
+    let again = project.run(&["fit", "triage", "--check"]).expect_code(0);
+    assert!(again.stderr.contains("is what this fit gives"), "{}", again.stderr);
+    project.run(&["check"]).expect_code(0);
+    let evaluation =
+        project.run(&["eval", "triage", "--split", "test", "--format", "json"]).expect_code(0).json();
+    let router =
+        report["families"].as_array().unwrap().iter().find(|family| family["family"] == "router").unwrap();
+    assert_eq!(evaluation["figures"]["cost_usd"], router["held_out"]["cost_usd"]);
+    for (id, tier) in [("r10", "small"), ("r11", "large")] {
+        let story =
+            project.run(&["explain", "triage", "--row", id, "--format", "json"]).expect_code(0).json();
+        assert_eq!(story["outcome"]["answered_by"], tier, "{story}");
+        assert_eq!(story["predictions"].as_object().unwrap().len(), 2);
+        assert!(!story["frontier"].as_array().unwrap().is_empty());
+    }
+    let missing = project.run(&["explain", "triage", "short 7"]).expect_code(2);
+    assert!(missing.stderr.contains("--tag NAME=LABEL"), "{}", missing.stderr);
+    project.run(&["explain", "triage", "short 7", "--tag", "kind=easy"]).expect_code(0);
+}
+
+#[test]
 fn a_policy_that_no_longer_belongs_is_not_run() {
     let project = project();
     project.run(&["eval", "triage"]).expect_code(2);

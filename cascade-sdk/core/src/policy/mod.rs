@@ -110,6 +110,20 @@ pub struct OperatingPoint {
     pub router_shadow_price: Option<f64>,
 }
 
+impl OperatingPoint {
+    /// The policy's rules as they are at this point.
+    pub fn rules(&self, policy: &Rules) -> Rules {
+        let mut rules = policy.clone();
+        if !self.plans.is_empty() {
+            rules.plans.clone_from(&self.plans);
+        }
+        if let (Some(router), Some(price)) = (&mut rules.router, self.router_shadow_price) {
+            router.shadow_price = price;
+        }
+        rules
+    }
+}
+
 /// `[certificate]`: a constraint that holds on fresh data with a stated confidence (MATH.md 11.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Certificate {
