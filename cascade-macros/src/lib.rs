@@ -1,8 +1,8 @@
 //! Implementation detail of `cascade-sdk`: the attributes `#[client]` and `#[route]`, documented where the SDK
 //! re-exports them.
 //!
-//! An attribute is parsed ([`args`], [`item`]), what it names is read ([`load`]) and judged ([`check`]), and only then
-//! tokens are made ([`expand`]). After a mistake the public items are still there ([`fallback`]), so that one mistake
+//! An attribute is parsed (`args`, `item`), what it names is read (`load`) and judged (`check`), and only then
+//! tokens are made (`expand`). After a mistake the public items are still there (`fallback`), so that one mistake
 //! gives one error.
 
 mod args;
