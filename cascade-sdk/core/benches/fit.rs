@@ -69,6 +69,7 @@ fn synthetic(rows: usize, tiers: usize, signals: usize) -> Table {
                             .map(|margin| margin + (0.4 + 0.3 * signal as f64) * bell(&mut random))
                             .collect(),
                         cost: Vec::new(),
+                        combined: None,
                     })
                     .collect(),
             }

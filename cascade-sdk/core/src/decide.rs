@@ -119,7 +119,7 @@ fn value_at(values: &[f64], index: usize) -> f64 {
 }
 
 /// The term's piecewise-linear map.
-fn map(term: &Term, x: f64) -> f64 {
+pub(crate) fn map(term: &Term, x: f64) -> f64 {
     let knots = &term.knots;
     let (Some(first), Some(last)) = (knots.first(), knots.last()) else { return x };
     if x.is_nan() {

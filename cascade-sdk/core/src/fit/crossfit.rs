@@ -85,7 +85,8 @@ pub fn choose(table: &Table, rows: &[u32], scored: &[Scored]) -> (Option<Family>
     (chosen, standings)
 }
 
-fn weighted_mean(table: &Table, rows: &[u32], values: &[f64]) -> f64 {
+/// Weighted mean of one value for each of `rows`.
+pub(super) fn weighted_mean(table: &Table, rows: &[u32], values: &[f64]) -> f64 {
     let sum: f64 =
         rows.iter().zip(values).map(|(&row, value)| table.weight[row as usize] as f64 * value).sum();
     sum / table.total_weight(rows) as f64

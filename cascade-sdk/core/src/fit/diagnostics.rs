@@ -177,6 +177,7 @@ mod tests {
                 name: "s".into(),
                 value: (0..rows).map(&score).collect(),
                 cost: Vec::new(),
+                combined: None,
             }],
         };
         Table {

@@ -3,7 +3,7 @@
 use super::objective::{Multipliers, Target};
 use super::operating::{CascadeRule, PolicyClass};
 use super::table::{Table, Totals};
-use crate::policy::{AcceptRule, Cut, OperatingPoint, Plan, Rules, ScoreSource, Stage};
+use crate::policy::{AcceptRule, Cut, OperatingPoint, Plan, Rules, Score, ScoreInput, ScoreSource, Stage};
 
 /// An operating point of a family, and the rules that reach it.
 #[derive(Clone, Debug)]
@@ -115,12 +115,14 @@ pub struct RulesBuilder<'t> {
     /// Plans with tiers as table indices, signals as indices into `signals`.
     plans: Vec<Plan>,
     signals: Vec<String>,
+    /// Combined signals with the tier's table index and inputs as indices into `signals`.
+    scores: Vec<Score>,
 }
 
 impl<'t> RulesBuilder<'t> {
     /// No plans yet.
     pub fn new(table: &'t Table) -> Self {
-        Self { table, plans: Vec::new(), signals: Vec::new() }
+        Self { table, plans: Vec::new(), signals: Vec::new(), scores: Vec::new() }
     }
 
     /// Adds a plan. A stage that keeps everything ends it.
@@ -129,12 +131,7 @@ impl<'t> RulesBuilder<'t> {
         for (position, &tier) in rule.tiers.iter().enumerate() {
             let cut = rule.cuts.get(position).filter(|cut| Cut(cut.at_least) != Cut::KEEP_ALL);
             let rule = cut.and_then(|cut| {
-                let name = &self.table.tiers[tier].signals.get(cut.signal)?.name;
-                let signal = self.signals.iter().position(|known| known == name).unwrap_or_else(|| {
-                    self.signals.push(name.clone());
-                    self.signals.len() - 1
-                });
-                Some(AcceptRule { score: ScoreSource::Signal(signal), at_least: Cut(cut.at_least) })
+                Some(AcceptRule { score: self.source(tier, cut.signal)?, at_least: Cut(cut.at_least) })
             });
             stages.push(Stage { tier, rule });
             if rule.is_none() {
@@ -142,6 +139,33 @@ impl<'t> RulesBuilder<'t> {
             }
         }
         self.plans.push(Plan { stages });
+    }
+
+    /// What a tier's signal is called in the rules.
+    fn source(&mut self, tier: usize, signal: usize) -> Option<ScoreSource> {
+        let signals = &self.table.tiers[tier].signals;
+        let data = signals.get(signal)?;
+        let Some(combined) = &data.combined else {
+            return Some(ScoreSource::Signal(self.signal(&data.name)));
+        };
+        if let Some(known) = self.scores.iter().position(|score| score.name == data.name) {
+            return Some(ScoreSource::Score(known));
+        }
+        let mut score = Score { tier, ..combined.clone() };
+        for term in &mut score.terms {
+            if let ScoreInput::Signal(input) = &mut term.input {
+                *input = self.signal(&signals.get(*input)?.name);
+            }
+        }
+        self.scores.push(score);
+        Some(ScoreSource::Score(self.scores.len() - 1))
+    }
+
+    fn signal(&mut self, name: &str) -> usize {
+        self.signals.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.signals.push(name.to_owned());
+            self.signals.len() - 1
+        })
     }
 
     /// The rules with all plans added so far, listing the tiers that any of them uses in cost order.
@@ -153,10 +177,13 @@ impl<'t> RulesBuilder<'t> {
         for stage in self.plans.iter_mut().flat_map(|plan| &mut plan.stages) {
             stage.tier = used.binary_search(&stage.tier).unwrap_or(0);
         }
+        for score in &mut self.scores {
+            score.tier = used.binary_search(&score.tier).unwrap_or(0);
+        }
         Rules {
             tiers: used.iter().map(|&tier| self.table.tiers[tier].name.clone()).collect(),
             signals: self.signals,
-            scores: Vec::new(),
+            scores: self.scores,
             plans: self.plans,
             router: None,
         }

@@ -20,6 +20,7 @@ pub mod bootstrap;
 pub mod bounds;
 pub mod certify;
 pub mod chain;
+pub mod combined;
 pub mod compare;
 pub mod crossfit;
 pub mod curves;

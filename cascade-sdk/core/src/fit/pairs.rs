@@ -22,8 +22,10 @@ pub(super) struct PairSection {
 pub(super) fn report(table: &Table, rows: &[u32], options: FitOptions) -> PairSection {
     let weight = table.total_weight(rows);
     let name = |tier: usize| table.tiers[tier].name.clone();
+    // A combined signal is not of the log, so there is nothing to check its frontier against; the envelope has it.
     let pairs = pair::all_pairs(table)
         .into_iter()
+        .filter(|pair| table.tiers[pair.cheap].signals[pair.signal].combined.is_none())
         .map(|pair| {
             let signal = &table.tiers[pair.cheap].signals[pair.signal];
             let points = pair::frontier(table, &Ranking::new(&signal.value, rows), pair);

@@ -3,11 +3,12 @@
 
 use super::FitError;
 use super::certify::{self, Certified, Promise, Trial};
+use super::combined;
 use super::compare::Comparison;
 use super::crossfit::{self, Scored};
 use super::curves::{self, Budgets, Curve};
 use super::diagnostics;
-use super::families;
+use super::families::{self, Pool};
 use super::family::{Candidate, Draft, FittedFamily};
 use super::objective::{Multipliers, Target};
 use super::outcome;
@@ -197,9 +198,11 @@ impl Setup<'_> {
                 }
             }
             let target = self.target(&train);
+            let table = combined::refitted(&self.table, &train);
+            let pool = Pool { table: &table, ..self.pool() };
             let fitted: Vec<_> = candidates
                 .iter()
-                .map(|fit| families::refit(&self.pool(), fit.family, &*fit.fitted, &train, &train_folds))
+                .map(|fit| families::refit(&pool, fit.family, &*fit.fitted, &train, &train_folds))
                 .collect();
             let multipliers = Multipliers::at(target, &union_hull(&fitted));
             for (values, fitted) in values.iter_mut().zip(&fitted) {

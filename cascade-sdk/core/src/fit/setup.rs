@@ -1,6 +1,8 @@
 //! Everything that is fixed before the first family is fitted: rows, halves, order of tiers, usable signals.
 
 use super::certify::{self, Promise};
+use super::combined;
+use super::crossfit;
 use super::families::Pool;
 use super::objective::Target;
 use super::pool::refuse_sparse_signals;
@@ -95,6 +97,8 @@ impl<'a> Setup<'a> {
                 None => warnings.push("this objective bounds nothing that `confidence` could certify".into()),
             }
         }
+        let folds = crossfit::folds(&table, &calibration, &group_names, route.fit.seed);
+        combined::add(&mut table, &calibration, &folds);
         Ok(Self {
             input,
             route,

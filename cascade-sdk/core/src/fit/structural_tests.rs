@@ -23,7 +23,7 @@ fn table(rows: usize, after: f64, before: f64, price: i64) -> (Table, Vec<Vec<f6
         cost: vec![cost; rows],
         failed: vec![false; rows],
         latency_ms: vec![0.0; rows],
-        signals: vec![SignalData { name: "s".into(), value, cost: vec![price; rows] }],
+        signals: vec![SignalData { name: "s".into(), value, cost: vec![price; rows], combined: None }],
     };
     let tiers = vec![
         tier("cheap", right(&|ease| if ease > 0.5 { 0.95 } else { 0.2 }), 3_000, signal),

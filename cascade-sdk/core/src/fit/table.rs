@@ -4,6 +4,7 @@
 //! not depend on the order of rows or the number of threads.
 
 use crate::log::EvalLog;
+use crate::policy::Score;
 use std::collections::BTreeMap;
 
 /// Integer units in a quality of 1.
@@ -53,6 +54,8 @@ pub struct SignalData {
     pub value: Vec<f64>,
     /// Cost of obtaining the value in pico-dollars; empty where free. A failed call has no answer to score, so it costs 0.
     pub cost: Vec<i64>,
+    /// How to compute it from the tier's other signals, by their index; `None` for a signal of the log.
+    pub combined: Option<Score>,
 }
 
 /// Exact weighted sums over some rows.
@@ -134,6 +137,7 @@ impl Table {
                                 .map(|&row| if tier.failed[row] { 0 } else { signal.cost[row].pico() })
                                 .collect()
                         },
+                        combined: None,
                     })
                     .collect(),
             })

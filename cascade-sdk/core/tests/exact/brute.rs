@@ -53,6 +53,7 @@ pub(crate) fn random_table(seed: u64, most_rows: usize, most_signals: usize) -> 
                         })
                         .collect(),
                     cost: if priced { column(&mut random, 4, 500) } else { Vec::new() },
+                    combined: None,
                 })
                 .collect();
             let unit = [1_000, 3_000, 7_000, 20_000][tier];
@@ -92,7 +93,7 @@ pub(crate) fn telling_table(seed: u64, rows: usize, levels: f64, noise: f64) -> 
                     .collect(),
                 failed: vec![false; rows],
                 latency_ms: vec![0.0; rows],
-                signals: vec![SignalData { name: "s".into(), value, cost: Vec::new() }],
+                signals: vec![SignalData { name: "s".into(), value, cost: Vec::new(), combined: None }],
             }
         })
         .collect();

@@ -50,6 +50,7 @@ fn read(rows: &[Value]) -> Table {
                     } else {
                         Vec::new()
                     },
+                    combined: None,
                 }],
             }
         })
