@@ -5,6 +5,7 @@ use super::pair::Pair;
 use super::ranking::Ranking;
 use super::report::{Benefit, BenefitBin, IsotonicStep, Reliability, ReliabilityBin};
 use super::table::{QUALITY_ONE, Table};
+use serde::Serialize;
 
 /// Bins of equal frequency for b(t) (MATH.md 3.1).
 const BENEFIT_BINS: usize = 20;
@@ -101,6 +102,68 @@ pub fn reliability(
             })
             .collect(),
     })
+}
+
+/// How well a signal of a tier works, on held-out rows that have it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SignalQuality {
+    /// The tier.
+    pub tier: String,
+    /// The signal; a combined one is named after its tier.
+    pub signal: String,
+    /// P(a good answer scores higher than a bad one).
+    pub auroc: f64,
+    /// P(an answer that the reference tier betters scores lower than one that it does not); absent for the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub benefit_auroc: Option<f64>,
+    /// P(an answer that betters the reference tier's scores lower than one that does not). Escalating by a signal gains
+    /// where the former is high and this is low (MATH.md 2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub harm_auroc: Option<f64>,
+    /// Expected calibration error of the isotonic fit made on calibration rows, over bins of equal frequency.
+    pub expected_calibration_error: f64,
+    /// Brier score of that fit: mean squared difference from the quality.
+    pub brier: f64,
+    /// Held-out rows that have the signal.
+    pub rows: usize,
+}
+
+/// The quality of every signal on held-out rows. The reference tier is the most accurate one on calibration rows.
+pub fn signals(table: &Table, calibration: &[u32], test: &[u32]) -> Vec<SignalQuality> {
+    let reference = (0..table.tiers.len()).max_by_key(|&tier| table.single(tier, calibration).quality);
+    let mut found = Vec::new();
+    for (tier, columns) in table.tiers.iter().enumerate() {
+        for (signal, data) in columns.signals.iter().enumerate() {
+            let Some(reliability) = reliability(table, calibration, test, tier, signal) else { continue };
+            let steps = isotonic::calibration(table, &Ranking::new(&data.value, calibration), tier);
+            let known: Vec<u32> =
+                test.iter().copied().filter(|&row| data.value[row as usize] > f64::NEG_INFINITY).collect();
+            let quality = |row: u32| columns.quality[row as usize] as f64 / QUALITY_ONE as f64;
+            let brier = known.iter().fold(0.0, |sum, &row| {
+                let miss = isotonic::level_at(&steps, data.value[row as usize]) - quality(row);
+                sum + table.weight[row as usize] as f64 * miss * miss
+            }) / table.total_weight(&known) as f64;
+            let ranking = Ranking::new(&data.value, &known);
+            let against = reference.filter(|&reference| reference != tier).map(|reference| {
+                let other = &table.tiers[reference].quality;
+                let gain = |row: u32| {
+                    (other[row as usize] - columns.quality[row as usize]) as f64 / QUALITY_ONE as f64
+                };
+                [1.0, -1.0].map(|sign| 1.0 - auroc(table, &ranking, &|row| (sign * gain(row)).max(0.0)))
+            });
+            found.push(SignalQuality {
+                tier: reliability.tier,
+                signal: reliability.signal,
+                auroc: reliability.auroc,
+                benefit_auroc: against.map(|[benefit, _]| benefit),
+                harm_auroc: against.map(|[_, harm]| harm),
+                expected_calibration_error: reliability.expected_calibration_error,
+                brier,
+                rows: known.len(),
+            });
+        }
+    }
+    found
 }
 
 /// P(a good answer scores higher than a bad one), ties counted half; quality between 0 and 1 counts as that share of a
@@ -208,6 +271,22 @@ mod tests {
         let quality = |row: u32| table.tiers[0].quality[row as usize] as f64 / QUALITY_ONE as f64;
         // Pairs (good 1, bad 0), (1, 2) tie, (3, 0), (3, 2): 3.5 of 4.
         assert!((auroc(&table, &ranking, &quality) - 3.5 / 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn signals_are_judged_by_what_escalation_gains_and_breaks() {
+        // The dear tier betters the cheap one on the lowest quarter and is bettered by it on the highest.
+        let mut table = table(400, |row| f64::from(row / 4), |row| row >= 100, |row| row < 300);
+        table.tiers[1].quality[120] = 0;
+        table.tiers[0].quality[120] = 0;
+        let rows: Vec<u32> = (0..400).collect();
+        let found = signals(&table, &rows, &rows);
+        let cheap = found.iter().find(|signal| signal.tier == "cheap").unwrap();
+        assert!((cheap.benefit_auroc.unwrap() - 1.0).abs() < 1e-12, "{cheap:?}");
+        assert!(cheap.harm_auroc.unwrap() < 1e-12, "{cheap:?}");
+        assert!(cheap.auroc > 0.98 && cheap.brier < 0.01 && cheap.rows == 400, "{cheap:?}");
+        // Equally many are right, so the first tier is not the reference.
+        assert!(found.iter().any(|signal| signal.tier == "dear" && signal.benefit_auroc.is_none()));
     }
 
     #[test]

@@ -18,6 +18,7 @@
 mod affix;
 pub mod bootstrap;
 pub mod bounds;
+pub mod break_even;
 pub mod certify;
 pub mod chain;
 pub mod combined;

@@ -2,6 +2,7 @@
 //! rows, and let the held-out rows change nothing but the reported figures.
 
 use super::FitError;
+use super::break_even::{self, EqualBudget};
 use super::certify::{self, Certified, Promise, Trial};
 use super::combined;
 use super::compare::Comparison;
@@ -86,6 +87,9 @@ impl Setup<'_> {
         let weight = self.table.total_weight(&self.calibration);
         let pairs = pairs::report(&self.table, &self.calibration, self.input.options);
         let shown = shown_pair(selected, &fits);
+        let (structural_cost, equal_budgets) = self
+            .against_router(&fits, shown.map(|shown| shown.0))
+            .map_or((None, Vec::new()), |(cost, curves)| (Some(cost), curves));
         let report = FitReport {
             route: self.route.name.clone(),
             rows: report::Rows {
@@ -114,7 +118,8 @@ impl Setup<'_> {
                     (family.name(), curve.map(report::curve).unwrap_or_default())
                 })
                 .collect(),
-            structural_cost: self.structural_cost(&fits),
+            structural_cost,
+            equal_budgets,
             slices: self.slices(selected),
             benefit: shown.and_then(|(pair, cut)| {
                 diagnostics::benefit(&self.table, &self.calibration, pair, Some(cut))
@@ -122,6 +127,10 @@ impl Setup<'_> {
             reliability: shown.and_then(|(pair, _)| {
                 diagnostics::reliability(&self.table, &self.calibration, &self.test, pair.cheap, pair.signal)
             }),
+            signals: diagnostics::signals(&self.table, &self.calibration, &self.test),
+            break_even: shown
+                .filter(|_| !self.test.is_empty())
+                .and_then(|(pair, cut)| break_even::laws(&self.table, &self.test, pair, cut)),
             missing_signals,
             warnings,
             families,
@@ -129,8 +138,13 @@ impl Setup<'_> {
         Ok(FitOutcome { policy, report })
     }
 
-    /// Router against cascade, taken apart (MATH.md 9); `None` without a router or held-out rows.
-    fn structural_cost(&self, fits: &[Fit<'_>]) -> Option<StructuralCost> {
+    /// Router against cascade, taken apart (MATH.md 9), and against the shown pair at equal budgets; `None` without a
+    /// router or held-out rows.
+    fn against_router(
+        &self,
+        fits: &[Fit<'_>],
+        shown: Option<Pair>,
+    ) -> Option<(StructuralCost, Vec<EqualBudget>)> {
         let router = fits.iter().find(|fit| fit.family == Family::Router)?;
         let setting = structural::Setting {
             table: &self.table,
@@ -140,7 +154,11 @@ impl Setup<'_> {
             threads: self.input.options.threads,
         };
         let predictions = structural::predictions(&setting, self.input.log, router.fitted.router_fit()?)?;
-        Some(structural::decompose(&setting, &predictions, router.curve.as_ref()?).mean)
+        let cost = structural::decompose(&setting, &predictions, router.curve.as_ref()?).mean;
+        let equal_budgets = shown.map_or_else(Vec::new, |pair| {
+            break_even::equal_budgets(&self.table, &self.test, pair, &predictions[pair.cheap])
+        });
+        Some((cost, equal_budgets))
     }
 
     /// Every family on all calibration rows, at the objective, with its figures on held-out rows.

@@ -1,8 +1,10 @@
 //! The report of a fit: what `cascade fit --format json` prints (DESIGN.md 7). Numbers only; rendering is elsewhere.
 
+use super::break_even::{BreakEven, EqualBudget};
 use super::compare::{Comparison, Figures};
 use super::crossfit::Standing;
 use super::curves::{Curve, CurvePoint};
+use super::diagnostics::SignalQuality;
 use super::verdict::Verdict;
 use crate::policy::{Cut, Estimate, Plan, Rules, ScoreSource};
 use serde::{Serialize, Serializer};
@@ -48,6 +50,14 @@ pub struct FitReport {
     /// Whether that signal can be believed, on held-out rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reliability: Option<Reliability>,
+    /// Every signal, combined ones included, on held-out rows.
+    pub signals: Vec<SignalQuality>,
+    /// When the shown pair pays, on held-out rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_even: Option<BreakEven>,
+    /// The shown pair and the router at equal budgets, on held-out rows; empty without a router.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub equal_budgets: Vec<EqualBudget>,
     /// Share of missing values per tier and signal, where any is missing.
     pub missing_signals: Vec<MissingSignal>,
     /// What a careful reader should know about these figures.
