@@ -81,9 +81,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
             tiers: route.tiers.iter().take(2).cloned().collect(),
             signals: vec!["mean_logprob".to_owned()],
             scores: Vec::new(),
-            plans: vec![Plan {
-                stages: vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }],
-            }],
+            plans: vec![Plan::new(vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }])],
             router: None,
         },
         frontier: Vec::new(),
@@ -111,7 +109,7 @@ fn routed(config: &Config, route: &Route, schema: Option<&str>, levels: usize) -
         step: vec![0.0; 2],
         cost: vec![CostHead { high: 1.0, ..CostHead::default() }; 2],
     };
-    let stage = |tier| Plan { stages: vec![Stage { tier, rule: None }] };
+    let stage = |tier| Plan::new(vec![Stage { tier, rule: None }]);
     let pair = pair(config, route, schema);
     Policy {
         family: Family::Router,

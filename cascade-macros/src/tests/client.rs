@@ -74,7 +74,7 @@ fn routed(router: Router) -> String {
     fitted(|policy| {
         policy.family = Family::Router;
         policy.frontier.clear();
-        let stage = |tier| Plan { stages: vec![Stage { tier, rule: None }] };
+        let stage = |tier| Plan::new(vec![Stage { tier, rule: None }]);
         policy.rules.plans = vec![stage(0), stage(1)];
         policy.rules.router = Some(router);
     })

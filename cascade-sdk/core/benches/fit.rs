@@ -139,15 +139,10 @@ fn decisions() {
         tiers: vec!["small".into(), "large".into()],
         signals: vec!["mean_margin".into()],
         scores: Vec::new(),
-        plans: vec![Plan {
-            stages: vec![
-                Stage {
-                    tier: 0,
-                    rule: Some(AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(0.4) }),
-                },
-                Stage { tier: 1, rule: None },
-            ],
-        }],
+        plans: vec![Plan::new(vec![
+            Stage { tier: 0, rule: Some(AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(0.4) }) },
+            Stage { tier: 1, rule: None },
+        ])],
         router: None,
     };
     let mut random = SplitMix64::new(1, 0);
@@ -156,7 +151,7 @@ fn decisions() {
         signals
             .iter()
             .filter(|signals| {
-                let seen = Observation { failed: false, signals: &signals[..], predictions: &[] };
+                let seen = Observation { failed: false, signals: &signals[..], predictions: None };
                 matches!(
                     judge(black_box(&rules), 0, 0, &seen),
                     cascade_sdk_core::decide::Decision::Accept { .. }

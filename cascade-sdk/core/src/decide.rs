@@ -2,6 +2,7 @@
 //!
 //! [`judge`] allocates nothing and never panics, whatever its inputs.
 
+use crate::feature::Predictions;
 use crate::policy::{AcceptRule, Cut, Rules, ScoreInput, ScoreSource, Term};
 
 /// What is known after a stage ran.
@@ -11,8 +12,8 @@ pub struct Observation<'a> {
     pub failed: bool,
     /// Signal values in the order of [`Rules::signals`]; NaN or absent is missing.
     pub signals: &'a [f64],
-    /// The router's log-odds per tier in the order of [`Rules::tiers`]; empty without a router.
-    pub predictions: &'a [f64],
+    /// What the router predicts of each tier; `None` without a router.
+    pub predictions: Option<&'a Predictions>,
 }
 
 /// What to do with the answer of a stage.
@@ -100,11 +101,15 @@ pub fn read(rules: &Rules, source: ScoreSource, seen: &Observation<'_>) -> f64 {
             let sum = score.terms.iter().fold(score.intercept, |sum, term| {
                 let input = match term.input {
                     ScoreInput::Signal(index) => value_at(seen.signals, index),
-                    ScoreInput::Prediction(tier) => value_at(seen.predictions, tier),
+                    ScoreInput::Prediction(tier) => {
+                        seen.predictions.map_or(f64::NAN, |known| value_at(&known.log_odds, tier))
+                    }
                 };
                 sum + term.weight * map(term, input)
             });
-            logistic(sum)
+            let good = logistic(sum);
+            let Some(tier) = score.per_cost_of else { return good };
+            (2.0 * good - 1.0) / seen.predictions.map_or(f64::NAN, |known| value_at(&known.cost_usd, tier))
         }),
     }
 }
@@ -148,15 +153,13 @@ mod tests {
             tiers: vec!["small".into(), "large".into()],
             signals: vec!["mean_logprob".into()],
             scores: Vec::new(),
-            plans: vec![Plan {
-                stages: vec![
-                    Stage {
-                        tier: 0,
-                        rule: Some(AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(at_least) }),
-                    },
-                    Stage { tier: 1, rule: None },
-                ],
-            }],
+            plans: vec![Plan::new(vec![
+                Stage {
+                    tier: 0,
+                    rule: Some(AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(at_least) }),
+                },
+                Stage { tier: 1, rule: None },
+            ])],
             router: None,
         }
     }
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn failures_escalate_until_the_last_stage() {
-        let failed = Observation { failed: true, signals: &[0.0], predictions: &[] };
+        let failed = Observation { failed: true, signals: &[0.0], predictions: None };
         assert_eq!(judge(&rules(-0.2), 0, 0, &failed), Decision::Escalate(Why::Failed));
         assert_eq!(judge(&rules(-0.2), 0, 1, &failed), Decision::Fail);
     }
@@ -219,10 +222,32 @@ mod tests {
                 knots: vec![(-2.0, -4.0), (0.0, 0.0)],
                 weight: 0.5,
             }],
+            per_cost_of: None,
         });
         for (signal, logit) in [(-1.0, 0.0), (-9.0, -1.0), (3.0, 1.0), (-0.5, 0.5)] {
             let value = read(&rules, ScoreSource::Score(0), &seen(&[signal]));
             assert!((value - logistic(logit)).abs() < 1e-15, "{signal}");
         }
+    }
+    #[test]
+    fn scores_per_cost_are_gains_per_dollar() {
+        let mut rules = rules(-50.0);
+        let input = ScoreInput::Prediction(1);
+        rules.scores.push(Score {
+            name: "gain".into(),
+            tier: 0,
+            intercept: 0.0,
+            terms: vec![Term { input, knots: Vec::new(), weight: -1.0 }],
+            per_cost_of: Some(1),
+        });
+        let value = |log_odds: f64, cost_usd: f64| {
+            let predictions = Predictions { log_odds: vec![0.0, log_odds], cost_usd: vec![0.0, cost_usd] };
+            let seen = Observation { predictions: Some(&predictions), ..Observation::default() };
+            read(&rules, ScoreSource::Score(0), &seen)
+        };
+        assert!((value(1.0, 0.01) - (2.0 * logistic(-1.0) - 1.0) / 0.01).abs() < 1e-12);
+        assert_eq!(value(1.0, 0.0), f64::NEG_INFINITY, "asking is free and helps");
+        assert_eq!(value(-1.0, 0.0), f64::INFINITY);
+        assert!(read(&rules, ScoreSource::Score(0), &seen(&[])).is_nan(), "without a router it is missing");
     }
 }

@@ -159,7 +159,7 @@ impl<'a> Replay<'a> {
             let seen = Observation {
                 failed: tier.results.failed[row],
                 signals: &scratch.signals,
-                predictions: scratch.router.predictions(),
+                predictions: Some(scratch.router.predictions()),
             };
             let decision = decide::judge(self.rules, plan, index, &seen);
             let cost = tier.results.cost[row];

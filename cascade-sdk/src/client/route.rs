@@ -178,7 +178,7 @@ impl Route {
 fn single(tier: &str) -> Rules {
     Rules {
         tiers: vec![tier.to_owned()],
-        plans: vec![Plan { stages: vec![PolicyStage { tier: 0, rule: None }] }],
+        plans: vec![Plan::new(vec![PolicyStage { tier: 0, rule: None }])],
         ..Rules::default()
     }
 }

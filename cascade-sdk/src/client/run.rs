@@ -123,7 +123,7 @@ impl Run<'_> {
             let seen = Observation {
                 failed: failure.is_some(),
                 signals: &values,
-                predictions: scratch.predictions(),
+                predictions: Some(scratch.predictions()),
             };
             let decision = match next.judged {
                 Some(stage) => judge(rules, plan, stage, &seen),

@@ -97,9 +97,7 @@ fn pair() -> Rules {
     Rules {
         tiers: vec!["small".into(), "large".into()],
         signals: vec!["mean_logprob".into()],
-        plans: vec![Plan {
-            stages: vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }],
-        }],
+        plans: vec![Plan::new(vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }])],
         ..Rules::default()
     }
 }

@@ -45,9 +45,9 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The router's log-odds per tier for the last request, empty without a router.
-    pub fn predictions(&self) -> &[f64] {
-        &self.predictions.log_odds
+    /// What the router predicted of the last request; empty without a router.
+    pub fn predictions(&self) -> &Predictions {
+        &self.predictions
     }
 
     /// Sizes of everything that grows, to show that nothing does.
@@ -108,6 +108,9 @@ pub fn choose_plan(
     let Some(router) = &rules.router else { return Ok(0) };
     let predictions = router.predict(request, scratch)?;
     let options = rules.plans.iter().map(|plan| {
+        if let Some(forecast) = &plan.forecast {
+            return (forecast.quality.value(predictions), forecast.cost_usd.value(predictions));
+        }
         let tier = plan.stages.first().map_or(usize::MAX, |stage| stage.tier);
         let at = |values: &[f64]| values.get(tier).copied().unwrap_or(f64::NAN);
         (crate::decide::logistic(at(&predictions.log_odds)), at(&predictions.cost_usd))

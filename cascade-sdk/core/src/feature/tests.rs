@@ -43,7 +43,7 @@ fn rules(router: Router) -> Rules {
     let tiers = router.heads.tiers();
     Rules {
         tiers: (0..tiers).map(|tier| format!("t{tier}")).collect(),
-        plans: (0..tiers).map(|tier| Plan { stages: vec![Stage { tier, rule: None }] }).collect(),
+        plans: (0..tiers).map(|tier| Plan::new(vec![Stage { tier, rule: None }])).collect(),
         router: Some(router),
         ..Rules::default()
     }
@@ -82,7 +82,7 @@ fn any_prompt_gives_finite_predictions_and_a_plan() {
         let view = RequestView { text: &prompt, ..RequestView::default() };
         let plan = choose_plan(&rules, &view, &mut scratch).unwrap();
         assert!(plan < 5);
-        assert!(scratch.predictions().iter().all(|value| value.is_finite()), "{prompt:.20}");
+        assert!(scratch.predictions().log_odds.iter().all(|value| value.is_finite()), "{prompt:.20}");
         let encoded = scratch.encoded();
         assert_eq!(encoded.dense.len(), SURFACE_STATISTICS);
         for block in [0..BUCKETS as u32, BUCKETS as u32..2 * BUCKETS as u32] {
@@ -213,8 +213,8 @@ fn a_shadow_price_of_zero_takes_the_best_and_an_infinite_one_the_cheapest() {
             if expected.is_none() {
                 assert_eq!(plan, 0, "tiers are ordered by cost");
             } else {
-                let best = scratch.predictions().iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                assert!(scratch.predictions()[plan] >= best);
+                let best = scratch.predictions().log_odds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                assert!(scratch.predictions().log_odds[plan] >= best);
             }
         }
     }

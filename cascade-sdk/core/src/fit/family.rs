@@ -138,7 +138,7 @@ impl<'t> RulesBuilder<'t> {
                 break;
             }
         }
-        self.plans.push(Plan { stages });
+        self.plans.push(Plan::new(stages));
     }
 
     /// What a tier's signal is called in the rules.

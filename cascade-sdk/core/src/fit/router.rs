@@ -435,7 +435,7 @@ impl FittedFamily for RouterFamily<'_> {
             Draft::Routed(shadow_price) => Rules {
                 tiers: self.table.tiers.iter().map(|tier| tier.name.clone()).collect(),
                 plans: (0..self.table.tiers.len())
-                    .map(|tier| Plan { stages: vec![Stage { tier, rule: None }] })
+                    .map(|tier| Plan::new(vec![Stage { tier, rule: None }]))
                     .collect(),
                 router: Some(Router { shadow_price: *shadow_price, ..self.fit.router.clone() }),
                 ..Rules::default()

@@ -5,6 +5,7 @@
 
 pub mod codes;
 mod fields;
+mod forecast_text;
 mod names;
 mod read;
 mod router_text;

@@ -4,7 +4,7 @@ use super::fields::Fields;
 use super::names::{self, Names};
 use super::{
     AcceptRule, Certificate, Cut, Expected, Fitted, OperatingPoint, Plan, Policy, Rules, SCHEMA, Score,
-    ScoreInput, Stage, Term, codes, router_text,
+    ScoreInput, Stage, Term, codes, forecast_text, router_text,
 };
 use crate::config::{Family, Objective, ObjectiveTable, Section};
 use crate::diag::{Diagnostic, Source};
@@ -83,8 +83,7 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
     let certificate = root.optional_table("certificate", CERTIFICATE).map(certificate);
     let scores: Vec<_> =
         root.tables("scores", SCORE).into_iter().map(|table| score(table, &mut names)).collect();
-    let plans =
-        root.tables("plans", &["stages"]).into_iter().map(|table| plan_table(table, &names)).collect();
+    let plans = root.tables("plans", PLAN).into_iter().map(|table| plan_table(table, &names)).collect();
     let router =
         root.optional_table("router", router_text::KEYS).map(|fields| router_text::read(fields, &names));
     let points = root.tables("frontier", POINT);
@@ -111,6 +110,7 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
         }
     };
     fault(shape.fault(&rules.plans), &place);
+    fault(shape.fault_of_scores(&rules.scores), &place);
     frontier.iter().zip(&places).for_each(|(point, place)| fault(shape.fault_at(point), place));
     for (pair, place) in frontier.windows(2).zip(places.iter().skip(1)) {
         if pair[0].cost_usd > pair[1].cost_usd {
@@ -170,11 +170,24 @@ impl Shape {
             Some("there are several plans and no router to choose between them".to_owned())
         } else if self.router && !may_route {
             Some(format!("the family `{family}` has no router"))
+        } else if plans.len() > 1 && plans.iter().any(|plan| plan.stages.len() > 1 && plan.forecast.is_none())
+        {
+            Some("the router cannot weigh a plan of several stages that has no `forecast`".to_owned())
         } else if longest > Some(most) {
             Some(format!("a plan of the family `{family}` has {stages}"))
         } else {
             None
         }
+    }
+
+    /// A score that reads predictions would always be missing without a router.
+    fn fault_of_scores(&self, scores: &[Score]) -> Option<String> {
+        let reads = |score: &&Score| {
+            score.per_cost_of.is_some()
+                || score.terms.iter().any(|term| matches!(term.input, ScoreInput::Prediction(_)))
+        };
+        let score = scores.iter().find(reads).filter(|_| !self.router)?;
+        Some(format!("the score `{}` reads predictions, and there is no router", score.name))
     }
 
     /// What is wrong with a point of the frontier.
@@ -265,7 +278,7 @@ fn certificate(mut fields: Fields<'_>) -> Option<Certificate> {
     })
 }
 
-const SCORE: &[&str] = &["name", "tier", "intercept", "terms"];
+const SCORE: &[&str] = &["name", "tier", "intercept", "per_cost_of", "terms"];
 
 fn score<'d>(mut fields: Fields<'d>, names: &mut Names<'d>) -> Option<Score> {
     let findings = fields.table.findings;
@@ -279,9 +292,19 @@ fn score<'d>(mut fields: Fields<'d>, names: &mut Names<'d>) -> Option<Score> {
     names.scores.push(name.unwrap_or_default());
     let tier = fields.item("tier").and_then(|item| names.tier(findings, &item));
     let intercept = fields.number("intercept");
+    let per_cost_of = match fields.table.take("per_cost_of") {
+        Some(item) => Some(names.tier(findings, &item)?),
+        None => None,
+    };
     let terms = fields.list("terms").iter().map(|item| term(findings, item, names)).collect();
     fields.finish();
-    Some(Score { name: name?.to_owned(), tier: tier?, intercept: intercept?, terms: all(terms)? })
+    Some(Score {
+        name: name?.to_owned(),
+        tier: tier?,
+        intercept: intercept?,
+        terms: all(terms)?,
+        per_cost_of,
+    })
 }
 
 const TERM: &[&str] = &["signal", "prediction", "weight", "knots"];
@@ -322,7 +345,7 @@ fn knots(findings: &Findings, item: &Item<'_>) -> Option<Vec<(f64, f64)>> {
     Some(knots)
 }
 
-const POINT: &[&str] = &["quality", "cost_usd", "shadow_price", "router_shadow_price", "plans"];
+const POINT: &[&str] = &["quality", "cost_usd", "shadow_price", "router_shadow_price", "plans", "forecasts"];
 
 fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<OperatingPoint> {
     let findings = fields.table.findings;
@@ -330,22 +353,43 @@ fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Operatin
     let cost_usd = fields.number("cost_usd");
     let shadow_price = fields.optional_number("shadow_price");
     let router_shadow_price = fields.optional_number("router_shadow_price");
-    let plans = fields.list("plans").iter().map(|item| plan(findings, item, names)).collect();
+    let plans: Option<Vec<_>> = fields
+        .list("plans")
+        .iter()
+        .map(|item| plan(findings, item, names))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect();
+    let forecasts = match fields.table.take("forecasts") {
+        Some(item) => {
+            let list = item.list(findings)?;
+            if plans.as_ref().is_some_and(|plans| plans.len() != list.len()) {
+                findings.push(item.out_of_range(findings, "must have one entry for each plan"));
+            }
+            let read = |item| forecast_text::read(findings, item, names.tiers.len());
+            all(list.iter().map(read).collect())?
+        }
+        None => Vec::new(),
+    };
     fields.finish();
-    Some(OperatingPoint {
-        quality: quality?,
-        cost_usd: cost_usd?,
-        shadow_price,
-        plans: all(plans)?,
-        router_shadow_price,
-    })
+    let mut plans = plans?;
+    for (plan, forecast) in plans.iter_mut().zip(forecasts) {
+        plan.forecast = forecast;
+    }
+    Some(OperatingPoint { quality: quality?, cost_usd: cost_usd?, shadow_price, plans, router_shadow_price })
 }
+
+const PLAN: &[&str] = &["stages", "forecast"];
 
 fn plan_table(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Plan> {
     let findings = fields.table.findings;
     let plan = fields.item("stages").and_then(|item| plan(findings, &item, names));
+    let forecast = match fields.table.take("forecast") {
+        Some(item) => forecast_text::read(findings, &item, names.tiers.len())?,
+        None => None,
+    };
     fields.finish();
-    plan
+    Some(Plan { forecast, ..plan? })
 }
 
 /// A list of stages: at least one, and a rule on each but the last.
@@ -359,7 +403,7 @@ fn plan<'d>(findings: &'d Findings, item: &Item<'d>, names: &Names<'_>) -> Optio
     let stages =
         items.iter().enumerate().map(|(index, item)| stage(findings, item, names, Some(index) == last));
     let stages = all(stages.collect())?;
-    last.map(|_| Plan { stages })
+    last.map(|_| Plan::new(stages))
 }
 
 const STAGE: &[&str] = &["tier", "score", "at_least"];

@@ -1,6 +1,6 @@
 //! The part of a policy that decides: plans, accept rules, scores and the router.
 
-use crate::feature::Router;
+use crate::feature::{Predictions, Router};
 
 /// Everything that [`crate::decide`] needs. Names are resolved to indices once, so that a decision compares numbers.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -44,6 +44,44 @@ impl Rules {
 pub struct Plan {
     /// The stages, first to last; never empty.
     pub stages: Vec<Stage>,
+    /// How the router predicts the plan as a whole; `None` where it is one tier, which the router predicts by itself.
+    pub forecast: Option<Forecast>,
+}
+
+impl Plan {
+    /// A plan that no router weighs, or of one tier.
+    pub fn new(stages: Vec<Stage>) -> Self {
+        Self { stages, forecast: None }
+    }
+}
+
+/// What a plan of several stages does for a request, linear in what the router predicts of the tiers.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Forecast {
+    /// Quality of the answer.
+    pub quality: Linear,
+    /// Cost of all stages that run, in US dollars.
+    pub cost_usd: Linear,
+}
+
+/// constant + Σ weight · prediction, over the tiers of the policy.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Linear {
+    /// The constant.
+    pub constant: f64,
+    /// Weight of each tier's log-odds of quality, per nat.
+    pub log_odds: Vec<f64>,
+    /// Weight of each tier's predicted cost, per US dollar.
+    pub cost_usd: Vec<f64>,
+}
+
+impl Linear {
+    /// The value for some predictions.
+    pub fn value(&self, predictions: &Predictions) -> f64 {
+        let odds = self.log_odds.iter().zip(&predictions.log_odds);
+        let costs = self.cost_usd.iter().zip(&predictions.cost_usd);
+        odds.chain(costs).fold(self.constant, |sum, (weight, value)| sum + weight * value)
+    }
 }
 
 /// One tier and the rule that keeps its answer.
@@ -93,6 +131,10 @@ impl Cut {
 ///
 /// value = σ(intercept + Σ weight · transform(input)), so it lies in (0, 1) and larger means more confident. A missing
 /// input makes the score missing, hence the stage escalates.
+///
+/// With [`Score::per_cost_of`] = h the sigmoid p stands for (1 + E[q − q_h]) / 2, and the value is (2p − 1) / ĉ_h: the
+/// quality that keeping the answer is expected to gain over asking h, per US dollar that h is predicted to cost. Keeping is
+/// right iff that is at least −λ (MATH.md 2: escalate iff the expected gain exceeds λ times the expected cost).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
     /// Its name in the policy file.
@@ -103,6 +145,8 @@ pub struct Score {
     pub intercept: f64,
     /// The terms.
     pub terms: Vec<Term>,
+    /// The tier by whose predicted cost the score is divided: index into [`Rules::tiers`].
+    pub per_cost_of: Option<usize>,
 }
 
 /// One term of a [`Score`].
@@ -134,8 +178,13 @@ mod tests {
         let term = |input| Term { input, knots: Vec::new(), weight: 1.0 };
         let terms =
             [ScoreInput::Signal(2), ScoreInput::Prediction(0), ScoreInput::Signal(1), ScoreInput::Signal(2)];
-        let score =
-            Score { name: "s".into(), tier: 0, intercept: 0.0, terms: terms.into_iter().map(term).collect() };
+        let score = Score {
+            name: "s".into(),
+            tier: 0,
+            intercept: 0.0,
+            terms: terms.into_iter().map(term).collect(),
+            per_cost_of: None,
+        };
         let rules = Rules { scores: vec![score], ..Rules::default() };
         let read = |score, at_least| rules.signals_read(AcceptRule { score, at_least }).collect::<Vec<_>>();
         assert_eq!(read(ScoreSource::Signal(4), Cut(0.1)), [4]);

@@ -1,8 +1,8 @@
 //! Policy files: the same policy gives the same bytes (DESIGN.md 6).
 
 use super::{
-    Certificate, Cut, Estimate, Expected, Fitted, OperatingPoint, Plan, Policy, Rules, SCHEMA, Score, names,
-    router_text,
+    Certificate, Cut, Estimate, Expected, Fitted, OperatingPoint, Plan, Policy, Rules, SCHEMA, Score,
+    forecast_text, names, router_text,
 };
 use crate::config::{Goal, Objective};
 use crate::document::write::{Writer, inline, lines, list, number, string, strings};
@@ -32,6 +32,9 @@ pub fn write(policy: &Policy) -> String {
     for plan in &rules.plans {
         writer.table_of_list("plans");
         writer.pair("stages", lines(stages(plan, rules)));
+        if let Some(forecast) = &plan.forecast {
+            writer.pair("forecast", forecast_text::write(forecast));
+        }
     }
     if let Some(router) = &rules.router {
         router_text::write(&mut writer, router, rules);
@@ -95,6 +98,9 @@ fn score(writer: &mut Writer, score: &Score, rules: &Rules) {
     writer.pair("name", string(&score.name));
     writer.pair("tier", string(names::tier(rules, score.tier)));
     writer.pair("intercept", number(score.intercept));
+    if let Some(tier) = score.per_cost_of {
+        writer.pair("per_cost_of", string(names::tier(rules, tier)));
+    }
     let terms = score.terms.iter().map(|term| {
         let (key, name) = names::input(rules, &term.input);
         let mut entries = vec![(key, string(&name)), ("weight", number(term.weight))];
@@ -113,6 +119,13 @@ fn operating_point(writer: &mut Writer, point: &OperatingPoint, rules: &Rules) {
     optional(writer, "shadow_price", point.shadow_price);
     optional(writer, "router_shadow_price", point.router_shadow_price);
     writer.pair("plans", lines(point.plans.iter().map(|plan| list(stages(plan, rules)))));
+    if point.plans.iter().any(|plan| plan.forecast.is_some()) {
+        let forecasts = point
+            .plans
+            .iter()
+            .map(|plan| plan.forecast.as_ref().map_or_else(|| "{}".to_owned(), forecast_text::write));
+        writer.pair("forecasts", lines(forecasts));
+    }
 }
 
 fn stages<'a>(plan: &'a Plan, rules: &'a Rules) -> impl Iterator<Item = String> + 'a {

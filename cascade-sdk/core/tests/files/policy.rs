@@ -10,8 +10,8 @@ use cascade_sdk_core::feature::{
 };
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{
-    self, ALGORITHM, AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, OperatingPoint, Plan, Policy,
-    Rules, Score, ScoreInput, ScoreSource, Stage, Term, codes,
+    self, ALGORITHM, AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, Forecast, Linear,
+    OperatingPoint, Plan, Policy, Rules, Score, ScoreInput, ScoreSource, Stage, Term, codes,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -205,8 +205,16 @@ fn plan(tiers: usize, sources: (usize, usize)) -> impl Strategy<Value = Plan> {
         let mut stages: Vec<_> =
             first.into_iter().map(|(tier, rule)| Stage { tier, rule: Some(rule) }).collect();
         stages.push(Stage { tier: last, rule: None });
-        Plan { stages }
+        Plan::new(stages)
     })
+}
+
+fn forecast(tiers: usize) -> impl Strategy<Value = Forecast> {
+    let linear = move || {
+        (finite(), vec(finite(), tiers), vec(finite(), tiers))
+            .prop_map(|(constant, log_odds, cost_usd)| Linear { constant, log_odds, cost_usd })
+    };
+    (linear(), linear()).prop_map(|(quality, cost_usd)| Forecast { quality, cost_usd })
 }
 
 fn score(tiers: usize, signals: usize) -> impl Strategy<Value = Score> {
@@ -223,12 +231,15 @@ fn score(tiers: usize, signals: usize) -> impl Strategy<Value = Score> {
             .collect()
     });
     let term = (input, knots, finite()).prop_map(|(input, knots, weight)| Term { input, knots, weight });
-    (0..tiers, finite(), vec(term, 0..3)).prop_map(|(tier, intercept, terms)| Score {
-        name: String::new(),
-        tier,
-        intercept,
-        terms,
-    })
+    (0..tiers, finite(), vec(term, 0..3), option::of(0..tiers)).prop_map(
+        |(tier, intercept, terms, per_cost_of)| Score {
+            name: String::new(),
+            tier,
+            intercept,
+            terms,
+            per_cost_of,
+        },
+    )
 }
 
 /// Routers whose weights stand in the policy itself.
@@ -275,7 +286,12 @@ fn router(tiers: usize) -> impl Strategy<Value = Router> {
 fn rules() -> impl Strategy<Value = Rules> {
     (1_usize..4, 1_usize..4, 0_usize..3).prop_flat_map(|(tiers, signals, scores)| {
         let names = (vec("[^\"]{0,6}", tiers), vec(".{0,6}", signals));
-        let plans = vec(plan(tiers, (signals, scores)), 1..4);
+        let plans = vec((plan(tiers, (signals, scores)), forecast(tiers)), 1..4).prop_map(|plans| {
+            plans
+                .into_iter()
+                .map(|(plan, forecast)| Plan { forecast: Some(forecast), ..plan })
+                .collect::<Vec<_>>()
+        });
         (names, vec(score(tiers, signals), scores), plans, router(tiers)).prop_map(
             |((tiers, signals), mut scores, plans, router)| {
                 for (index, score) in scores.iter_mut().enumerate() {
@@ -285,7 +301,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                 let numbered = |names: Vec<String>| {
                     names.into_iter().enumerate().map(|(at, name)| format!("{name}{at}")).collect()
                 };
-                let router = (plans.len() > 1).then_some(router);
+                let router = (plans.len() > 1 || !scores.is_empty()).then_some(router);
                 Rules { tiers: numbered(tiers), signals: numbered(signals), scores, plans, router }
             },
         )
