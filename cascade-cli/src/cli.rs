@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Collect(Collect),
     /// Find the best policy for a route and prove it on held-out rows.
     Fit(Fit),
+    /// Fit a route and show everything about it as one HTML page; the policy file stays as it is.
+    Report(Report),
     /// Run a policy over a log: quality, cost and share of each tier.
     Eval(Eval),
     /// Show what a policy does with one request: which plan, which stage, why, at what price.
@@ -155,6 +157,22 @@ pub(crate) struct Fit {
     /// Threads to use [default: all cores]; the result does not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
+}
+
+/// `cascade report`.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Route to report on.
+    pub(crate) route: String,
+    /// File to write.
+    #[arg(long, short, value_name = "FILE", default_value = "report.html", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    /// Directory to write each picture to as an SVG file of its own.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) svg: Option<PathBuf>,
+    /// How the log is read.
+    #[command(flatten)]
+    pub(crate) log: ReadLog,
 }
 
 /// `cascade eval`.

@@ -13,6 +13,7 @@ mod init;
 mod money;
 mod outlook;
 mod project;
+mod report;
 mod table;
 mod terminal;
 mod words;

@@ -7,6 +7,7 @@ mod eval;
 mod explain;
 mod fit;
 mod init;
+mod report;
 mod schema;
 
 use crate::cli::{Cli, Command};
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: &Cli, terminal: Terminal) -> Result<Answer> {
         Command::Check(args) => check::run(global, args, terminal),
         Command::Collect(args) => collect::run(global, args, terminal),
         Command::Fit(args) => fit::run(global, args, terminal),
+        Command::Report(args) => report::run(global, args, terminal),
         Command::Eval(args) => eval::run(global, args, terminal),
         Command::Explain(args) => explain::run(global, args, terminal),
         Command::Schema(args) => Ok(schema::run(args, terminal)),

@@ -51,7 +51,12 @@ impl Scale {
             let mut ticks = Vec::new();
             let mut decade = 10_f64.powf(self.low.log10().floor());
             while decade <= self.high {
-                ticks.extend([1.0, 2.0, 5.0].map(|m| m * decade).into_iter().filter(|t| (self.low..=self.high).contains(t)));
+                ticks.extend(
+                    [1.0, 2.0, 5.0]
+                        .map(|m| m * decade)
+                        .into_iter()
+                        .filter(|t| (self.low..=self.high).contains(t)),
+                );
                 decade *= 10.0;
             }
             if ticks.len() > 8 {
@@ -61,7 +66,8 @@ impl Scale {
         }
         let raw = (self.high - self.low) / 5.0;
         let magnitude = 10_f64.powf(raw.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * magnitude).find(|s| *s >= raw).unwrap_or(raw);
+        let step =
+            [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * magnitude).find(|s| *s >= raw).unwrap_or(raw);
         let mut ticks = Vec::new();
         let mut tick = (self.low / step).ceil() * step;
         while tick <= self.high {
@@ -77,7 +83,13 @@ fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
         .into_iter()
         .filter(|value| value.is_finite())
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-    if low > high { (0.0, 1.0) } else if low == high { (low - 0.5, high + 0.5) } else { (low, high) }
+    if low > high {
+        (0.0, 1.0)
+    } else if low == high {
+        (low - 0.5, high + 0.5)
+    } else {
+        (low, high)
+    }
 }
 
 /// A chart being drawn.
@@ -163,7 +175,8 @@ impl Chart {
     fn path(&self, points: impl IntoIterator<Item = (f64, f64)>) -> String {
         let mut path = String::new();
         for (index, (x, y)) in points.into_iter().enumerate() {
-            let _ = write!(path, "{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, self.x_at(x), self.y_at(y));
+            let _ =
+                write!(path, "{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, self.x_at(x), self.y_at(y));
         }
         path
     }
@@ -302,7 +315,13 @@ pub(crate) fn waterfall(steps: &[(&str, f64)], total: (&str, f64), title: &str) 
         let from = if index < steps.len() { heights[index] } else { 0.0 };
         let (top, bottom) = (at((from + step).max(from)), at((from + step).min(from)));
         let x = LEFT + index as f64 * slot + slot * 0.18;
-        let class = if index == steps.len() { "sum" } else if step < 0.0 { "down" } else { "up" };
+        let class = if index == steps.len() {
+            "sum"
+        } else if step < 0.0 {
+            "down"
+        } else {
+            "up"
+        };
         let _ = write!(
             body,
             r#"<rect class="part {class}" x="{x:.1}" y="{top:.1}" width="{:.1}" height="{:.1}"/><text class="label" x="{:.1}" y="{:.1}" text-anchor="middle">{:+.2} pp</text><text class="tick" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
@@ -354,6 +373,10 @@ mod tests {
         let mut chart = Chart::new(Scale::linear([0.0, 1.0]), Scale::linear([0.0, 1.0]), "<x>", "y");
         chart.dot("c0", (0.5, 0.5), "<script>", "\"quoted\"");
         let picture = chart.finish("a & b");
-        assert!(!picture.contains("<script>") && picture.contains("&lt;script&gt;") && picture.contains("a &amp; b"));
+        assert!(
+            !picture.contains("<script>")
+                && picture.contains("&lt;script&gt;")
+                && picture.contains("a &amp; b")
+        );
     }
 }

@@ -30,6 +30,11 @@ pub(crate) fn pictures(report: &FitReport) -> Vec<Picture> {
     pictures::all(report)
 }
 
+/// A picture as a file of its own, with the page's colours.
+pub(crate) fn alone(picture: &Picture) -> String {
+    picture.svg.replacen("<title>", &format!("<style>{STYLE}</style><title>"), 1)
+}
+
 /// The whole page.
 pub(crate) fn page(report: &FitReport) -> String {
     let mut html = String::new();
@@ -77,7 +82,17 @@ pub(crate) fn page(report: &FitReport) -> String {
 }
 
 fn families(report: &FitReport) -> String {
-    let header = ["family", "plan", "quality", "95 %", "cost, USD", "95 %", "calls", "area (hull)", "keeps the constraint"];
+    let header = [
+        "family",
+        "plan",
+        "quality",
+        "95 %",
+        "cost, USD",
+        "95 %",
+        "calls",
+        "area (hull)",
+        "keeps the constraint",
+    ];
     let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
     let rows: Vec<Vec<String>> = report.families.iter().map(family_row).collect();
     let chosen = report.families.iter().position(|family| Some(family.family) == report.selected);
@@ -103,14 +118,16 @@ fn family_row(family: &FamilyReport) -> Vec<String> {
 }
 
 fn slices(report: &FitReport) -> String {
-    let header = ["label", "rows", "quality", "cost, USD", "against the reference tier", "95 % for all at once"];
+    let header =
+        ["label", "rows", "quality", "cost, USD", "against the reference tier", "95 % for all at once"];
     let rows: Vec<Vec<String>> = report
         .slices
         .iter()
         .map(|slice| {
-            let interval = slice
-                .difference_ci
-                .map_or_else(|| "–".into(), |[low, high]| format!("{:+.1} … {:+.1} points", 100.0 * low, 100.0 * high));
+            let interval = slice.difference_ci.map_or_else(
+                || "–".into(),
+                |[low, high]| format!("{:+.1} … {:+.1} points", 100.0 * low, 100.0 * high),
+            );
             vec![
                 format!("{} = {}", slice.tag, slice.label),
                 slice.rows.to_string(),

@@ -10,7 +10,8 @@ const Z: f64 = 1.96;
 /// Every picture that there is data for.
 pub(super) fn all(report: &FitReport) -> Vec<Picture> {
     let mut pictures = vec![plane(report)];
-    pictures.extend(report.families.iter().any(|family| family.held_out.is_some()).then(|| tier_shares(report)));
+    pictures
+        .extend(report.families.iter().any(|family| family.held_out.is_some()).then(|| tier_shares(report)));
     pictures.extend(report.benefit.as_ref().map(benefit));
     pictures.extend(report.reliability.as_ref().map(reliability));
     pictures.extend(report.structural_cost.as_ref().map(structural));
@@ -41,7 +42,8 @@ fn plane(report: &FitReport) -> Picture {
         "mean quality",
     );
     chart.steps("quiet thin", &report.envelope.iter().map(|p| (p.cost_usd, p.quality)).collect::<Vec<_>>());
-    let mut legend = vec![("quiet".to_owned(), "envelope of pairs on calibration rows (optimistic)".to_owned())];
+    let mut legend =
+        vec![("quiet".to_owned(), "envelope of pairs on calibration rows (optimistic)".to_owned())];
     for (index, (family, points)) in drawn.iter().enumerate() {
         let class = format!("c{}", index % 8);
         let mut sorted: Vec<_> = points.iter().collect();
@@ -72,11 +74,14 @@ fn plane(report: &FitReport) -> Picture {
     let switches: Vec<String> = report
         .switching_points
         .iter()
-        .map(|point| format!("{} → {} at {} USD", point.from.join(" → "), point.to.join(" → "), brief(point.cost_usd)))
+        .map(|point| {
+            format!("{} → {} at {} USD", point.from.join(" → "), point.to.join(" → "), brief(point.cost_usd))
+        })
         .collect();
-    let mut caption = "Lines are held-out quality at 20 budgets, every policy chosen on calibration rows; the band is the \
+    let mut caption =
+        "Lines are held-out quality at 20 budgets, every policy chosen on calibration rows; the band is the \
                        95 % interval of the chosen family. Up and to the left is better."
-        .to_owned();
+            .to_owned();
     if !switches.is_empty() {
         caption.push_str(" The best pair changes along the envelope: ");
         caption.push_str(&switches.join("; "));
@@ -161,7 +166,10 @@ fn benefit(data: &Benefit) -> Picture {
     );
     chart.line("quiet thin", &[(f64::MIN, 0.0), (f64::MAX, 0.0)]);
     for bin in bins.clone() {
-        chart.line("c0 thin", &[(bin.signal, bin.benefit - Z * bin.error), (bin.signal, bin.benefit + Z * bin.error)]);
+        chart.line(
+            "c0 thin",
+            &[(bin.signal, bin.benefit - Z * bin.error), (bin.signal, bin.benefit + Z * bin.error)],
+        );
         chart.dot("c0", (bin.signal, bin.benefit), "", &format!("{} rows: {:+.3}", bin.rows, bin.benefit));
     }
     chart.steps("c1", &data.isotonic.iter().map(|step| (step.signal, step.benefit)).collect::<Vec<_>>());
@@ -198,8 +206,12 @@ fn benefit(data: &Benefit) -> Picture {
 
 fn reliability(data: &Reliability) -> Picture {
     let ends = [0.0, 1.0];
-    let mut chart =
-        Chart::new(Scale::linear(ends), Scale::linear(ends), "predicted quality", "observed quality, held-out rows");
+    let mut chart = Chart::new(
+        Scale::linear(ends),
+        Scale::linear(ends),
+        "predicted quality",
+        "observed quality, held-out rows",
+    );
     chart.line("quiet thin", &[(0.0, 0.0), (1.0, 1.0)]);
     for bin in &data.bins {
         let (low, high) = (bin.observed - Z * bin.error, bin.observed + Z * bin.error);
@@ -234,8 +246,7 @@ fn reliability(data: &Reliability) -> Picture {
 }
 
 fn structural(data: &StructuralCost) -> Picture {
-    let steps =
-        [("structural", data.structural), ("signal", data.signal), ("richness", data.richness)];
+    let steps = [("structural", data.structural), ("signal", data.signal), ("richness", data.richness)];
     let mut caption = format!(
         "Router minus cascade, averaged over budgets on held-out rows. Structural: not paying the cheap call first. Signal: \
          deciding before rather than after it. Richness: choosing among all tiers rather than two. The first two depend \

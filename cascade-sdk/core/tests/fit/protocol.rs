@@ -138,7 +138,7 @@ fn slices_show_where_a_policy_loses() {
             let line =
                 line.replacen(r#","results""#, &format!(r#","tags":{{"kind":"{label}"}},"results""#), 1);
             match (row % 2, line.find(r#""c":{"quality":1"#)) {
-                (1, Some(at)) => format!("{}{}", &line[..at], line[at..].replacen("1", "0", 1)),
+                (1, Some(at)) => format!("{}{}", &line[..at], line[at..].replacen('1', "0", 1)),
                 _ => line,
             }
         })
