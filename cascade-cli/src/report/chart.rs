@@ -85,10 +85,10 @@ fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
         (0.0, 1.0)
-    } else if low == high {
-        (low - 0.5, high + 0.5)
-    } else {
+    } else if low < high {
         (low, high)
+    } else {
+        (low - 0.5, high + 0.5)
     }
 }
 
@@ -254,11 +254,20 @@ impl Chart {
     }
 }
 
-/// Horizontal bars, each divided into named parts that add up to one.
-pub(crate) fn shares(rows: &[(String, Vec<(usize, f64, String)>)], title: &str) -> String {
+/// A horizontal bar: its name and its parts, which add up to one.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar {
+    /// Name at the left.
+    pub(crate) name: String,
+    /// Number of the colour, share and name of each part.
+    pub(crate) parts: Vec<(usize, f64, String)>,
+}
+
+/// Horizontal bars.
+pub(crate) fn shares(rows: &[Bar], title: &str) -> String {
     let mut body = String::new();
     let (bar, gap, left) = (24.0, 12.0, 130.0);
-    for (index, (name, parts)) in rows.iter().enumerate() {
+    for (index, Bar { name, parts }) in rows.iter().enumerate() {
         let y = TOP + index as f64 * (bar + gap);
         let _ = write!(
             body,

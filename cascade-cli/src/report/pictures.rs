@@ -1,8 +1,9 @@
 //! The pictures of the report.
 
 use super::Picture;
-use super::chart::{Chart, Scale, brief, shares, waterfall};
+use super::chart::{Bar, Chart, Scale, brief, shares, waterfall};
 use cascade_sdk_core::fit::report::{Benefit, FitReport, Reliability, StructuralCost};
+use std::fmt::Write as _;
 
 /// z of a two-sided 95 % interval.
 const Z: f64 = 1.96;
@@ -113,7 +114,7 @@ fn plane(report: &FitReport) -> Picture {
 
 fn tier_shares(report: &FitReport) -> Picture {
     let colour = |name: &str| report.tiers.iter().position(|tier| tier.name == name).unwrap_or(0);
-    let rows: Vec<(String, Vec<(usize, f64, String)>)> = report
+    let rows: Vec<Bar> = report
         .families
         .iter()
         .filter_map(|family| {
@@ -121,10 +122,10 @@ fn tier_shares(report: &FitReport) -> Picture {
             let mut parts: Vec<(usize, f64, String)> =
                 figures.share.iter().map(|(name, share)| (colour(name), *share, name.clone())).collect();
             parts.sort_by_key(|part| part.0);
-            Some((family.family.replace('_', " "), parts))
+            Some(Bar { name: family.family.replace('_', " "), parts })
         })
         .collect();
-    let used = |name: &str| rows.iter().any(|(_, parts)| parts.iter().any(|part| part.2 == name));
+    let used = |name: &str| rows.iter().any(|bar| bar.parts.iter().any(|part| part.2 == name));
     Picture {
         name: "shares",
         title: "Which tier answers",
@@ -140,9 +141,9 @@ fn tier_shares(report: &FitReport) -> Picture {
         table: (
             ["family", "tier", "share"].map(String::from).to_vec(),
             rows.iter()
-                .flat_map(|(family, parts)| {
-                    parts.iter().map(move |(_, share, tier)| {
-                        vec![family.clone(), tier.clone(), format!("{:.1} %", 100.0 * share)]
+                .flat_map(|bar| {
+                    bar.parts.iter().map(move |(_, share, tier)| {
+                        vec![bar.name.clone(), tier.clone(), format!("{:.1} %", 100.0 * share)]
                     })
                 })
                 .collect(),
@@ -254,10 +255,11 @@ fn structural(data: &StructuralCost) -> Picture {
         100.0 * data.interaction
     );
     if let Some(share) = data.tie_at_share {
-        caption.push_str(&format!(
+        let _ = write!(
+            caption,
             " The two would tie if an escalated request paid {:.0} % of its cheap call.",
             100.0 * share
-        ));
+        );
     }
     Picture {
         name: "structural-cost",
