@@ -193,7 +193,7 @@ fn choose(rules: &Rules, view: &RequestView<'_>) -> Result<(usize, Vec<f64>)> {
         Diagnostic::error("explain::missing-input", missing.to_string())
             .help("give it with --feature NAME=NUMBER or --tag NAME=LABEL")
     })?;
-    Ok((plan, scratch.predictions().to_vec()))
+    Ok((plan, scratch.predictions().log_odds.clone()))
 }
 
 fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) -> Result<Explanation> {

@@ -70,9 +70,7 @@ pub(crate) fn rules() -> Rules {
     Rules {
         tiers: vec!["small".into(), "large".into()],
         signals: vec!["mean_logprob".into()],
-        plans: vec![Plan {
-            stages: vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }],
-        }],
+        plans: vec![Plan::new(vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }])],
         ..Rules::default()
     }
 }
