@@ -162,7 +162,13 @@ fn fit(table: &Table, tier: usize, inputs: &[usize], rows: &[u32]) -> Score {
     for (at, term) in terms.iter_mut().enumerate() {
         term.weight = fitted.get(1 + at, 0);
     }
-    Score { name: format!("combined:{}", data.name), tier, intercept: fitted.get(0, 0), terms, per_cost_of: None }
+    Score {
+        name: format!("combined:{}", data.name),
+        tier,
+        intercept: fitted.get(0, 0),
+        terms,
+        per_cost_of: None,
+    }
 }
 
 /// At most [`MOST_ROWS`] of the items, evenly spread.

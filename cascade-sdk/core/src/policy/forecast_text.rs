@@ -22,6 +22,10 @@ pub(super) fn write(forecast: &Forecast) -> String {
 }
 
 /// Reads a forecast with a weight for each of `tiers` tiers; an empty table is none.
+#[expect(
+    clippy::option_option,
+    reason = "the outer option is a mistake found, the inner one a forecast not given"
+)]
 pub(super) fn read(findings: &Findings, item: &Item<'_>, tiers: usize) -> Option<Option<Forecast>> {
     let mut fields = Fields { table: item.table(findings)?, known: FORECAST };
     if !FORECAST.iter().any(|key| fields.table.has(key)) {
