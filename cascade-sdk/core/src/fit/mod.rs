@@ -26,6 +26,7 @@ pub mod compare;
 pub mod crossfit;
 pub mod curves;
 pub mod diagnostics;
+pub mod envelope;
 pub mod families;
 pub mod family;
 pub mod hull;

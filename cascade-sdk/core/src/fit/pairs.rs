@@ -1,10 +1,12 @@
 //! The two-model part of the report: every frontier, their envelope and its switching points (MATH.md 3 and 5).
 
+use super::envelope;
 use super::pair::{self, Pairs};
 use super::ranking::Ranking;
 use super::report::{CutReport, EnvelopePoint, FrontierPoint, PairReport, SwitchingPoint};
 use super::route::FitOptions;
 use super::table::Table;
+use crate::money::PICO_PER_USD;
 use crate::policy::Cut;
 
 /// Everything the report says about pairs, on calibration rows.
@@ -18,8 +20,8 @@ pub(super) struct PairSection {
     pub switching_points: Vec<SwitchingPoint>,
 }
 
-/// Reports on all pairs of the table's tiers.
-pub(super) fn report(table: &Table, rows: &[u32], options: FitOptions) -> PairSection {
+/// Reports on all pairs of the table's tiers; `seed` is that of the resamples.
+pub(super) fn report(table: &Table, rows: &[u32], options: FitOptions, seed: u64) -> PairSection {
     let weight = table.total_weight(rows);
     let name = |tier: usize| table.tiers[tier].name.clone();
     // A combined signal is not of the log, so there is nothing to check its frontier against; the envelope has it.
@@ -45,7 +47,7 @@ pub(super) fn report(table: &Table, rows: &[u32], options: FitOptions) -> PairSe
         })
         .collect();
     let search = Pairs::new(table, rows, options.threads);
-    let envelope: Vec<EnvelopePoint> = search
+    let points: Vec<EnvelopePoint> = search
         .staircase()
         .iter()
         .map(|(totals, member)| EnvelopePoint {
@@ -54,15 +56,18 @@ pub(super) fn report(table: &Table, rows: &[u32], options: FitOptions) -> PairSe
             plan: member.rule().tiers.into_iter().map(name).collect(),
         })
         .collect();
-    let switching_points = envelope
-        .windows(2)
-        .filter(|steps| steps[0].plan != steps[1].plan)
-        .map(|steps| SwitchingPoint {
-            cost_usd: steps[1].cost_usd,
-            from: steps[0].plan.clone(),
-            to: steps[1].plan.clone(),
-            frequency: None,
+    let switches = envelope::switches(&search, weight);
+    let frequencies = envelope::frequencies(table, rows, &switches, seed, options.threads);
+    let names = |tiers: &[usize]| tiers.iter().copied().map(name).collect::<Vec<String>>();
+    let switching_points = switches
+        .iter()
+        .zip(frequencies)
+        .map(|(switch, frequency)| SwitchingPoint {
+            cost_usd: switch.cost / PICO_PER_USD as f64,
+            from: names(&switch.from),
+            to: names(&switch.to),
+            frequency: Some(frequency),
         })
         .collect();
-    PairSection { pairs, envelope, switching_points }
+    PairSection { pairs, envelope: points, switching_points }
 }

@@ -9,6 +9,7 @@ use super::compare::Comparison;
 use super::crossfit::{self, Scored};
 use super::curves::{self, Budgets, Curve};
 use super::diagnostics;
+use super::envelope;
 use super::families::{self, Pool};
 use super::family::{Candidate, Draft, FittedFamily};
 use super::objective::{Multipliers, Target};
@@ -85,7 +86,7 @@ impl Setup<'_> {
         };
         let held_out = comparison.as_ref().map(|comparison| (comparison, singles_at, position));
         let weight = self.table.total_weight(&self.calibration);
-        let pairs = pairs::report(&self.table, &self.calibration, self.input.options);
+        let pairs = pairs::report(&self.table, &self.calibration, self.input.options, self.route.fit.seed);
         let shown = shown_pair(selected, &fits);
         let (structural_cost, equal_budgets) = self
             .against_router(&fits, shown.map(|shown| shown.0))
@@ -105,6 +106,7 @@ impl Setup<'_> {
             shadow_price: selected
                 .map(|fit| outcome::shadow_price(&fit.fitted.hull(), &fit.chosen))
                 .unwrap_or_default(),
+            duality_gap: selected.and_then(|fit| self.duality_gap(fit)),
             verdict: (&verdict.unwrap_or_else(|| outcome::nothing_to_judge(selected.is_some(), &self.test)))
                 .into(),
             pairs: pairs.pairs,
@@ -136,6 +138,13 @@ impl Setup<'_> {
             families,
         };
         Ok(FitOutcome { policy, report })
+    }
+
+    fn duality_gap(&self, fit: &Fit<'_>) -> Option<f64> {
+        let Target::Budget(limit) = self.target(&self.calibration) else { return None };
+        let hull: Vec<Totals> = fit.fitted.hull().iter().map(|vertex| vertex.totals).collect();
+        let weight = self.table.total_weight(&self.calibration);
+        Some(envelope::duality_gap(&hull, fit.chosen.totals, limit, weight))
     }
 
     /// Router against cascade, taken apart (MATH.md 9), and against the shown pair at equal budgets; `None` without a

@@ -29,6 +29,10 @@ pub struct FitReport {
     pub selection: Vec<StandingReport>,
     /// λ at the selected operating point.
     pub shadow_price: ShadowPrice,
+    /// What drawing between two policies by request would add to the selected one at its budget, in quality; absent
+    /// where the objective is no budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duality_gap: Option<f64>,
     /// Is it worth it.
     pub verdict: VerdictReport,
     /// Every two-model frontier on calibration rows.
