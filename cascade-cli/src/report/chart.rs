@@ -222,7 +222,8 @@ impl Chart {
                 self.body,
                 r#"<text class="label" x="{:.1}" y="{:.1}" text-anchor="{anchor}">{}</text>"#,
                 x + dx,
-                y + 4.0,
+                // Below its dot, where a curve that rises to it does not run.
+                y + 18.0,
                 escape(label)
             );
         }

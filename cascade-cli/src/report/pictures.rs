@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 /// z of a two-sided 95 % interval.
 const Z: f64 = 1.96;
 
+/// Most switching points that a caption names.
+const MOST_SWITCHES: usize = 4;
+
 /// Every picture that there is data for.
 pub(super) fn all(report: &FitReport) -> Vec<Picture> {
     let mut pictures = vec![plane(report)];
@@ -70,7 +73,8 @@ fn plane(report: &FitReport) -> Picture {
     {
         let at = (figures.cost_usd, figures.quality);
         chart.cross("ink", at, figures.cost_usd_ci, figures.quality_ci);
-        chart.dot("ink", at, "chosen", "the chosen policy on held-out rows");
+        chart.dot("ink", at, "", "the chosen policy on held-out rows");
+        legend.push(("ink".to_owned(), "the chosen policy, 95 % both ways".to_owned()));
     }
     let switches: Vec<String> = report
         .switching_points
@@ -83,7 +87,9 @@ fn plane(report: &FitReport) -> Picture {
         "Lines are held-out quality at 20 budgets, every policy chosen on calibration rows; the band is the \
                        95 % interval of the chosen family. Up and to the left is better."
             .to_owned();
-    if !switches.is_empty() {
+    if switches.len() > MOST_SWITCHES {
+        let _ = write!(caption, " The best pair changes {} times along the envelope.", switches.len());
+    } else if !switches.is_empty() {
         caption.push_str(" The best pair changes along the envelope: ");
         caption.push_str(&switches.join("; "));
         caption.push('.');

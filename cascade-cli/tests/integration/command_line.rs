@@ -39,7 +39,9 @@ fn no_colour_reaches_a_pipe() {
 #[test]
 fn help_of_every_command_fits_on_a_terminal() {
     let project = Project::new();
-    for command in ["", "init", "check", "collect", "fit", "eval", "explain", "schema", "completions"] {
+    for command in
+        ["", "init", "check", "collect", "fit", "eval", "explain", "report", "schema", "completions"]
+    {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|text| !text.is_empty()).collect();
         let ran = project.run(&arguments).expect_code(0);
         let widest = ran.stdout.lines().map(|line| line.chars().count()).max();
