@@ -1,4 +1,4 @@
-//! The command line as clap sees it. Types only: what the flags mean is decided in [`crate::args`] and the commands.
+//! The command line as clap sees it. Types only: what the flags mean is decided in the commands.
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
