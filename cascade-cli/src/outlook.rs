@@ -163,8 +163,6 @@ fn tier_outlook(route: &Route, tier: &Tier, api: Option<Api>) -> TierOutlook {
 fn families(route: &Route, tiers: usize, with_signal: usize) -> Vec<FamilyOutlook> {
     let outlook = |family: &Family| {
         let because = match family {
-            // Promising a family that the fit leaves out would misdirect whoever plans a log.
-            Family::RoutedCascade => Some("it is not built yet"),
             Family::Single => None,
             _ if tiers < 2 => Some("the route has one tier"),
             Family::Chain | Family::FullChain if tiers < 3 => {

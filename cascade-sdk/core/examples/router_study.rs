@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p cascade-sdk-core --features fit --example router_study -- LOG.jsonl.gz [--tiers a,b,c]
-//!     [--splits 20] [--held-out 0.5] [--own-split] [--families pair,chain]
+//!     [--splits 20] [--held-out 0.5] [--own-split] [--families pair,chain,routed_cascade]
 //! ```
 //! Each split halves the log by group; everything is chosen on the calibration half and measured on the other. Printed
 //! are, averaged over the splits: AUROC of the router's log-odds per tier, `area_hull` of each family over that of the
@@ -45,7 +45,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         splits: 5,
         held_out: 0.5,
         own_split: false,
-        families: vec![Family::Pair],
+        families: vec![Family::Pair, Family::Chain, Family::RoutedCascade],
         threads: 2,
     };
     let mut arguments = std::env::args().skip(1);
@@ -105,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut gains, mut aurocs): (BTreeMap<Family, Vec<f64>>, Vec<Vec<f64>>) = (BTreeMap::new(), Vec::new());
     let (mut choices, mut fit_seconds, mut decision_us, mut cost_r2) =
         (BTreeMap::<String, usize>::new(), 0.0, 0.0, 0);
-    let mut tier_names = Vec::new();
+    let (mut tier_names, mut seconds) = (Vec::new(), BTreeMap::<Family, f64>::new());
     for split in 0..splits {
         let mut table = Table::new(&log, &names, |row| groups[row].clone());
         let half = |row: u32| {
@@ -145,8 +145,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         gains.entry(Family::Router).or_default().push(100.0 * (routed - single));
         let fit = family.fit();
         for &family in options.families.iter().filter(|family| **family != Family::Router) {
+            let start = Instant::now();
             if let Some(area) = area(family)? {
                 gains.entry(family).or_default().push(100.0 * (area - single));
+                *seconds.entry(family).or_insert(0.0) += start.elapsed().as_secs_f64();
             }
         }
         cost_r2 += fit.choice.cost.iter().filter(|basis| **basis as usize > 0).count();
@@ -193,7 +195,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         gains.sort_by(f64::total_cmp);
         let mean = gains.iter().sum::<f64>() / gains.len() as f64;
         let at = |share: f64| gains[((gains.len() - 1) as f64 * share).round() as usize];
-        println!("  {:<14} {mean:+.2} [{:+.2}, {:+.2}]", family.name(), at(0.1), at(0.9));
+        let seconds = seconds.get(&family).map_or(String::new(), |sum| format!("  {:.2} s", sum / n));
+        println!("  {:<14} {mean:+.2} [{:+.2}, {:+.2}]{seconds}", family.name(), at(0.1), at(0.9));
     }
     Ok(())
 }

@@ -63,7 +63,7 @@ fn inputs_of(score: &Score) -> Vec<usize> {
 }
 
 /// The signals that nearly every answer has and that are not always the same.
-fn usable(tier: &TierData, rows: &[u32]) -> Vec<usize> {
+pub(super) fn usable(tier: &TierData, rows: &[u32]) -> Vec<usize> {
     let answered: Vec<u32> = rows.iter().copied().filter(|&row| !tier.failed[row as usize]).collect();
     (0..tier.signals.len())
         .filter(|&signal| {
@@ -180,7 +180,7 @@ fn spread<T: Copy>(items: Vec<T>) -> Vec<T> {
 }
 
 /// A map from a score to the log-odds of its rank among the rows, ties in the middle of their ranks.
-fn knots(ranking: &Ranking) -> Vec<(f64, f64)> {
+pub(super) fn knots(ranking: &Ranking) -> Vec<(f64, f64)> {
     let (groups, rows) = (ranking.groups(), ranking.order.len() as f64);
     let mut chosen: Vec<usize> = (0..KNOTS)
         .map(|knot| {
@@ -200,6 +200,17 @@ fn knots(ranking: &Ranking) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// What several signals of a tier cost together, one entry a row; empty where they are free.
+pub(super) fn cost_of(tier: &TierData, signals: &[usize]) -> Vec<i64> {
+    let costs = signals.iter().map(|&signal| &tier.signals[signal].cost);
+    let priced: Vec<&Vec<i64>> = costs.filter(|cost| !cost.is_empty()).collect();
+    if priced.is_empty() {
+        return Vec::new();
+    }
+    let sum = |row: usize| priced.iter().fold(0_i64, |sum, cost| sum.saturating_add(cost[row]));
+    (0..tier.quality.len()).map(sum).collect()
+}
+
 /// The score as a column, by the function that decides at run time.
 fn column(tier: &TierData, score: Score) -> SignalData {
     let inputs = inputs_of(&score);
@@ -214,16 +225,7 @@ fn column(tier: &TierData, score: Score) -> SignalData {
         if value.is_nan() || tier.failed[row] { f64::NEG_INFINITY } else { value }
     };
     let value = (0..tier.quality.len()).map(&mut value).collect();
-    let priced: Vec<&Vec<i64>> =
-        inputs.iter().map(|&signal| &tier.signals[signal].cost).filter(|cost| !cost.is_empty()).collect();
-    let cost = if priced.is_empty() {
-        Vec::new()
-    } else {
-        (0..tier.quality.len())
-            .map(|row| priced.iter().fold(0_i64, |sum, cost| sum.saturating_add(cost[row])))
-            .collect()
-    };
-    SignalData { name: score.name.clone(), value, cost, combined: Some(score) }
+    SignalData { name: score.name.clone(), value, cost: cost_of(tier, &inputs), combined: Some(score) }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::chain::{Chains, FullChain};
 use super::family::{Cascades, FittedFamily};
 use super::pair::{Pairs, Singles};
+use super::routed::RoutedCascades;
 use super::router::{Data, RouterFamily, RouterFit};
 use super::table::Table;
 use crate::config::{Family, FitSettings};
@@ -66,7 +67,11 @@ pub fn fit<'t>(
             let fit = RouterFit::new(&pool.routed(rows, folds));
             Box::new(RouterFamily::new(table, rows, fit))
         }
-        Family::RoutedCascade => return None,
+        Family::RoutedCascade => {
+            let data = pool.routed(rows, folds);
+            let fit = RouterFit::new(&data);
+            Box::new(RoutedCascades::new(table, &data, fit, pool.settings.max_stages))
+        }
     })
 }
 
@@ -78,9 +83,16 @@ pub fn refit<'t>(
     rows: &[u32],
     folds: &[u8],
 ) -> Option<Box<dyn FittedFamily + 't>> {
-    if let (Family::Router, Some(known)) = (family, whole.router_fit()) {
-        let fit = RouterFit::again(&pool.routed(rows, folds), &known.choice);
-        return Some(Box::new(RouterFamily::new(pool.table, rows, fit)));
+    let data = pool.routed(rows, folds);
+    match (family, whole.router_fit()) {
+        (Family::Router, Some(known)) => {
+            let fit = RouterFit::again(&data, &known.choice);
+            Some(Box::new(RouterFamily::new(pool.table, rows, fit)))
+        }
+        (Family::RoutedCascade, Some(known)) => {
+            let fit = RouterFit::again(&data, &known.choice);
+            Some(Box::new(RoutedCascades::new(pool.table, &data, fit, pool.settings.max_stages)))
+        }
+        _ => self::fit(pool, family, rows, folds),
     }
-    fit(pool, family, rows, folds)
 }

@@ -3,7 +3,10 @@
 use super::objective::{Multipliers, Target};
 use super::operating::{CascadeRule, PolicyClass};
 use super::table::{Table, Totals};
-use crate::policy::{AcceptRule, Cut, OperatingPoint, Plan, Rules, Score, ScoreInput, ScoreSource, Stage};
+use crate::feature::Router;
+use crate::policy::{
+    AcceptRule, Cut, Forecast, OperatingPoint, Plan, Rules, Score, ScoreInput, ScoreSource, Stage,
+};
 
 /// An operating point of a family, and the rules that reach it.
 #[derive(Clone, Debug)]
@@ -19,8 +22,10 @@ pub struct Candidate {
 pub enum Draft {
     /// Fixed tiers and cuts.
     Cascade(CascadeRule),
-    /// A router at this λ in quality per US dollar.
+    /// A router over single tiers at this λ in quality per US dollar.
     Routed(f64),
+    /// A router over plans: index into the family's own list.
+    Planned(usize),
 }
 
 /// A family fitted on some rows.
@@ -34,8 +39,39 @@ pub trait FittedFamily: Sync {
     /// Vertices of the least concave majorant, cheapest first.
     fn hull(&self) -> Vec<Candidate>;
 
+    /// The tiers and signals that drafts speak of.
+    fn table(&self) -> &Table;
+
+    /// Its router, if it has one.
+    fn router(&self) -> Option<&Router> {
+        None
+    }
+
+    /// λ of the router where the draft needs the router, if only for the predictions that its scores read.
+    fn router_price(&self, draft: &Draft) -> Option<f64> {
+        match draft {
+            Draft::Routed(price) => Some(*price),
+            Draft::Cascade(_) | Draft::Planned(_) => None,
+        }
+    }
+
+    /// Adds the plans of a draft.
+    fn add_plans(&self, draft: &Draft, builder: &mut RulesBuilder<'_>) {
+        match draft {
+            Draft::Cascade(rule) => builder.plan(rule, None),
+            Draft::Routed(_) => (0..self.table().tiers.len())
+                .for_each(|tier| builder.plan(&CascadeRule { tiers: vec![tier], cuts: Vec::new() }, None)),
+            Draft::Planned(_) => {}
+        }
+    }
+
     /// The rules of one of this family's candidates.
-    fn rules(&self, candidate: &Candidate) -> Rules;
+    fn rules(&self, candidate: &Candidate) -> Rules {
+        let mut builder = RulesBuilder::new(self.table());
+        self.add_plans(&candidate.draft, &mut builder);
+        let price = self.router_price(&candidate.draft);
+        builder.finish(self.router().zip(price))
+    }
 
     /// Its router, if it has a fitted one.
     fn router_fit(&self) -> Option<&super::router::RouterFit> {
@@ -93,12 +129,8 @@ impl FittedFamily for Cascades<'_> {
         self.class.hull().iter().cloned().map(Candidate::from).collect()
     }
 
-    fn rules(&self, candidate: &Candidate) -> Rules {
-        let mut builder = RulesBuilder::new(self.table);
-        if let Draft::Cascade(rule) = &candidate.draft {
-            builder.plan(rule);
-        }
-        builder.finish()
+    fn table(&self) -> &Table {
+        self.table
     }
 }
 
@@ -126,7 +158,7 @@ impl<'t> RulesBuilder<'t> {
     }
 
     /// Adds a plan. A stage that keeps everything ends it.
-    pub fn plan(&mut self, rule: &CascadeRule) {
+    pub fn plan(&mut self, rule: &CascadeRule, forecast: Option<Forecast>) {
         let mut stages = Vec::new();
         for (position, &tier) in rule.tiers.iter().enumerate() {
             let cut = rule.cuts.get(position).filter(|cut| Cut(cut.at_least) != Cut::KEEP_ALL);
@@ -138,7 +170,7 @@ impl<'t> RulesBuilder<'t> {
                 break;
             }
         }
-        self.plans.push(Plan::new(stages));
+        self.plans.push(Plan { stages, forecast });
     }
 
     /// What a tier's signal is called in the rules.
@@ -168,15 +200,20 @@ impl<'t> RulesBuilder<'t> {
         })
     }
 
-    /// The rules with all plans added so far, listing the tiers that any of them uses in cost order.
-    pub fn finish(mut self) -> Rules {
-        let mut used: Vec<usize> =
-            self.plans.iter().flat_map(|plan| plan.stages.iter().map(|stage| stage.tier)).collect();
+    /// The rules with all plans added so far. They list the tiers that any plan uses in cost order; with a router (and
+    /// its λ) all tiers, since it predicts every one.
+    pub fn finish(mut self, router: Option<(&Router, f64)>) -> Rules {
+        let all = 0..self.table.tiers.len();
+        let mut used: Vec<usize> = match router {
+            Some(_) => all.collect(),
+            None => self.plans.iter().flat_map(|plan| plan.stages.iter().map(|stage| stage.tier)).collect(),
+        };
         used.sort_unstable();
         used.dedup();
         for stage in self.plans.iter_mut().flat_map(|plan| &mut plan.stages) {
             stage.tier = used.binary_search(&stage.tier).unwrap_or(0);
         }
+        // Scores that read predictions come with a router, where nothing moves.
         for score in &mut self.scores {
             score.tier = used.binary_search(&score.tier).unwrap_or(0);
         }
@@ -185,15 +222,15 @@ impl<'t> RulesBuilder<'t> {
             signals: self.signals,
             scores: self.scores,
             plans: self.plans,
-            router: None,
+            router: router.map(|(router, shadow_price)| Router { shadow_price, ..router.clone() }),
         }
     }
 }
 
-/// The deployed rules together with the family's other operating points, sharing names.
+/// The deployed rules together with the family's other operating points, sharing names, scores and router. Points that
+/// need a router are left out where the deployed one does without: they would ask more of each request than it does.
 pub fn rules_with_frontier(
     family: &dyn FittedFamily,
-    table: &Table,
     chosen: &Candidate,
     weight: i128,
 ) -> (Rules, Vec<OperatingPoint>) {
@@ -202,31 +239,29 @@ pub fn rules_with_frontier(
         let (left, right) = (hull.get(at)?.totals, hull.get(at + 1)?.totals);
         Some((right.quality - left.quality) as f64 / (right.cost - left.cost) as f64)
     };
-    let point = |at: usize, plans: Vec<Plan>, router: Option<f64>| OperatingPoint {
-        quality: hull[at].totals.mean_quality(weight),
-        cost_usd: hull[at].totals.mean_cost(weight),
-        shadow_price: slope(at),
-        plans,
-        router_shadow_price: router,
-    };
-    if let Draft::Routed(_) = chosen.draft {
-        let rules = family.rules(chosen);
-        let frontier = (0..hull.len())
-            .filter_map(|at| match hull[at].draft {
-                Draft::Routed(price) => Some(point(at, Vec::new(), Some(price))),
-                Draft::Cascade(_) => None,
-            })
-            .collect();
-        return (rules, frontier);
-    }
-    let mut builder = RulesBuilder::new(table);
-    for candidate in std::iter::once(chosen).chain(&hull) {
-        if let Draft::Cascade(rule) = &candidate.draft {
-            builder.plan(rule);
+    let price = family.router_price(&chosen.draft);
+    let mut builder = RulesBuilder::new(family.table());
+    family.add_plans(&chosen.draft, &mut builder);
+    let mut ends = vec![builder.plans.len()];
+    let mut points = Vec::new();
+    for (at, vertex) in hull.iter().enumerate() {
+        let router_shadow_price = family.router_price(&vertex.draft);
+        if price.is_none() && router_shadow_price.is_some() {
+            continue;
         }
+        family.add_plans(&vertex.draft, &mut builder);
+        ends.push(builder.plans.len());
+        points.push(OperatingPoint {
+            quality: vertex.totals.mean_quality(weight),
+            cost_usd: vertex.totals.mean_cost(weight),
+            shadow_price: slope(at),
+            plans: Vec::new(),
+            router_shadow_price,
+        });
     }
-    let mut rules = builder.finish();
-    let others = rules.plans.split_off(1);
-    let frontier = others.into_iter().enumerate().map(|(at, plan)| point(at, vec![plan], None)).collect();
-    (rules, frontier)
+    let mut rules = builder.finish(family.router().zip(price));
+    for (point, &end) in points.iter_mut().zip(&ends).rev() {
+        point.plans = rules.plans.split_off(end);
+    }
+    (rules, points)
 }

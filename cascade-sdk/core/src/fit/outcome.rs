@@ -67,7 +67,7 @@ impl Setup<'_> {
         certificate: Option<Certificate>,
     ) -> Policy {
         let weight = self.table.total_weight(&self.calibration);
-        let (mut rules, mut frontier) = rules_with_frontier(&*fit.fitted, &self.table, &fit.chosen, weight);
+        let (mut rules, mut frontier) = rules_with_frontier(&*fit.fitted, &fit.chosen, weight);
         if self.input.options.refit_on_all {
             let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
             let folds = crossfit::folds(&self.table, &all, &self.group_names, self.route.fit.seed);
@@ -76,8 +76,7 @@ impl Setup<'_> {
                 .and_then(|family| Some((family.solve(self.target(&all))?, family)))
                 .map(|(c, f)| (f, c))
             {
-                (rules, frontier) =
-                    rules_with_frontier(&*family, &self.table, &chosen, self.table.total_weight(&all));
+                (rules, frontier) = rules_with_frontier(&*family, &chosen, self.table.total_weight(&all));
             }
         }
         let figures = comparison.figures(position);

@@ -238,7 +238,7 @@ pub fn all_pairs(table: &Table) -> Vec<Pair> {
 }
 
 /// The points of a pair that can be on a staircase.
-fn staircase(table: &Table, ranking: &Ranking, pair: Pair) -> Vec<(Totals, Member)> {
+pub(super) fn staircase(table: &Table, ranking: &Ranking, pair: Pair) -> Vec<(Totals, Member)> {
     let mut points: Vec<(Totals, Member)> = Vec::new();
     let mut best = None;
     for_each_cut(table, ranking, pair, |point| {

@@ -353,6 +353,6 @@ fn shown_pair(selected: Option<&Fit<'_>>, fits: &[Fit<'_>]) -> Option<(Pair, f64
             let (&[cheap, dear, ..], cut) = (&rule.tiers[..], rule.cuts.first()?) else { return None };
             Some((Pair { cheap, signal: cut.signal, dear }, cut.at_least))
         }
-        Draft::Routed(_) => None,
+        Draft::Routed(_) | Draft::Planned(_) => None,
     })
 }

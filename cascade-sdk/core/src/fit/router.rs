@@ -17,7 +17,6 @@ use crate::decide::logistic as probability;
 use crate::feature::{CostHead, Heads, Inputs, Router, Scratch, single};
 use crate::log::EvalLog;
 use crate::money::PICO_PER_USD;
-use crate::policy::{Plan, Rules, Stage};
 
 /// Inverse strengths of the penalty that are tried, strongest first.
 const STRENGTHS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
@@ -402,6 +401,11 @@ impl<'t> RouterFamily<'t> {
         Self { table, fit, points: PointSet::new(points) }
     }
 
+    /// The deterministic frontier: cheapest first, quality strictly increasing.
+    pub fn staircase(&self) -> &[(Totals, Draft)] {
+        self.points.staircase()
+    }
+
     /// The router and how it was chosen.
     pub fn fit(&self) -> &RouterFit {
         &self.fit
@@ -425,22 +429,12 @@ impl FittedFamily for RouterFamily<'_> {
         Some(&self.fit)
     }
 
-    fn rules(&self, candidate: &Candidate) -> Rules {
-        match &candidate.draft {
-            Draft::Cascade(rule) => {
-                let mut builder = super::family::RulesBuilder::new(self.table);
-                builder.plan(rule);
-                builder.finish()
-            }
-            Draft::Routed(shadow_price) => Rules {
-                tiers: self.table.tiers.iter().map(|tier| tier.name.clone()).collect(),
-                plans: (0..self.table.tiers.len())
-                    .map(|tier| Plan::new(vec![Stage { tier, rule: None }]))
-                    .collect(),
-                router: Some(Router { shadow_price: *shadow_price, ..self.fit.router.clone() }),
-                ..Rules::default()
-            },
-        }
+    fn table(&self) -> &Table {
+        self.table
+    }
+
+    fn router(&self) -> Option<&Router> {
+        Some(&self.fit.router)
     }
 }
 

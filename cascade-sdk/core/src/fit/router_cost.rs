@@ -1,10 +1,11 @@
 //! Predicted cost of a call: the mean, or more if more is known before it (MATH.md 7).
 
+use super::ridge::Ridge;
 use super::router_inputs::Encoding;
 use crate::feature::{CostHead, single};
 
-/// Ridge penalty, in rows: dense inputs are scaled to share one unit of variance.
-const RIDGE: f64 = 1.0;
+/// Penalty in rows, beside the length in standard deviations and dense inputs that share one unit of variance.
+const PENALTY: f64 = 1.0;
 
 /// What a cost may be predicted from; each includes the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,93 +76,39 @@ impl Costs<'_> {
     /// Ridge regression on `rows` with a free constant.
     pub(super) fn fit(&self, basis: CostBasis, rows: &[usize]) -> CostHead {
         let dense_len = if basis == CostBasis::Inputs { self.encoding.design.dense_len } else { 0 };
-        let size = match basis {
-            CostBasis::Mean => 0,
-            CostBasis::Length | CostBasis::Inputs => 1 + dense_len,
-        };
-        let total: f64 = rows.iter().map(|&row| self.weight[row]).sum();
-        let mean_of = |value: &dyn Fn(usize) -> f64| {
-            rows.iter().map(|&row| self.weight[row] * value(row)).sum::<f64>() / total.max(f64::MIN_POSITIVE)
-        };
-        let mean_cost = mean_of(&|row| self.cost[row]);
-        let mean_bytes = mean_of(&|row| self.encoding.bytes[row]);
-        let bytes_scale = {
-            let variance = mean_of(&|row| {
-                let off = self.encoding.bytes[row] - mean_bytes;
-                off * off
-            });
-            if variance > 0.0 { libm::sqrt(variance) } else { f64::INFINITY }
-        };
-        // Centred inputs: the constant is then the mean, without penalty.
-        let dense_mean: Vec<f64> =
-            (0..dense_len).map(|at| mean_of(&|row| f64::from(self.dense(row)[at]))).collect();
-        let mut matrix = vec![0.0; size * size];
-        let mut right = vec![0.0; size];
-        let mut input = vec![0.0; size];
-        for &row in rows {
-            if size > 0 {
-                input[0] = (self.encoding.bytes[row] - mean_bytes) / bytes_scale;
-            }
-            for ((slot, &value), mean) in input.iter_mut().skip(1).zip(self.dense(row)).zip(&dense_mean) {
-                *slot = f64::from(value) - mean;
-            }
-            let (weight, off) = (self.weight[row], self.cost[row] - mean_cost);
-            for (i, &a) in input.iter().enumerate() {
-                right[i] += weight * a * off;
-                for (slot, &b) in matrix[i * size..].iter_mut().zip(&input[..=i]) {
-                    *slot += weight * a * b;
-                }
-            }
-        }
-        for at in 0..size {
-            matrix[at * size + at] += RIDGE;
-        }
-        let solution = solve(&mut matrix, right);
-        let per_byte = solution.first().map_or(0.0, |weight| weight / bytes_scale);
-        let dense: Vec<f32> = solution.iter().skip(1).map(|&weight| single(weight)).collect();
-        let used: f64 = dense.iter().zip(&dense_mean).map(|(&weight, mean)| f64::from(weight) * mean).sum();
-        let bounds = rows.iter().map(|&row| self.cost[row]);
+        let width = if basis == CostBasis::Mean { 0 } else { 1 + dense_len };
+        let scale = self.length_scale();
+        let inputs: Vec<f64> = (0..self.cost.len())
+            .flat_map(|row| {
+                let dense = self.dense(row)[..dense_len].iter().map(|&value| f64::from(value));
+                std::iter::once(self.encoding.bytes[row] / scale).chain(dense).take(width)
+            })
+            .collect();
+        let line = Ridge::new(&inputs, width, self.weight, rows, PENALTY).fit(|row| self.cost[row]);
+        let seen = rows.iter().map(|&row| self.cost[row]);
         CostHead {
-            base: mean_cost - per_byte * mean_bytes - used,
-            per_byte,
-            dense,
-            low: bounds.clone().fold(f64::INFINITY, f64::min).min(mean_cost),
-            high: bounds.fold(0.0, f64::max),
+            base: line.constant,
+            per_byte: line.weights.first().map_or(0.0, |weight| weight / scale),
+            dense: line.weights.iter().skip(1).map(|&weight| single(weight)).collect(),
+            low: seen.clone().reduce(f64::min).unwrap_or(0.0),
+            high: seen.reduce(f64::max).unwrap_or(0.0),
         }
     }
-}
 
-/// Solves a symmetric positive definite system, of which the lower triangle is given, by Cholesky's method.
-fn solve(matrix: &mut [f64], mut right: Vec<f64>) -> Vec<f64> {
-    let size = right.len();
-    for i in 0..size {
-        for j in 0..=i {
-            let inner: f64 = (0..j).map(|k| matrix[i * size + k] * matrix[j * size + k]).sum();
-            let rest = matrix[i * size + j] - inner;
-            matrix[i * size + j] = if i == j { libm::sqrt(rest) } else { rest / matrix[j * size + j] };
-        }
-        let inner: f64 = (0..i).map(|k| matrix[i * size + k] * right[k]).sum();
-        right[i] = (right[i] - inner) / matrix[i * size + i];
+    /// Standard deviation of the length in bytes; infinite, which switches it off, where all are equally long.
+    fn length_scale(&self) -> f64 {
+        let bytes = &self.encoding.bytes;
+        let rows = bytes.len().max(1) as f64;
+        let mean = bytes.iter().sum::<f64>() / rows;
+        let variance = bytes.iter().map(|bytes| (bytes - mean) * (bytes - mean)).sum::<f64>() / rows;
+        if variance > 0.0 { libm::sqrt(variance) } else { f64::INFINITY }
     }
-    for i in (0..size).rev() {
-        let inner: f64 = (i + 1..size).map(|k| matrix[k * size + i] * right[k]).sum();
-        right[i] = (right[i] - inner) / matrix[i * size + i];
-    }
-    right
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fit::logistic::Design;
-
-    #[test]
-    fn cholesky_solves() {
-        // Lower triangle of [[4, 2], [2, 3]].
-        let mut matrix = vec![4.0, 0.0, 2.0, 3.0];
-        let x = solve(&mut matrix, vec![10.0, 9.0]);
-        assert!((x[0] - 1.5).abs() < 1e-12 && (x[1] - 2.0).abs() < 1e-12, "{x:?}");
-    }
 
     fn encoding(rows: usize) -> Encoding {
         Encoding {

@@ -21,17 +21,21 @@ pub(super) fn write(forecast: &Forecast) -> String {
     inline([("quality", linear(&forecast.quality)), ("cost_usd", linear(&forecast.cost_usd))])
 }
 
+/// Marks what is reported among the findings.
+pub(super) struct Broken;
+
 /// Reads a forecast with a weight for each of `tiers` tiers; an empty table is none.
-#[expect(
-    clippy::option_option,
-    reason = "the outer option is a mistake found, the inner one a forecast not given"
-)]
-pub(super) fn read(findings: &Findings, item: &Item<'_>, tiers: usize) -> Option<Option<Forecast>> {
-    let mut fields = Fields { table: item.table(findings)?, known: FORECAST };
-    if !FORECAST.iter().any(|key| fields.table.has(key)) {
-        fields.finish();
-        return Some(None);
+pub(super) fn read(findings: &Findings, item: &Item<'_>, tiers: usize) -> Result<Option<Forecast>, Broken> {
+    let fields = Fields { table: item.table(findings).ok_or(Broken)?, known: FORECAST };
+    if FORECAST.iter().any(|key| fields.table.has(key)) {
+        return forecast(fields, tiers).map(Some).ok_or(Broken);
     }
+    fields.finish();
+    Ok(None)
+}
+
+fn forecast(mut fields: Fields<'_>, tiers: usize) -> Option<Forecast> {
+    let findings = fields.table.findings;
     let [quality, cost_usd] = FORECAST else { return None };
     let mut linear = |key: &str| {
         let mut fields = fields.table(key, LINEAR)?;
@@ -51,5 +55,5 @@ pub(super) fn read(findings: &Findings, item: &Item<'_>, tiers: usize) -> Option
     };
     let (quality, cost_usd) = (linear(quality), linear(cost_usd));
     fields.finish();
-    Some(Some(Forecast { quality: quality?, cost_usd: cost_usd? }))
+    Some(Forecast { quality: quality?, cost_usd: cost_usd? })
 }

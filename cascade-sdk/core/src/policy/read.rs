@@ -366,7 +366,7 @@ fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Operatin
             if plans.as_ref().is_some_and(|plans| plans.len() != list.len()) {
                 findings.push(item.out_of_range(findings, "must have one entry for each plan"));
             }
-            let read = |item| forecast_text::read(findings, item, names.tiers.len());
+            let read = |item| forecast_text::read(findings, item, names.tiers.len()).ok();
             all(list.iter().map(read).collect())?
         }
         None => Vec::new(),
@@ -385,7 +385,7 @@ fn plan_table(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Plan> {
     let findings = fields.table.findings;
     let plan = fields.item("stages").and_then(|item| plan(findings, &item, names));
     let forecast = match fields.table.take("forecast") {
-        Some(item) => forecast_text::read(findings, &item, names.tiers.len())?,
+        Some(item) => forecast_text::read(findings, &item, names.tiers.len()).ok()?,
         None => None,
     };
     fields.finish();

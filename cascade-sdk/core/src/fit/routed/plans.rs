@@ -1,0 +1,167 @@
+//! A router over plans: around a cascade, its parts and its neighbours on the frontier, each forecast as a whole.
+
+use super::super::operating::CascadeRule;
+use super::super::ridge::{Line, Ridge};
+use super::super::table::{QUALITY_ONE, Table, Totals};
+use super::Sample;
+use crate::feature::argmax;
+use crate::money::PICO_PER_USD;
+use crate::policy::{Cut, Forecast, Linear};
+
+/// Penalty of the forecasts in rows: what few rows say about a plan must not outweigh its mean.
+const PENALTY: f64 = 20.0;
+
+/// Plans, their forecasts, and the λ at which they are weighed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PlannedRouter {
+    pub(super) plans: Vec<(CascadeRule, Forecast)>,
+    pub(super) shadow_price: f64,
+}
+
+/// The plans to weigh at a vertex of a hull: its own, all parts of it that follow each other, and its neighbours'.
+pub(super) fn around(hull: &[CascadeRule], vertex: usize) -> Vec<CascadeRule> {
+    let mut plans = vec![hull[vertex].clone()];
+    let own = &hull[vertex];
+    let stages = own.tiers.len();
+    for from in 0..stages {
+        for to in from + 1..=stages {
+            plans.push(CascadeRule {
+                tiers: own.tiers[from..to].to_vec(),
+                cuts: own.cuts[from..to - 1].to_vec(),
+            });
+        }
+    }
+    plans.extend(vertex.checked_sub(1).and_then(|before| hull.get(before)).cloned());
+    plans.extend(hull.get(vertex + 1).cloned());
+    let mut different: Vec<CascadeRule> = Vec::new();
+    for plan in plans {
+        if !different.contains(&plan) {
+            different.push(plan);
+        }
+    }
+    different
+}
+
+/// What a cascade does with a row: quality and cost in integer units.
+pub(super) fn outcome(table: &Table, rule: &CascadeRule, row: u32) -> (i64, i64) {
+    let at = row as usize;
+    let mut cost = 0_i64;
+    for (stage, &tier) in rule.tiers.iter().enumerate() {
+        let tier = &table.tiers[tier];
+        cost = cost.saturating_add(tier.cost[at]);
+        let Some(cut) = rule.cuts.get(stage) else { return (tier.quality[at], cost) };
+        let signal = &tier.signals[cut.signal];
+        if Cut(cut.at_least).needs_score() {
+            cost = cost.saturating_add(signal.cost.get(at).copied().unwrap_or(0));
+        }
+        if Cut(cut.at_least) == Cut::KEEP_ALL || (!tier.failed[at] && signal.value[at] >= cut.at_least) {
+            return (tier.quality[at], cost);
+        }
+    }
+    (0, cost)
+}
+
+impl Sample<'_> {
+    /// The router over `plans` at λ, and what it does out of fold.
+    pub(super) fn weigh(&self, plans: Vec<CascadeRule>, shadow_price: f64) -> (Totals, PlannedRouter) {
+        let outcomes: Vec<Vec<(i64, i64)>> = plans
+            .iter()
+            .map(|plan| self.rows.iter().map(|&row| outcome(self.table, plan, row)).collect())
+            .collect();
+        let inputs = Inputs::new(self, &plans);
+        let places: Vec<usize> = (0..self.rows.len()).collect();
+        let mut totals = Totals::default();
+        for fold in 0..=self.folds.iter().copied().max().unwrap_or(0) {
+            let (held, train): (Vec<usize>, Vec<usize>) =
+                places.iter().partition(|&&place| self.folds[place] == fold);
+            let lines = inputs.lines(self.weight, &train, &outcomes);
+            for place in held {
+                let row = inputs.row(place);
+                let options = lines.iter().map(|(quality, cost)| (quality.value(row), cost.value(row)));
+                let (quality, cost) = outcomes[argmax(shadow_price, options)][place];
+                totals += self.table.totals(self.rows[place], quality, cost);
+            }
+        }
+        let lines = inputs.lines(self.weight, &places, &outcomes);
+        let forecasts = lines.into_iter().map(|(quality, cost)| Forecast {
+            quality: inputs.linear(&quality, self.table.tiers.len()),
+            cost_usd: inputs.linear(&cost, self.table.tiers.len()),
+        });
+        (totals, PlannedRouter { plans: plans.into_iter().zip(forecasts).collect(), shadow_price })
+    }
+}
+
+/// Standardised log-odds and costs of the tiers that some plans use.
+struct Inputs {
+    tiers: Vec<usize>,
+    /// Mean and inverse deviation (0 where constant) of the log-odds of all tiers used, then of their costs.
+    standards: Vec<(f64, f64)>,
+    values: Vec<f64>,
+}
+
+impl Inputs {
+    fn new(sample: &Sample<'_>, plans: &[CascadeRule]) -> Self {
+        let mut tiers: Vec<usize> = plans.iter().flat_map(|plan| plan.tiers.iter().copied()).collect();
+        tiers.sort_unstable();
+        tiers.dedup();
+        let all = sample.table.tiers.len();
+        let columns: Vec<(&[f64], usize)> = [&sample.router.log_odds, &sample.router.cost_usd]
+            .into_iter()
+            .flat_map(|values| tiers.iter().map(move |&tier| (values.as_slice(), tier)))
+            .collect();
+        let places = sample.rows.len();
+        let standards: Vec<(f64, f64)> = columns
+            .iter()
+            .map(|&(values, tier)| {
+                let column = || (0..places).map(|place| values[place * all + tier]);
+                let mean = column().sum::<f64>() / places.max(1) as f64;
+                let square = column().map(|value| (value - mean) * (value - mean)).sum::<f64>();
+                let deviation = libm::sqrt(square / places.max(1) as f64);
+                (mean, if deviation > 1e-6 * mean.abs() { 1.0 / deviation } else { 0.0 })
+            })
+            .collect();
+        let values = (0..places)
+            .flat_map(|place| {
+                columns
+                    .iter()
+                    .zip(&standards)
+                    .map(move |(&(values, tier), &(mean, scale))| (values[place * all + tier] - mean) * scale)
+            })
+            .collect();
+        Self { tiers, standards, values }
+    }
+
+    fn row(&self, place: usize) -> &[f64] {
+        let width = self.standards.len();
+        &self.values[place * width..(place + 1) * width]
+    }
+
+    /// Quality and cost of each plan, regressed on some places.
+    fn lines(&self, weight: &[f64], places: &[usize], outcomes: &[Vec<(i64, i64)>]) -> Vec<(Line, Line)> {
+        let ridge = Ridge::new(&self.values, self.standards.len(), weight, places, PENALTY);
+        outcomes
+            .iter()
+            .map(|outcomes| {
+                (
+                    ridge.fit(|place| outcomes[place].0 as f64 / QUALITY_ONE as f64),
+                    ridge.fit(|place| outcomes[place].1 as f64 / PICO_PER_USD as f64),
+                )
+            })
+            .collect()
+    }
+
+    /// The line over plain predictions of all tiers.
+    fn linear(&self, line: &Line, tiers: usize) -> Linear {
+        let mut linear =
+            Linear { constant: line.constant, log_odds: vec![0.0; tiers], cost_usd: vec![0.0; tiers] };
+        for (at, (weight, &(mean, scale))) in line.weights.iter().zip(&self.standards).enumerate() {
+            let weight = weight * scale;
+            linear.constant -= weight * mean;
+            match at.checked_sub(self.tiers.len()) {
+                None => linear.log_odds[self.tiers[at]] = weight,
+                Some(at) => linear.cost_usd[self.tiers[at]] = weight,
+            }
+        }
+        linear
+    }
+}
