@@ -1,0 +1,108 @@
+//! What a careful reader looks into: structural cost, slices, escalation benefit, reliability.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Router minus cascade, taken apart (MATH.md 9), in quality averaged over the budgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct StructuralCost {
+    /// Best router − best pair cascade.
+    pub total: f64,
+    /// What not paying the cheap call first is worth.
+    pub structural: f64,
+    /// What deciding before rather than after the cheap call costs.
+    pub signal: f64,
+    /// What choosing among all tiers rather than two is worth.
+    pub richness: f64,
+    /// How far the first two depend on each other.
+    pub interaction: f64,
+    /// Share κ of the cheap call's cost, charged on escalation, at which the cascade ties with the router.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tie_at_share: Option<f64>,
+}
+
+/// The selected policy on the held-out rows with one label.
+#[derive(Clone, Debug, Serialize)]
+pub struct Slice {
+    /// The tag.
+    pub tag: String,
+    /// Its label.
+    pub label: String,
+    /// Held-out rows with it.
+    pub rows: usize,
+    /// Mean quality.
+    pub quality: f64,
+    /// Mean cost in US dollars.
+    pub cost_usd: f64,
+    /// Mean quality minus that of the verdict's reference tier on the same rows.
+    pub difference: f64,
+    /// Its interval; 95 % for all slices at once. `None` where one group gives none.
+    pub difference_ci: Option<[f64; 2]>,
+    /// Share of the rows each tier answers.
+    pub share: BTreeMap<String, f64>,
+}
+
+/// Escalation benefit b(t) = E[q_H − q_L | s = t] of a pair (MATH.md 2).
+#[derive(Clone, Debug, Serialize)]
+pub struct Benefit {
+    /// Cheap and dear tier.
+    pub tiers: [String; 2],
+    /// Signal of the cheap tier.
+    pub signal: String,
+    /// The threshold in use.
+    pub at_least: Option<f64>,
+    /// Bins of equal frequency, in order of the signal.
+    pub bins: Vec<BenefitBin>,
+    /// The decreasing fit.
+    pub isotonic: Vec<IsotonicStep>,
+}
+
+/// One bin of a [`Benefit`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct BenefitBin {
+    /// Mean signal.
+    pub signal: f64,
+    /// Mean q_H − q_L.
+    pub benefit: f64,
+    /// Its standard error.
+    pub error: f64,
+    /// Rows in the bin.
+    pub rows: usize,
+}
+
+/// One step of the decreasing fit of a [`Benefit`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct IsotonicStep {
+    /// Lowest signal of the step.
+    pub signal: f64,
+    /// Its level, in quality.
+    pub benefit: f64,
+}
+
+/// A signal turned into a predicted quality on calibration rows, checked on held-out rows (MATH.md 10).
+#[derive(Clone, Debug, Serialize)]
+pub struct Reliability {
+    /// The tier.
+    pub tier: String,
+    /// Its signal.
+    pub signal: String,
+    /// Mean absolute difference of predicted and observed quality over bins of equal frequency.
+    pub expected_calibration_error: f64,
+    /// P(a good answer scores higher than a bad one).
+    pub auroc: f64,
+    /// The bins.
+    pub bins: Vec<ReliabilityBin>,
+}
+
+/// One bin of a [`Reliability`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ReliabilityBin {
+    /// Mean predicted quality.
+    pub predicted: f64,
+    /// Mean observed quality.
+    pub observed: f64,
+    /// Standard error of the observed quality.
+    pub error: f64,
+    /// Rows in the bin.
+    pub rows: usize,
+}

@@ -1,0 +1,135 @@
+//! The report of a fit: what `cascade fit --format json` prints (DESIGN.md 7). Numbers only; rendering is elsewhere.
+
+mod detail;
+mod frontiers;
+mod policies;
+mod verdict;
+
+pub use detail::*;
+pub use frontiers::*;
+pub use policies::*;
+pub use verdict::VerdictReport;
+
+use super::break_even::{BreakEven, EqualBudget};
+use super::crossfit::Standing;
+use super::diagnostics::SignalQuality;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The whole report.
+#[derive(Clone, Debug, Serialize)]
+pub struct FitReport {
+    /// The route.
+    pub route: String,
+    /// Counts of rows.
+    pub rows: Rows,
+    /// The single tiers on calibration rows, cheapest first.
+    pub tiers: Vec<TierReport>,
+    /// Tiers of the route that took no part because too few rows have them.
+    pub left_out: Vec<LeftOut>,
+    /// Every family that was tried.
+    pub families: Vec<FamilyReport>,
+    /// The chosen family; `None` if no family keeps the constraint on calibration rows.
+    pub selected: Option<&'static str>,
+    /// How the families compared on cross-fitted calibration values.
+    pub selection: Vec<StandingReport>,
+    /// λ at the selected operating point.
+    pub shadow_price: ShadowPrice,
+    /// What drawing between two policies by request would add to the selected one at its budget, in quality; absent
+    /// where the objective is no budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duality_gap: Option<f64>,
+    /// Is it worth it.
+    pub verdict: VerdictReport,
+    /// Every two-model frontier on calibration rows.
+    pub pairs: Vec<PairReport>,
+    /// The staircase of all pairs and single tiers on calibration rows.
+    pub envelope: Vec<EnvelopePoint>,
+    /// Costs at which the best pair changes.
+    pub switching_points: Vec<SwitchingPoint>,
+    /// Held-out curves by family.
+    pub curves: BTreeMap<&'static str, Vec<CurveReport>>,
+    /// The price of paying the cheap call first, if a router was fitted (MATH.md 9).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structural_cost: Option<StructuralCost>,
+    /// The selected policy on held-out rows that share a label, beside the best single tier.
+    pub slices: Vec<Slice>,
+    /// What escalation gains along the signal of the shown pair, on calibration rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub benefit: Option<Benefit>,
+    /// Whether that signal can be believed, on held-out rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reliability: Option<Reliability>,
+    /// Every signal, combined ones included, on held-out rows.
+    pub signals: Vec<SignalQuality>,
+    /// When the shown pair pays, on held-out rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_even: Option<BreakEven>,
+    /// The shown pair and the router at equal budgets, on held-out rows; empty without a router.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub equal_budgets: Vec<EqualBudget>,
+    /// Share of missing values per tier and signal, where any is missing.
+    pub missing_signals: Vec<MissingSignal>,
+    /// What a careful reader should know about these figures.
+    pub warnings: Vec<String>,
+}
+
+/// Counts of rows.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rows {
+    /// Rows the fit and the report used.
+    pub used: usize,
+    /// Rows left out: unreadable, or without a result of some tier.
+    pub skipped: usize,
+    /// Rows used for choosing.
+    pub calibration: usize,
+    /// Rows used for reporting.
+    pub test: usize,
+}
+
+/// A family's standing on calibration rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct StandingReport {
+    /// The family.
+    pub family: &'static str,
+    /// Mean cross-fitted Lagrangian value, in quality.
+    pub value: f64,
+    /// Mean paired shortfall from the best family.
+    pub behind: f64,
+    /// Standard error of the shortfall; `None` where one group gives none.
+    pub standard_error: Option<f64>,
+}
+
+impl From<&Standing> for StandingReport {
+    fn from(standing: &Standing) -> Self {
+        Self {
+            family: standing.family.name(),
+            value: standing.value,
+            behind: standing.behind,
+            standard_error: standing.standard_error.is_finite().then_some(standing.standard_error),
+        }
+    }
+}
+
+/// λ and its reciprocal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ShadowPrice {
+    /// λ to the right of the operating point; `None` past the last vertex.
+    pub quality_per_usd: Option<f64>,
+    /// μ = 1/λ.
+    pub usd_per_quality: Option<f64>,
+    /// At a vertex [right, left]: every λ in between supports it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[Option<f64>; 2]>,
+}
+
+/// Values of a signal that are missing.
+#[derive(Clone, Debug, Serialize)]
+pub struct MissingSignal {
+    /// The tier.
+    pub tier: String,
+    /// The signal.
+    pub signal: String,
+    /// Share of rows without it.
+    pub share: f64,
+}

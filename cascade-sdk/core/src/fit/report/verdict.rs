@@ -1,0 +1,55 @@
+//! The verdict as JSON.
+
+use super::super::verdict::Verdict;
+use crate::policy::Estimate;
+use serde::Serialize;
+
+/// The verdict as JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct VerdictReport {
+    /// See [`Verdict::worth_it`].
+    pub worth_it: bool,
+    /// `single` where the reference is a single tier.
+    pub versus: Option<&'static str>,
+    /// The reference tier.
+    pub versus_tier: Option<String>,
+    /// Held-out quality minus the reference's.
+    pub quality_gain: Option<f64>,
+    /// Its interval.
+    pub quality_gain_ci: Option<[f64; 2]>,
+    /// 1 − cost / the reference's cost.
+    pub cost_saving: Option<f64>,
+    /// Its interval.
+    pub cost_saving_ci: Option<[f64; 2]>,
+    /// Gain over the random mixture of single tiers at equal calibration cost.
+    pub gain_over_mixture: Option<f64>,
+    /// Its interval.
+    pub gain_over_mixture_ci: Option<[f64; 2]>,
+    /// See [`Verdict::smallest_visible_gain`].
+    pub smallest_visible_gain: Option<f64>,
+    /// See [`Verdict::rows_needed`].
+    pub rows_needed: Option<u64>,
+    /// In plain words.
+    pub text: String,
+}
+
+impl From<&Verdict> for VerdictReport {
+    fn from(verdict: &Verdict) -> Self {
+        let value = |estimate: &Option<Estimate>| estimate.map(|e| e.value).filter(|value| value.is_finite());
+        let ends = |estimate: &Option<Estimate>| estimate.map(|e| [e.low, e.high]);
+        Self {
+            worth_it: verdict.worth_it,
+            versus: verdict.versus.is_some().then_some("single"),
+            versus_tier: verdict.versus.clone(),
+            quality_gain: value(&verdict.quality_gain),
+            quality_gain_ci: ends(&verdict.quality_gain),
+            cost_saving: value(&verdict.cost_saving),
+            cost_saving_ci: ends(&verdict.cost_saving),
+            gain_over_mixture: value(&verdict.gain_over_mixture),
+            gain_over_mixture_ci: ends(&verdict.gain_over_mixture),
+            smallest_visible_gain: verdict.smallest_visible_gain,
+            rows_needed: verdict.rows_needed,
+            text: verdict.text.clone(),
+        }
+    }
+}
