@@ -1,0 +1,148 @@
+//! One tier is asked, again where that may help, and never without room in the budget.
+
+use super::bill::{bill, settle};
+use super::{Progress, Run};
+use crate::client::budget::Reservation;
+use crate::client::retry;
+use crate::client::route::{TierSetup, worst_case};
+use crate::money::{Usage, Usd};
+use crate::provider::{ModelCall, ProviderError, ProviderErrorKind, Response};
+use crate::routed::{Failure, Step};
+use cascade_sdk_core::config::OnExceeded;
+use cascade_sdk_core::decide::Decision;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A provider that keeps neither to the time of its call nor reports its overrun is cut off this much later.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// A tier was asked, whatever came of it.
+pub(super) struct Asked {
+    pub(super) result: Result<Response, ProviderError>,
+    usage: Option<Usage>,
+    cost: Usd,
+    estimated: Usd,
+    latency: Duration,
+    retries: Vec<Failure>,
+}
+
+/// Why a tier could not even be asked.
+pub(super) enum NotAsked {
+    /// Its worst case does not fit into the budget.
+    OverBudget,
+    /// What it would cost is not known.
+    Unbounded(String),
+}
+
+impl Run<'_> {
+    /// Asks one tier, again where that may help.
+    pub(super) async fn ask(&self, setup: &TierSetup, progress: &mut Progress) -> Result<Asked, NotAsked> {
+        let started = Instant::now();
+        let call = self.route.call(setup, self.request, self.schema);
+        let worst = worst_case(setup, &call);
+        let mut asked = Asked {
+            result: Err(ProviderError::new(ProviderErrorKind::Connection, "not sent")),
+            usage: None,
+            cost: Usd::ZERO,
+            estimated: Usd::ZERO,
+            latency: Duration::ZERO,
+            retries: Vec::new(),
+        };
+        loop {
+            let mut reservation = match self.reserve(setup, worst.as_ref()) {
+                Ok(reservation) => reservation,
+                Err(refused) if asked.retries.is_empty() => return Err(refused),
+                // No room for another attempt: the tier has failed.
+                Err(_) => {
+                    asked.retries.pop();
+                    break;
+                }
+            };
+            progress.in_flight = asked.cost.saturating_add(worst.clone().unwrap_or_default());
+            if let Some(reservation) = &mut reservation {
+                reservation.mark_sent();
+            }
+            let result = complete(setup, &call).await;
+            let bill = bill(setup, &call, &result);
+            if let Some(reservation) = reservation {
+                settle(reservation, bill.cost, &setup.tier.name);
+            }
+            asked.cost = asked.cost.saturating_add(bill.cost);
+            asked.estimated = asked.estimated.saturating_add(bill.estimated);
+            asked.usage = bill.usage;
+            asked.latency = bill.latency.unwrap_or_else(|| started.elapsed());
+            progress.in_flight = asked.cost;
+            let retries = u32::try_from(asked.retries.len()).unwrap_or(u32::MAX);
+            let wait = match &result {
+                Err(error) => retry::wait(error, retries, self.max_retries, retry::random())
+                    .map(|wait| (wait, error.clone())),
+                Ok(_) => None,
+            };
+            asked.result = result;
+            let Some((wait, error)) = wait else { break };
+            asked.retries.push(Failure::Call(error));
+            tokio::time::sleep(wait).await;
+        }
+        Ok(asked)
+    }
+
+    fn reserve(
+        &self,
+        setup: &TierSetup,
+        worst: Result<&Usd, &String>,
+    ) -> Result<Option<Reservation>, NotAsked> {
+        let Some(budget) = self.route.budget.as_ref().filter(|_| !setup.capabilities.free) else {
+            return Ok(None);
+        };
+        let worst = worst.map_err(|message| NotAsked::Unbounded(message.clone()))?;
+        budget.ledger.reserve(*worst, SystemTime::now()).map(Some).ok_or(NotAsked::OverBudget)
+    }
+
+    /// Whether a request that does not fit into the budget may be answered by a cheaper tier.
+    pub(super) fn may_fall_back(&self) -> bool {
+        self.route.budget.as_ref().is_some_and(|budget| budget.on_exceeded == OnExceeded::Cheapest)
+    }
+}
+
+impl Asked {
+    /// What is told of the stage, and the text that it answered with.
+    pub(super) fn step(
+        self,
+        tier: usize,
+        decision: Decision,
+        failure: Option<Failure>,
+        signals: BTreeMap<String, f64>,
+        signal_cost: Usd,
+    ) -> (Step<usize>, Option<String>) {
+        let (text, served_model) = match self.result {
+            Ok(response) => (Some(response.text), response.served_model),
+            Err(_) => (None, None),
+        };
+        let step = Step {
+            tier,
+            decision,
+            failure,
+            signals,
+            usage: self.usage,
+            cost: self.cost,
+            signal_cost,
+            estimated: self.estimated,
+            latency: self.latency,
+            retries: self.retries,
+            served_model,
+        };
+        (step, text)
+    }
+}
+
+async fn complete(setup: &TierSetup, call: &ModelCall<'_>) -> Result<Response, ProviderError> {
+    let limit = call.timeout.saturating_add(GRACE);
+    match tokio::time::timeout(limit, setup.provider.complete(call)).await {
+        Ok(result) => result,
+        Err(_) => Err(ProviderError::new(
+            ProviderErrorKind::Timeout,
+            format!("no answer within {:?}", call.timeout),
+        )
+        .after_sending()),
+    }
+}

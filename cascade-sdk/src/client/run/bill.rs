@@ -1,0 +1,61 @@
+//! What an attempt cost.
+
+use crate::client::budget::Reservation;
+use crate::client::route::TierSetup;
+use crate::money::{Usage, Usd};
+use crate::provider::{ModelCall, ProviderError, Response};
+use std::time::Duration;
+
+/// What one attempt cost.
+pub(super) struct Bill {
+    pub(super) cost: Usd,
+    /// The part of `cost` that is an upper bound, because the provider did not say.
+    pub(super) estimated: Usd,
+    pub(super) usage: Option<Usage>,
+    pub(super) latency: Option<Duration>,
+}
+
+/// The bill of an attempt, from what the provider says, else from the most that it can have been.
+pub(super) fn bill(
+    setup: &TierSetup,
+    call: &ModelCall<'_>,
+    result: &Result<Response, ProviderError>,
+) -> Bill {
+    let price = &setup.tier.price;
+    // A price times a count beyond all bounds is charged as the largest amount there is.
+    let known = |cost, usage, latency| Bill { cost, estimated: Usd::ZERO, usage, latency };
+    let guess = |output: u64, latency| {
+        let input = call.input_bound().or(setup.tier.max_input_tokens).unwrap_or(0);
+        let cost = price.worst_case(input, call.max_output_tokens.unwrap_or(output)).unwrap_or(Usd::MAX);
+        Bill { cost, estimated: cost, usage: None, latency }
+    };
+    match result {
+        Ok(response) => match (response.cost, response.usage) {
+            (Some(cost), usage) => known(cost, usage, response.latency),
+            (None, Some(usage)) => {
+                known(price.cost(&usage).unwrap_or(Usd::MAX), Some(usage), response.latency)
+            }
+            // A token has at least one byte.
+            (None, None) => guess(u64::try_from(response.text.len()).unwrap_or(u64::MAX), response.latency),
+        },
+        Err(error) => match error.cost() {
+            Some(cost) => known(cost, None, error.latency),
+            None if error.may_have_been_charged() => guess(0, error.latency),
+            None => known(Usd::ZERO, None, error.latency),
+        },
+    }
+}
+
+/// Closes a reservation at what the call cost.
+pub(super) fn settle(reservation: Reservation, cost: Usd, tier: &str) {
+    if cost > reservation.amount() {
+        tracing::warn!(
+            target: "cascade_sdk",
+            tier,
+            reserved_usd = %reservation.amount(),
+            cost_usd = %cost,
+            "the provider reports more usage than the request allows"
+        );
+    }
+    reservation.settle(cost);
+}

@@ -1,0 +1,151 @@
+//! One request from start to end: choose a plan, ask a tier, observe, decide, go on or stop.
+//!
+//! What was done so far lives in [`Progress`], outside the future that does it, so that a deadline or a closing client can
+//! stop the work at any point and still say what was spent.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `plan` | which tiers are asked, in which order |
+//! | `ask` | one tier, again where that may help, under its budget |
+//! | `bill` | what an attempt cost |
+//! | `weigh` | what came back, and what the policy makes of it |
+//! | `end` | the error of a request that has no answer |
+
+mod ask;
+mod bill;
+mod end;
+mod plan;
+mod weigh;
+
+use super::route::Route;
+use crate::answer::{AnswerError, AnswerSchema};
+use crate::error::{Error, Kind};
+use crate::money::Usd;
+use crate::provider::ProviderErrorKind;
+use crate::request::Request;
+use crate::routed::{Failure, Step};
+use ask::NotAsked;
+use cascade_sdk_core::decide::Decision;
+use cascade_sdk_core::feature;
+
+/// One request on its way.
+pub(super) struct Run<'r> {
+    pub(super) route: &'r Route,
+    pub(super) request: &'r Request,
+    pub(super) schema: &'r AnswerSchema,
+    pub(super) max_retries: u32,
+}
+
+/// What happened so far. Tiers are positions in [`Route::tiers`].
+#[derive(Default)]
+pub(super) struct Progress {
+    pub(super) path: Vec<Step<usize>>,
+    /// What the stage that is running may have cost already.
+    pub(super) in_flight: Usd,
+    raw_answer: Option<String>,
+}
+
+/// An answer and where it came from.
+pub(super) struct Finished<T> {
+    pub(super) answer: T,
+    pub(super) tier: usize,
+    pub(super) plan: usize,
+    pub(super) forced: bool,
+    pub(super) kept_for_budget: bool,
+}
+
+/// A stage to be run.
+#[derive(Clone, Copy)]
+struct Next {
+    tier: usize,
+    /// Position of the stage in its plan; `None` where the policy does not judge the answer.
+    judged: Option<usize>,
+}
+
+impl Run<'_> {
+    /// Runs the request. `read` turns a model's text into the answer.
+    pub(super) async fn work<T>(
+        &self,
+        progress: &mut Progress,
+        read: impl Fn(&str) -> Result<T, AnswerError>,
+    ) -> Result<Finished<T>, Error> {
+        let mut scratch = feature::Scratch::default();
+        let (plan, forced) = match &self.request.tier {
+            Some(_) => (0, true),
+            None => (self.choose_plan(&mut scratch)?, false),
+        };
+        let mut queue = self.stages(plan)?;
+        queue.reverse();
+        // The newest answer that the policy did not keep, for a budget that has no room for a better one.
+        let mut at_hand = None;
+        let mut falling_back = false;
+        while let Some(next) = queue.pop() {
+            let setup = &self.route.tiers[next.tier];
+            let asked = match self.ask(setup, progress).await {
+                Ok(asked) => asked,
+                Err(NotAsked::Unbounded(message)) => return Err(Error::new(Kind::Config, message)),
+                Err(NotAsked::OverBudget) => {
+                    if let Some((answer, tier)) = at_hand.take_if(|_| self.may_fall_back()) {
+                        return Ok(Finished { answer, tier, plan, forced, kept_for_budget: true });
+                    }
+                    if !falling_back && !forced && self.may_fall_back() {
+                        falling_back = true;
+                        queue = self.cheaper_tiers(progress);
+                    }
+                    if queue.is_empty() || !falling_back {
+                        return Err(self.over_budget());
+                    }
+                    continue;
+                }
+            };
+            if let Err(error) = &asked.result
+                && error.kind() == ProviderErrorKind::Unsupported
+            {
+                // Not a failure of the tier: it was never asked, and another tier's answer would hide that.
+                return Err(Error::new(Kind::Provider, format!("tier `{}`: {error}", setup.tier.name)));
+            }
+            let seen = self.observe(&asked.result, &read);
+            let decision = self.decide(plan, next, &seen, &scratch);
+            let signal_cost = self.signal_cost(plan, next, &asked.result);
+            let answer = seen.answer;
+            progress.record(asked.step(next.tier, decision, seen.failure, seen.signals, signal_cost));
+            self.after_stage(progress);
+            match (decision, answer) {
+                (Decision::Accept { .. }, Some(answer)) => {
+                    return Ok(Finished { answer, tier: next.tier, plan, forced, kept_for_budget: false });
+                }
+                (Decision::Escalate(_), answer) => {
+                    if let Some(answer) = answer {
+                        at_hand = Some((answer, next.tier));
+                    }
+                }
+                (_, _) => break,
+            }
+        }
+        Err(self.no_answer(progress))
+    }
+
+    /// What is told of every stage that ran.
+    fn after_stage(&self, progress: &Progress) {
+        if let Some(step) = progress.path.last() {
+            tracing::debug!(
+                target: "cascade_sdk",
+                route = %self.route.name,
+                tier = %self.route.tiers[step.tier].tier.name,
+                decision = ?step.decision,
+                failure = step.failure.as_ref().map(Failure::log_word),
+                cost_usd = %step.total_cost(),
+                "stage finished"
+            );
+        }
+    }
+}
+
+impl Progress {
+    /// Notes a stage that ran, and the text it answered with.
+    fn record(&mut self, (step, text): (Step<usize>, Option<String>)) {
+        self.raw_answer = text;
+        self.in_flight = Usd::ZERO;
+        self.path.push(step);
+    }
+}

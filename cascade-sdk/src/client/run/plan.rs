@@ -1,0 +1,62 @@
+//! Which tiers are asked, in which order.
+
+use super::{Next, Progress, Run};
+use crate::client::route::worst_case;
+use crate::error::{Error, Kind};
+use crate::money::Usd;
+use cascade_sdk_core::feature::{self, RequestView};
+
+impl Run<'_> {
+    /// The plan that the router picks; the only one where there is no router.
+    pub(super) fn choose_plan(&self, scratch: &mut feature::Scratch) -> Result<usize, Error> {
+        if self.route.rules.router.is_none() {
+            return Ok(0);
+        }
+        let text = self.request.routing_text();
+        let features: Vec<(&str, f64)> =
+            self.request.features.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+        let tags: Vec<(&str, &str)> =
+            self.request.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let view = RequestView { text: &text, features: &features, tags: &tags };
+        feature::choose_plan(&self.route.rules, &view, scratch).map_err(|missing| {
+            Error::new(
+                Kind::Config,
+                format!("route `{}`: {missing}: pass it with the request", self.route.name),
+            )
+        })
+    }
+
+    /// The stages of a plan, or the one tier that the caller asked for.
+    pub(super) fn stages(&self, plan: usize) -> Result<Vec<Next>, Error> {
+        let unknown = |tier: &str| {
+            let known: Vec<_> = self.route.tiers.iter().map(|setup| setup.tier.name.as_str()).collect();
+            let message =
+                format!("route `{}` has no tier `{tier}`; it has {}", self.route.name, known.join(", "));
+            Error::new(Kind::Config, message)
+        };
+        if let Some(name) = &self.request.tier {
+            let tier = self.route.tiers.iter().position(|setup| setup.tier.name == *name);
+            return Ok(vec![Next { tier: tier.ok_or_else(|| unknown(name))?, judged: None }]);
+        }
+        let stages = self.route.rules.plans.get(plan).map_or(&[][..], |plan| &plan.stages);
+        let stages = stages.iter().enumerate();
+        Ok(stages
+            .map(|(index, stage)| Next { tier: self.route.tier_of(stage), judged: Some(index) })
+            .collect())
+    }
+
+    /// Tiers that were not asked yet, the cheapest last, so that it is taken first.
+    pub(super) fn cheaper_tiers(&self, progress: &Progress) -> Vec<Next> {
+        let not_asked =
+            (0..self.route.tiers.len()).filter(|tier| progress.path.iter().all(|step| step.tier != *tier));
+        let mut priced: Vec<(Usd, usize)> = not_asked
+            .filter_map(|tier| {
+                let setup = &self.route.tiers[tier];
+                let call = self.route.call(setup, self.request, self.schema);
+                Some((worst_case(setup, &call).ok()?, tier))
+            })
+            .collect();
+        priced.sort_by(|a, b| b.cmp(a));
+        priced.into_iter().map(|(_, tier)| Next { tier, judged: None }).collect()
+    }
+}
