@@ -118,7 +118,7 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cascade_sdk_core::config::OnExceeded;
+    use cascade_sdk_core::config::{BudgetScope, OnExceeded};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -128,6 +128,8 @@ mod tests {
             limit: Usd::from_pico(pico),
             window: DAY,
             on_exceeded: OnExceeded::Reject,
+            per: BudgetScope::All,
+            within: None,
         })
     }
 

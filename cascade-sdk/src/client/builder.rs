@@ -21,9 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::watch;
 
-/// How often a call is repeated unless the builder says otherwise.
-const MAX_RETRIES: u32 = 2;
-
 /// Sends every call to this base URL.
 const BASE_URL: &str = "CASCADE_BASE_URL";
 
@@ -40,7 +37,7 @@ pub struct Builder<C = Client> {
     routes: Vec<Baked>,
     providers: BTreeMap<String, Arc<dyn Provider>>,
     overrides: Overrides,
-    max_retries: u32,
+    max_retries: Option<u32>,
     /// What is wrong with the baked-in texts; reported by `build`.
     mistakes: Vec<String>,
     made: PhantomData<fn() -> C>,
@@ -112,7 +109,7 @@ impl<C: FromClient> Builder<C> {
             routes,
             providers: BTreeMap::new(),
             overrides: Overrides::default(),
-            max_retries: MAX_RETRIES,
+            max_retries: None,
             mistakes: Vec::new(),
             made: PhantomData,
         }
@@ -142,9 +139,9 @@ impl<C: FromClient> Builder<C> {
         self
     }
 
-    /// How often a call that failed is repeated at most; 2 unless set.
+    /// How often a call that failed is repeated at most, on every route, whatever its configuration says.
     pub fn max_retries(mut self, retries: u32) -> Self {
-        self.max_retries = retries;
+        self.max_retries = Some(retries);
         self
     }
 

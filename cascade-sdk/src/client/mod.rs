@@ -39,7 +39,8 @@ pub struct Client {
 struct Inner {
     package: String,
     routes: Vec<Route>,
-    max_retries: u32,
+    /// The builder's own, instead of the routes'.
+    max_retries: Option<u32>,
     /// True once the client is closed.
     closed: watch::Sender<bool>,
     /// Requests without an id of their own are named by this and a count.
@@ -102,8 +103,9 @@ impl Client {
         let result = if request.messages.is_empty() {
             Err(Error::new(Kind::Config, format!("the request to route `{}` has no message", route.name)))
         } else {
-            let run = Run { route, request: &request, schema, max_retries: self.inner.max_retries };
-            let deadline = request.deadline;
+            let max_retries = self.inner.max_retries.unwrap_or(route.runtime.max_retries);
+            let run = Run { route, request: &request, schema, max_retries };
+            let deadline = request.deadline.or(route.runtime.deadline);
             let late = || late(&route.name, deadline);
             first_of(self.closing(), sleep(deadline), run.work(&mut progress, read), late).await
         };

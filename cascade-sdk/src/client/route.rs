@@ -6,7 +6,7 @@ use crate::answer::AnswerSchema;
 use crate::error::{Error, Kind};
 use crate::money::Usd;
 use crate::provider::{Capabilities, ModelCall, Provider};
-use cascade_sdk_core::config::{self, OnExceeded, RequestSettings};
+use cascade_sdk_core::config::{self, OnExceeded, RequestSettings, RuntimeSettings};
 use cascade_sdk_core::policy::{Plan, Rules, Stage as PolicyStage};
 use cascade_sdk_core::signal::BuiltIn;
 use std::any::TypeId;
@@ -20,6 +20,7 @@ pub(super) struct Route {
     /// The route's tiers in the order of the configuration.
     pub(super) tiers: Vec<TierSetup>,
     pub(super) settings: RequestSettings,
+    pub(super) runtime: RuntimeSettings,
     pub(super) schema: AnswerSchema,
     pub(super) rules: Rules,
     /// For each of [`Rules::tiers`] its position in [`Route::tiers`].
@@ -119,6 +120,7 @@ impl Route {
             name: route.name.clone(),
             tiers,
             settings: route.request.clone(),
+            runtime: route.runtime.clone(),
             schema,
             rules,
             tier_of_rule,

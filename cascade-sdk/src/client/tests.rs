@@ -6,8 +6,8 @@ use crate::money::{Price, Rates, TokenPrice, Usd};
 use crate::provider::{FinishReason, ProviderError, ProviderErrorKind, Reply, Response, Scripted};
 use crate::routed::Failure;
 use cascade_sdk_core::config::{
-    Api, Budget, Config, FitSettings, OnExceeded, Provider, RequestSettings, Route as RouteConfig,
-    Tier as TierConfig,
+    Api, Budget, BudgetScope, Circuit, Config, FitSettings, OnExceeded, Provider, RequestSettings,
+    Route as RouteConfig, RuntimeSettings, Tier as TierConfig,
 };
 use cascade_sdk_core::decide::{Decision, Why};
 use cascade_sdk_core::policy::{AcceptRule, Cut, Plan, Rules, ScoreSource, Stage};
@@ -52,6 +52,7 @@ fn tier(name: &str, dollars: &str) -> TierConfig {
         max_output_tokens: Some(50),
         timeout: Some(Duration::from_millis(200)),
         log_probabilities: true,
+        circuit: Circuit::default(),
     }
 }
 
@@ -61,6 +62,8 @@ fn config(budget: Option<(i64, OnExceeded)>) -> Config {
         limit: Usd::from_pico(pico),
         window: Duration::from_secs(86_400 * 365 * 1000),
         on_exceeded,
+        per: BudgetScope::All,
+        within: None,
     });
     Config {
         providers: vec![Provider {
@@ -85,6 +88,7 @@ fn config(budget: Option<(i64, OnExceeded)>) -> Config {
             request: RequestSettings { system: Some("Sort.".into()), ..RequestSettings::default() },
             calls_per_day: None,
             until_fitted: None,
+            runtime: RuntimeSettings::default(),
         }],
         budgets: budgets.into_iter().collect(),
         ..Config::default()

@@ -58,6 +58,10 @@ codes! {
     POLICY_SHARED = "config::policy-shared";
     /// A budget cannot bound the cost of a call in advance.
     BUDGET_UNBOUNDED = "config::budget-unbounded";
+    /// Budgets that lie within each other.
+    BUDGET_CIRCLE = "config::budget-circle";
+    /// A route that explores without a budget for it.
+    EXPLORE_UNBOUNDED = "config::explore-unbounded";
     /// A request for something that a tier's api cannot give.
     NOT_SUPPORTED = "config::not-supported";
     /// A key that does nothing for this api.

@@ -2,6 +2,7 @@
 
 use super::api::Api;
 use super::places::Places;
+use super::runtime_settings::{Circuit, RuntimeSettings};
 use crate::money::{Price, Usd};
 use std::time::Duration;
 
@@ -82,6 +83,8 @@ pub struct Tier {
     pub timeout: Option<Duration>,
     /// Whether the model gives log-probabilities; where it does not, none are asked for.
     pub log_probabilities: bool,
+    /// When it is left alone because its server is failing.
+    pub circuit: Circuit,
 }
 
 /// `[budgets.NAME]`: spending that must not be exceeded.
@@ -95,6 +98,22 @@ pub struct Budget {
     pub window: Duration,
     /// What happens to a request that does not fit.
     pub on_exceeded: OnExceeded,
+    /// Who has the limit.
+    pub per: BudgetScope,
+    /// Name of a larger budget that its requests must fit into as well.
+    pub within: Option<String>,
+}
+
+/// Who has the limit of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BudgetScope {
+    /// All routes that name the budget, together.
+    #[default]
+    All,
+    /// Each route that names it.
+    Route,
+    /// Each tenant: a request without one is refused.
+    Tenant,
 }
 
 /// What a budget does with a request that does not fit.
@@ -129,6 +148,8 @@ pub struct Route {
     pub calls_per_day: Option<f64>,
     /// Tier that answers everything until a policy exists.
     pub until_fitted: Option<String>,
+    /// What the client does beside applying the policy.
+    pub runtime: RuntimeSettings,
 }
 
 /// `[routes.R.objective]`: one goal, constraints on latency, and how sure to be.

@@ -52,12 +52,19 @@ fn the_reference_file_shows_no_default() {
 
 #[test]
 fn defaults_in_the_table_are_those_of_the_reader() {
-    let minimal = |fit: &str, budget: &str, provider: &str, price: &str, request: &str| {
+    let minimal = |fit: &str,
+                   budget: &str,
+                   provider: &str,
+                   price: &str,
+                   request: &str,
+                   circuit: &str,
+                   runtime: &str| {
         read(&format!(
             "schema = 1\n[providers.p]\napi = 'openai'\nbase_url = 'http://localhost'\n{provider}\n\
              [tiers.t]\nprovider = 'p'\nmodel = 'm'\nmax_output_tokens = 9\nprice = {{ input = 1, output = 2{price} }}\n\
+             [tiers.t.circuit]\n{circuit}\n\
              [budgets.b]\nlimit_usd = 1\nwindow = '1d'\n{budget}\n\
-             [routes.r]\ntiers = ['t']\nbudget = 'b'\n[routes.r.fit]\n{fit}\n[routes.r.request]\n{request}\n"
+             [routes.r]\ntiers = ['t']\nbudget = 'b'\n[routes.r.fit]\n{fit}\n[routes.r.request]\n{request}\n[routes.r.runtime]\n{runtime}\n"
         ))
     };
     let defaults = |path: &str| {
@@ -76,8 +83,10 @@ fn defaults_in_the_table_are_those_of_the_reader() {
         &lines("providers.*"),
         &price,
         &lines("routes.*.request"),
+        &lines("tiers.*.circuit"),
+        &lines("routes.*.runtime"),
     );
-    let silent = minimal("", "", "", "", "");
+    let silent = minimal("", "", "", "", "", "", "");
     assert_eq!(
         (written.providers, written.tiers, written.budgets, written.routes),
         (silent.providers, silent.tiers, silent.budgets, silent.routes)
@@ -92,6 +101,9 @@ fn words_in_the_table_are_those_of_the_types() {
             "providers.*.api" => assert_eq!(words, Api::ALL.map(Api::name)),
             "routes.*.fit.families" => assert_eq!(words, Family::ALL.map(Family::name)),
             "budgets.*.on_exceeded" => assert_eq!(words, ["reject", "cheapest"]),
+            "budgets.*.per" => assert_eq!(words, ["all", "route", "tenant"]),
+            "routes.*.runtime.sticky" => assert_eq!(words, ["up", "entry"]),
+            "routes.*.runtime.mode" => assert_eq!(words, ["policy", "shadow"]),
             path => panic!("{path} is not compared with a type"),
         }
     }

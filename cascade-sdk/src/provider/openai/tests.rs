@@ -3,7 +3,7 @@
 use super::*;
 use crate::answer::AnswerSchema;
 use crate::request::Request;
-use cascade_sdk_core::config::{RequestSettings, Tier};
+use cascade_sdk_core::config::{Circuit, RequestSettings, Tier};
 use cascade_sdk_core::money::Price;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ fn tier() -> Tier {
         max_output_tokens: Some(48),
         timeout: None,
         log_probabilities: true,
+        circuit: Circuit::default(),
     }
 }
 

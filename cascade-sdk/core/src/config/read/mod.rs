@@ -5,6 +5,7 @@ mod objective;
 mod provider;
 mod request;
 mod route;
+mod runtime;
 mod tier;
 
 pub use names::RESERVED_METHODS;
@@ -123,7 +124,11 @@ fn warn_unused(
         tiers.valid.iter().any(|tier| tier.provider == name)
     });
     budgets.warn_unused(findings, "no route uses the budget", |name| {
-        routes.iter().any(|route| route.budget.as_deref() == Some(name))
+        let by_route = |route: &Route| {
+            [&route.budget, &route.runtime.explore_budget].into_iter().flatten().any(|budget| budget == name)
+        };
+        routes.iter().any(by_route)
+            || budgets.valid.iter().any(|budget| budget.within.as_deref() == Some(name))
     });
 }
 

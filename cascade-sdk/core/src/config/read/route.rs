@@ -1,9 +1,10 @@
 //! `[routes.*]`, and what must agree between a route and the tables it names.
 
 use super::objective::ObjectiveTable;
+use super::runtime::{self, RuntimeTable};
 use super::{Declared, names, request};
 use crate::config::section::{Read, Section};
-use crate::config::{Budget, Family, FitSettings, Goal, Objective, Provider, Route, Tier, codes};
+use crate::config::{Budget, Family, FitSettings, Goal, Mode, Objective, Provider, Route, Tier, codes};
 use crate::document::read::{Findings, Item};
 use crate::name;
 use std::ops::Range;
@@ -60,6 +61,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         traffic.finish();
         calls.map(|calls| calls.value)
     });
+    let runtime = section.section("runtime").map(runtime::read).unwrap_or_default();
     section.finish();
 
     let route = Checker { findings, known, item: &item, tiers: tiers.as_deref().unwrap_or_default() };
@@ -67,6 +69,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
     route.check_budget(budget.as_ref());
     route.check_logprobs(asks_logprobs.as_ref());
     route.check_one_of_tiers(until_fitted.as_ref());
+    route.check_runtime(&runtime, budget.is_some(), until_fitted.is_some());
     let goal = objective.as_ref().and_then(|table| route.check_objective(table));
     if tiers.as_ref().is_some_and(|tiers| tiers.len() > 1) && until_fitted.is_none() {
         route.check_fittable(states_objective, states_log);
@@ -84,6 +87,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         request,
         calls_per_day,
         until_fitted: until_fitted.map(|tier| tier.value.to_owned()),
+        runtime: runtime.settings,
     };
     Some((route, place))
 }
@@ -216,6 +220,45 @@ impl Checker<'_, '_> {
                 warning = self.findings.also(warning, span, "this tier has no `max_output_tokens`");
             }
             self.findings.push(warning.help(format!("add `max_output_tokens` to the tier `{}`", tier.name)));
+        }
+    }
+
+    fn check_runtime(&self, runtime: &RuntimeTable<'_>, has_budget: bool, has_until_fitted: bool) {
+        let (findings, settings) = (self.findings, &runtime.settings);
+        self.check_one_of_tiers(runtime.current_tier.as_ref());
+        self.check_budget(runtime.explore_budget.as_ref());
+        let unused = |span: &Range<usize>, message: &str, help: &str| {
+            findings.push(findings.error(codes::KEY_UNUSED, message, span, "").help(help));
+        };
+        if let Some(pace) = runtime.pace.as_ref().filter(|pace| pace.value && !has_budget) {
+            unused(&pace.item.key_span, "`pace` does nothing without a budget", "set `budget` for the route");
+        }
+        if let Some(reload) = runtime.policy_reload.as_ref().filter(|_| settings.policy_file.is_none()) {
+            let message = "`policy_reload_s` does nothing without a file to look at";
+            unused(&reload.item.key_span, message, "set `policy_file`");
+        }
+        if let Some(current) = runtime.current_tier.as_ref().filter(|_| settings.mode == Mode::Policy) {
+            let message = "`current_tier` does nothing where the policy answers";
+            unused(&current.item.key_span, message, "set `mode = \"shadow\"`, or remove it");
+        }
+        if let Some(budget) = runtime.explore_budget.as_ref().filter(|_| runtime.explore.is_none()) {
+            let message = "`explore_budget` does nothing where nothing is explored";
+            unused(&budget.item.key_span, message, "set `explore`, or remove it");
+        }
+        if let Some(mode) = runtime.mode.as_ref().filter(|_| settings.mode == Mode::Shadow)
+            && settings.current_tier.is_none()
+            && !has_until_fitted
+        {
+            let message = "in `shadow` mode `current_tier` says which tier answers";
+            let error = findings.error(codes::MISSING_KEY, message, &mode.item.span, "");
+            findings.push(error.help("add `current_tier` with the tier that answers today"));
+        }
+        if let Some(explore) = runtime.explore.as_ref().filter(|explore| explore.value > 0.0)
+            && settings.explore_budget.is_none()
+        {
+            let message = "nothing bounds what exploring may cost";
+            let warning = findings.warning(codes::EXPLORE_UNBOUNDED, message, &explore.item.span, "");
+            findings.push(warning.help("set `explore_budget` to a budget of its own"));
         }
     }
 

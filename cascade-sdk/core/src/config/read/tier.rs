@@ -2,7 +2,7 @@
 
 use super::{Declared, names};
 use crate::config::section::{Read, Section};
-use crate::config::{Budget, OnExceeded, Provider, Tier, codes};
+use crate::config::{Budget, BudgetScope, Circuit, OnExceeded, Provider, Tier, codes};
 use crate::document::read::{Findings, Item};
 use crate::money::{LongInput, Price, Rates, Usd};
 use std::time::Duration;
@@ -35,6 +35,7 @@ fn read<'d>(
     let max_output_tokens = section.whole("max_output_tokens");
     let timeout = section.number("timeout_s");
     let log_probabilities = section.boolean("log_probabilities");
+    let circuit = section.section("circuit").map(circuit).unwrap_or_default();
     section.finish();
 
     let provider = provider?;
@@ -61,7 +62,19 @@ fn read<'d>(
         max_output_tokens: max_output_tokens.map(|tokens| tokens.value),
         timeout: timeout.map(|seconds| Duration::from_secs_f64(seconds.value)),
         log_probabilities: log_probabilities.map_or(api.gives_log_probabilities(), |wanted| wanted.value),
+        circuit,
     })
+}
+
+fn circuit(mut section: Section<'_>) -> Circuit {
+    let default = Circuit::default();
+    let failures = section.whole("failures");
+    let open = section.number("open_s");
+    section.finish();
+    Circuit {
+        failures: failures.and_then(|read| u32::try_from(read.value).ok()).unwrap_or(default.failures),
+        open: open.map_or(default.open, |read| Duration::from_secs_f64(read.value)),
+    }
 }
 
 fn price(tier: &mut Section<'_>, item: &Item<'_>) -> Option<Price> {
@@ -111,26 +124,74 @@ fn warn_dear_cache(findings: &Findings, item: &Item<'_>, rates: Option<&Rates>) 
     }
 }
 
+/// The budgets; `within` must name another one and lead to no circle.
 pub(super) fn read_budgets<'d>(root: &mut Section<'d>) -> Declared<'d, Budget> {
+    let findings = root.findings();
     let entries = root.named("budgets");
-    let names = entries.iter().map(|entry| (entry.item.key, entry.item.key_span.clone())).collect();
-    Declared::new(names, entries.into_iter().filter_map(read_budget).collect())
+    let names: Vec<_> = entries.iter().map(|entry| (entry.item.key, entry.item.key_span.clone())).collect();
+    let read: Vec<_> = entries.into_iter().map(read_budget).collect();
+    let budgets: Vec<Budget> = read.iter().filter_map(|(budget, _)| budget.clone()).collect();
+    let declared = Declared::new(names, budgets);
+    for within in read.iter().filter_map(|(_, within)| within.as_ref()) {
+        if !declared.has(within.value) {
+            let known = declared.listed();
+            names::unknown(
+                findings,
+                codes::UNKNOWN_BUDGET,
+                "budget",
+                within.value,
+                &within.item.span,
+                &known,
+            );
+        } else if leads_back(&declared.valid, within.value) {
+            let message = format!("the budget `{}` lies within itself", within.value);
+            let error = findings.error(codes::BUDGET_CIRCLE, message, &within.item.span, "");
+            findings.push(error.help("`within` names a larger budget: remove one of them"));
+        }
+    }
+    declared
 }
 
-fn read_budget(entry: Read<'_, Section<'_>>) -> Option<Budget> {
+/// True if following `within` from this budget comes back to a budget that was passed already.
+fn leads_back(budgets: &[Budget], start: &str) -> bool {
+    let mut passed = vec![start];
+    let mut at = start;
+    while let Some(next) =
+        budgets.iter().find(|budget| budget.name == at).and_then(|budget| budget.within.as_deref())
+    {
+        if passed.contains(&next) {
+            return true;
+        }
+        passed.push(next);
+        at = next;
+    }
+    false
+}
+
+/// The budget, and where it names a larger one.
+fn read_budget<'d>(entry: Read<'d, Section<'d>>) -> (Option<Budget>, Option<Read<'d, &'d str>>) {
     let Read { value: mut section, item } = entry;
     names::check(section.findings(), &item);
     let limit = section.money("limit_usd");
     let window = section.window("window");
     let on_exceeded = section.choice("on_exceeded");
+    let per = section.choice("per");
+    let within = section.text("within");
     section.finish();
-    Some(Budget {
+    let budget = limit.zip(window).map(|(limit, window)| Budget {
         name: item.key.to_owned(),
-        limit: limit?.value,
-        window: window?,
+        limit: limit.value,
+        window,
         on_exceeded: match on_exceeded.map(|choice| choice.value) {
             Some("cheapest") => OnExceeded::Cheapest,
             _ => OnExceeded::Reject,
         },
-    })
+        per: match per.map(|choice| choice.value) {
+            Some("route") => BudgetScope::Route,
+            Some("tenant") => BudgetScope::Tenant,
+            _ => BudgetScope::All,
+        },
+        within: within.as_ref().map(|name| name.value.to_owned()),
+    });
+    (budget, within)
 }
