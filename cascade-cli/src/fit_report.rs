@@ -4,6 +4,7 @@ use crate::money::dollars_f64;
 use crate::table;
 use crate::words::{item, wrap};
 use cascade_sdk_core::config::Family;
+use cascade_sdk_core::decide::ShownScore;
 use cascade_sdk_core::fit::report::{FamilyReport, FitReport, StageReport};
 use cascade_sdk_core::policy::Cut;
 
@@ -110,7 +111,7 @@ fn stages(lead: &str, plan: &[StageReport]) -> Vec<String> {
         .iter()
         .map(|stage| match (&stage.signal, stage.at_least) {
             (Some(signal), Some(cut)) if cut.0.needs_score() => {
-                format!("{}, kept if {signal} >= {:.4}, else", stage.tier, cut.0.0)
+                format!("{}, kept if {signal} >= {}, else", stage.tier, ShownScore(cut.0.0))
             }
             (_, Some(cut)) if cut.0 == Cut::ESCALATE_ALL => format!("{}, never kept, then", stage.tier),
             _ => stage.tier.clone(),

@@ -10,7 +10,7 @@ use crate::project::Project;
 use crate::terminal::Terminal;
 use crate::words::item;
 use cascade_sdk_core::config::Route;
-use cascade_sdk_core::decide::Decision;
+use cascade_sdk_core::decide::{Decision, ShownScore};
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::feature::{self, RequestView};
 use cascade_sdk_core::log::EvalLog;
@@ -268,7 +268,7 @@ fn story(rules: &Rules, stage: &Stage, step: Option<&Step>) -> StageStory {
         tier: rules.tiers.get(stage.tier).cloned().unwrap_or_default(),
         rule: stage.rule.map_or_else(|| "the last stage".to_owned(), |rule| rule_in_words(rules, rule)),
         decision: step.map(|step| match step.decision {
-            Decision::Accept { score: Some(score) } => format!("kept: the score is {score:.4}"),
+            Decision::Accept { score: Some(score) } => format!("kept: the score is {}", ShownScore(score)),
             Decision::Accept { score: None } => "kept".to_owned(),
             Decision::Escalate(why) => format!("escalated: {why}"),
             Decision::Fail => "failed, and there is no further stage".to_owned(),
@@ -286,7 +286,7 @@ fn rule_in_words(rules: &Rules, AcceptRule { score, at_least }: AcceptRule) -> S
     match at_least {
         Cut::KEEP_ALL => "keeps every answer".to_owned(),
         Cut::ESCALATE_ALL => "escalates every answer".to_owned(),
-        Cut(cut) => format!("keeps answers with {} >= {cut:.4}", name.unwrap_or_default()),
+        Cut(cut) => format!("keeps answers with {} >= {}", name.unwrap_or_default(), ShownScore(cut)),
     }
 }
 

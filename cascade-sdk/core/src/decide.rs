@@ -48,11 +48,32 @@ pub enum Why {
     Always,
 }
 
+/// A score or threshold for people: four decimals, more where the number is so small that they would hide it.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownScore(pub f64);
+
+impl std::fmt::Display for ShownScore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (mut size, mut decimals) = (self.0.abs(), 2);
+        if size > 0.0 && size < 1e-9 {
+            return write!(f, "{:.2e}", self.0);
+        }
+        // Three significant digits, wherever the first one stands.
+        while size > 0.0 && size < 1.0 {
+            size *= 10.0;
+            decimals += 1;
+        }
+        write!(f, "{:.*}", decimals.max(4), self.0)
+    }
+}
+
 /// Says in words why an answer was not kept.
 impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::BelowThreshold { score, at_least } => write!(f, "score {score:.4} is below {at_least:.4}"),
+            Self::BelowThreshold { score, at_least } => {
+                write!(f, "score {} is below {}", ShownScore(*score), ShownScore(*at_least))
+            }
             Self::MissingSignal => f.write_str("the score is missing"),
             Self::Failed => f.write_str("the call failed"),
             Self::Always => f.write_str("the rule escalates every answer"),
@@ -176,6 +197,21 @@ mod tests {
             judge(&rules, 0, 0, &seen(&[-0.200_001])),
             Decision::Escalate(Why::BelowThreshold { score: -0.200_001, at_least: -0.2 })
         );
+    }
+
+    #[test]
+    fn small_scores_are_shown_with_their_digits() {
+        for (score, shown) in [
+            (-0.2, "-0.2000"),
+            (12.345_678, "12.3457"),
+            (-0.012_345, "-0.0123"),
+            (-0.000_103_423_98, "-0.000103"),
+            (0.0, "0.0000"),
+            (4e-12, "4.00e-12"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(ShownScore(score).to_string(), shown);
+        }
     }
 
     #[test]

@@ -85,6 +85,40 @@ pub fn choose(table: &Table, rows: &[u32], scored: &[Scored]) -> (Option<Family>
     (chosen, standings)
 }
 
+/// The family that may most be better than the chosen one, for all these rows tell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rival {
+    /// The family.
+    pub family: Family,
+    /// Its mean cross-fitted Lagrangian value minus the chosen family's, in quality.
+    pub ahead: f64,
+    /// Standard error of that difference, by group.
+    pub standard_error: f64,
+}
+
+impl Rival {
+    /// Upper end of the 95 % interval of what it gains, in quality.
+    pub fn most(&self) -> f64 {
+        self.ahead + 1.959_963_985 * self.standard_error
+    }
+}
+
+/// The rival of the chosen family; `None` if there is no other family or one group gives no error.
+pub fn rival(table: &Table, rows: &[u32], scored: &[Scored], chosen: Family) -> Option<Rival> {
+    let own = scored.iter().find(|scored| scored.family == chosen)?;
+    let rivals = scored.iter().filter(|scored| scored.family != chosen).map(|scored| {
+        let difference: Vec<f64> = scored.values.iter().zip(&own.values).map(|(a, b)| a - b).collect();
+        Rival {
+            family: scored.family,
+            ahead: weighted_mean(table, rows, &difference),
+            standard_error: clustered_error(table, rows, &difference),
+        }
+    });
+    rivals
+        .filter(|rival| rival.standard_error.is_finite())
+        .reduce(|most, next| if next.most() > most.most() { next } else { most })
+}
+
 /// Weighted mean of one value for each of `rows`.
 pub(super) fn weighted_mean(table: &Table, rows: &[u32], values: &[f64]) -> f64 {
     let sum: f64 =
@@ -149,6 +183,25 @@ mod tests {
         assert_eq!(choose(&table, &rows, &noisy).0, Some(Family::Single));
         let equal = [scored(Family::Chain, 0.0, 0.0), scored(Family::Pair, 0.0, 0.0)];
         assert_eq!(choose(&table, &rows, &equal).0, Some(Family::Pair));
+    }
+
+    #[test]
+    fn the_rival_is_the_family_that_may_gain_most() {
+        let table = table(200);
+        let rows: Vec<u32> = (0..200).collect();
+        let scored = |family, gain: f64, spread: f64| {
+            let value = |&row: &u32| gain + spread * (f64::from(row / 2 % 2) - 0.5);
+            Scored { family, values: rows.iter().map(value).collect() }
+        };
+        let families = [
+            scored(Family::Single, 0.0, 0.0),
+            scored(Family::Pair, 0.02, 0.1),
+            scored(Family::Router, -0.01, 2.0),
+        ];
+        let rival = rival(&table, &rows, &families, Family::Single).unwrap();
+        assert_eq!(rival.family, Family::Router, "it is behind, but by an amount that says little");
+        assert!((rival.ahead + 0.01).abs() < 1e-12 && rival.most() > 0.1, "{rival:?}");
+        assert_eq!(super::rival(&table, &rows, &families[..1], Family::Single), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::break_even::{self, EqualBudget};
 use super::certify::{self, Certified, Promise, Trial};
 use super::combined;
 use super::compare::Comparison;
-use super::crossfit::{self, Scored};
+use super::crossfit::{self, Rival, Scored, Standing};
 use super::curves::{self, Budgets, Curve};
 use super::diagnostics;
 use super::envelope;
@@ -38,13 +38,21 @@ pub(super) struct Fit<'t> {
     pub(super) rules: Rules,
 }
 
+/// What calibration rows say about the families.
+struct Selection {
+    /// The chosen one; `None` if none keeps the constraint.
+    family: Option<Family>,
+    standings: Vec<Standing>,
+    rival: Option<Rival>,
+}
+
 impl Setup<'_> {
     pub(super) fn run(mut self, left_out: Vec<LeftOut>) -> Result<FitOutcome, FitError> {
         let folds = crossfit::folds(&self.table, &self.calibration, &self.group_names, self.route.fit.seed);
         let (mut warnings, missing_signals) =
             (std::mem::take(&mut self.warnings), std::mem::take(&mut self.missing));
         let mut fits = self.fit_all(&folds)?;
-        let (mut selected, standings) = self.select(&fits, &folds)?;
+        let Selection { family: mut selected, standings, rival } = self.select(&fits, &folds)?;
         let certificate = match selected.and_then(|family| fits.iter_mut().find(|fit| fit.family == family)) {
             Some(fit) if !self.certification.is_empty() => match self.certify(fit)? {
                 Ok(certificate) => Some(certificate),
@@ -59,7 +67,7 @@ impl Setup<'_> {
         let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
         let (comparison, singles_at) = self.compare(&fits);
         let verdict =
-            comparison.as_ref().map(|comparison| self.judge(comparison, selected, &fits, singles_at));
+            comparison.as_ref().map(|comparison| self.judge(comparison, selected, &fits, singles_at, rival));
         let mut families = Vec::new();
         for (position, fit) in fits.iter().enumerate() {
             let tail = fit.outcomes.cost_in_dearest_percent();
@@ -198,18 +206,15 @@ impl Setup<'_> {
     }
 
     /// Cross-fits the feasible families and chooses one of them.
-    fn select(
-        &self,
-        fits: &[Fit<'_>],
-        folds: &[u8],
-    ) -> Result<(Option<Family>, Vec<crossfit::Standing>), FitError> {
+    fn select(&self, fits: &[Fit<'_>], folds: &[u8]) -> Result<Selection, FitError> {
         // The full chain is a member of the larger classes and is shown because people start there.
         let candidates: Vec<&Fit<'_>> =
             fits.iter().filter(|fit| fit.feasible && fit.family != Family::FullChain).collect();
         let last_fold = folds.iter().copied().max().unwrap_or(0);
         if last_fold == 0 {
             // One group: nothing can be cross-fitted, so the simplest family stands.
-            return Ok((candidates.first().map(|fit| fit.family), Vec::new()));
+            let family = candidates.first().map(|fit| fit.family);
+            return Ok(Selection { family, standings: Vec::new(), rival: None });
         }
         let mut values: Vec<Vec<f64>> = vec![vec![0.0; self.calibration.len()]; candidates.len()];
         for fold in 0..=last_fold {
@@ -249,7 +254,10 @@ impl Setup<'_> {
             .zip(values)
             .map(|(fit, values)| Scored { family: fit.family, values })
             .collect();
-        Ok(crossfit::choose(&self.table, &self.calibration, &scored))
+        let (family, standings) = crossfit::choose(&self.table, &self.calibration, &scored);
+        let rival =
+            family.and_then(|family| crossfit::rival(&self.table, &self.calibration, &scored, family));
+        Ok(Selection { family, standings, rival })
     }
 
     /// Moves the selected family to the riskiest point that the rows set aside certify; a sentence if there is none.
@@ -313,6 +321,7 @@ impl Setup<'_> {
         selected: Option<&Fit<'_>>,
         fits: &[Fit<'_>],
         singles: usize,
+        rival: Option<Rival>,
     ) -> Verdict {
         let Some(selected) = selected else { return outcome::nothing_to_judge(false, &self.test) };
         let position = fits.iter().position(|fit| fit.family == selected.family).unwrap_or(0);
@@ -328,6 +337,7 @@ impl Setup<'_> {
             family: selected.family,
             calibration: selected.chosen.totals,
             selected_tier,
+            rival,
             target: self.target(&self.calibration),
             smallest_gain: self.route.fit.smallest_gain,
             calls_per_day: self.route.calls_per_day,

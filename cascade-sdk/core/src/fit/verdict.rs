@@ -1,6 +1,7 @@
 //! The verdict: is the selected policy worth it, against what, by how much, and how sure are we (DESIGN.md 7).
 
 use super::compare::{Comparison, Means};
+use super::crossfit::Rival;
 use super::objective::Target;
 use super::table::{Table, Totals};
 use crate::config::Family;
@@ -47,6 +48,8 @@ pub struct Facts<'a> {
     pub calibration: Totals,
     /// The single tier the selected policy is, if it is one.
     pub selected_tier: Option<usize>,
+    /// The family that may most be better than the selected one, on calibration rows.
+    pub rival: Option<Rival>,
     /// The objective on calibration rows.
     pub target: Target,
     /// The gain worth deciding on, in quality.
@@ -144,6 +147,11 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
         facts.selected_tier.is_none() && beats(&versus_single) && over_mixture.as_ref().is_some_and(beats);
     let quality_gain = comparison.paired(gain);
     let cost_saving = comparison.paired(saving);
+    // One model against itself shows nothing held-out: what its rivals might gain is known from calibration rows.
+    let (standard_error, rows) = match (facts.selected_tier, facts.rival) {
+        (Some(_), Some(rival)) => (rival.standard_error, facts.rows.len()),
+        _ => (standard_error, facts.test_rows),
+    };
     let mut verdict = Verdict {
         worth_it,
         versus: Some(name.clone()),
@@ -151,7 +159,7 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
         cost_saving: Some(cost_saving),
         gain_over_mixture: over_mixture,
         smallest_visible_gain: (standard_error > 0.0).then_some(DETECTION * standard_error),
-        rows_needed: rows_needed(standard_error, facts),
+        rows_needed: rows_needed(standard_error, rows, facts.smallest_gain),
         text: String::new(),
     };
     verdict.text = words(&verdict, name, &versus_single, facts, comparison, who, single);
@@ -159,9 +167,9 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
 }
 
 /// Rows at which `smallest_gain` would show: the variance of the paired difference scales with 1 / rows.
-fn rows_needed(standard_error: f64, facts: &Facts<'_>) -> Option<u64> {
-    let variance = facts.test_rows as f64 * standard_error * standard_error;
-    (variance > 0.0).then(|| rows_to_show(facts.smallest_gain, variance))
+fn rows_needed(standard_error: f64, rows: usize, smallest_gain: f64) -> Option<u64> {
+    let variance = rows as f64 * standard_error * standard_error;
+    (variance > 0.0).then(|| rows_to_show(smallest_gain, variance))
 }
 
 /// Held-out rows at which a gain shows with a power of 80 % (two-sided test at 5 %), from the variance of one row's
@@ -209,10 +217,7 @@ fn words(
     let family = facts.family.name().replace('_', " ");
     if facts.selected_tier.is_some() {
         // The best single policy is the reference itself.
-        let _ = write!(
-            text,
-            "Use one model: `{reference}`. No other family was clearly better on calibration rows."
-        );
+        text.push_str(&one_model(reference, facts));
     } else {
         let (gain, saving) =
             (verdict.quality_gain.unwrap_or_default(), verdict.cost_saving.unwrap_or_default());
@@ -234,17 +239,19 @@ fn words(
                 write!(text, " Against a random mixture of single tiers at equal cost: {}.", points(mixture));
         }
     }
+    let single_model = facts.selected_tier.is_some();
+    let (rows, kind) =
+        if single_model { (facts.rows.len(), "calibration") } else { (facts.test_rows, "held-out") };
     if !verdict.worth_it
         && let Some(visible) = verdict.smallest_visible_gain
     {
         let _ = write!(
             text,
-            " These {} held-out rows could show a gain of {:.1} points at best",
-            facts.test_rows,
+            " These {rows} {kind} rows could show a gain of {:.1} points at best",
             100.0 * visible
         );
         match verdict.rows_needed {
-            Some(needed) if needed > facts.test_rows as u64 => {
+            Some(needed) if needed > rows as u64 => {
                 let _ = write!(
                     text,
                     "; for {:.1} points (smallest_gain) you need about {needed}.",
@@ -254,17 +261,43 @@ fn words(
             _ => text.push('.'),
         }
     }
-    if let Some(calls) = facts.calls_per_day {
+    if let Some(calls) = facts.calls_per_day.filter(|_| !single_model) {
         let monthly = comparison.paired(|m| (m(single).cost - m(who.selected).cost) * calls * DAYS_PER_MONTH);
+        // Said as a positive amount, whichever of the two costs more.
+        let (verb, monthly) = if monthly.value < 0.0 {
+            ("costs", Estimate { value: -monthly.value, low: -monthly.high, high: -monthly.low })
+        } else {
+            ("saves", monthly)
+        };
+        let more = if verb == "costs" { " more" } else { "" };
         let _ = write!(
             text,
-            " At {calls} calls a day that is {} USD a month against `{reference}` [{}, {}].",
+            " At {calls} calls a day it {verb} {} USD a month{more} against always using `{reference}` [{}, {}].",
             whole(monthly.value),
             whole(monthly.low),
             whole(monthly.high)
         );
     }
     text
+}
+
+/// Whether one model is a finding or only what is left when these rows cannot tell.
+fn one_model(reference: &str, facts: &Facts<'_>) -> String {
+    let Some(rival) = facts.rival else { return format!("Use one model: `{reference}`.") };
+    let family = rival.family.name().replace('_', " ");
+    let most = 100.0 * rival.most();
+    if rival.most() > facts.smallest_gain {
+        format!(
+            "Undecided, so use one model, the simplest: `{reference}`. On calibration rows no other family is clearly \
+             better, but the {family} may still gain up to {most:.1} points (95 % limit, at equal cost)."
+        )
+    } else {
+        format!(
+            "Use one model: `{reference}`. On calibration rows no other family gains {:.1} points (smallest_gain) at equal \
+             cost: the {family} comes nearest, with at most {most:+.1} (95 % limit).",
+            100.0 * facts.smallest_gain
+        )
+    }
 }
 
 /// Mean length of a month of the Gregorian calendar.
