@@ -11,6 +11,12 @@ use std::time::{Duration, SystemTime};
 /// Largest body that is read: log-probabilities with twenty alternatives take about 2 kB a token.
 const MAX_BODY_BYTES: usize = 32 << 20;
 
+/// Longest silence in the middle of a stream, within the time that the call has.
+const MAX_SILENCE: Duration = Duration::from_secs(30);
+
+/// How long the end of a body is waited for once its last event was read, so that the connection can be used again.
+const LAST_BYTES: Duration = Duration::from_millis(50);
+
 /// Longest wait for a connection, within the time that the call has.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,6 +37,16 @@ pub(crate) struct HttpResponse {
     pub(crate) body: Vec<u8>,
     /// How long the server asks to wait.
     pub(crate) retry_after: Option<Duration>,
+}
+
+/// An answer whose head has been read.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a call, and taken apart at once")]
+pub(crate) enum Opened {
+    /// The rest arrives piece by piece.
+    Stream(HttpStream),
+    /// It is no stream, and was read to its end.
+    Whole(HttpResponse),
 }
 
 impl HttpClient {
@@ -85,6 +101,37 @@ impl HttpClient {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<HttpResponse, ProviderError> {
+        let response = self.send(path, body, timeout).await?;
+        self.whole(response, timeout).await
+    }
+
+    /// Posts JSON and reads the answer as it arrives, all of it within `timeout`. An answer that is no event stream (an
+    /// error, or a server that does not stream) is read whole.
+    pub(crate) async fn open(
+        &self,
+        path: &[&str],
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Opened, ProviderError> {
+        let response = self.send(path, body, timeout).await?;
+        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).map(|kind| kind.trim().to_ascii_lowercase());
+        let is_stream = match kind.as_deref() {
+            None | Some("text/event-stream") => true,
+            Some(kind) if response.status().as_u16() >= 300 || kind == "application/json" => false,
+            Some(_) => {
+                let message =
+                    format!("{} answered with something else than a stream of events", shown(&self.base));
+                return Err(ProviderError::new(ProviderErrorKind::BadBody, message).after_sending());
+            }
+        };
+        if is_stream && response.status().as_u16() < 300 {
+            return Ok(Opened::Stream(HttpStream { client: self.clone(), response, timeout, received: 0 }));
+        }
+        self.whole(response, timeout).await.map(Opened::Whole)
+    }
+
+    async fn send(&self, path: &[&str], body: Vec<u8>, timeout: Duration) -> Result<Response, ProviderError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -96,7 +143,10 @@ impl HttpClient {
             .header("content-type", "application/json")
             .timeout(timeout)
             .body(body);
-        let response = request.send().await.map_err(|error| self.error(&error, timeout))?;
+        request.send().await.map_err(|error| self.error(&error, timeout))
+    }
+
+    async fn whole(&self, response: Response, timeout: Duration) -> Result<HttpResponse, ProviderError> {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), SystemTime::now());
         // An error status is an answer by itself: a broken body must not hide it.
@@ -113,15 +163,16 @@ impl HttpClient {
             response.chunk().await.map_err(|error| self.error(&error, timeout).after_sending())?
         {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(ProviderError::new(
-                    ProviderErrorKind::TooLarge,
-                    format!("{} answered with more than {} MiB", shown(&self.base), MAX_BODY_BYTES >> 20),
-                )
-                .after_sending());
+                return Err(self.too_large());
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+
+    fn too_large(&self) -> ProviderError {
+        let message = format!("{} answered with more than {} MiB", shown(&self.base), MAX_BODY_BYTES >> 20);
+        ProviderError::new(ProviderErrorKind::TooLarge, message).after_sending()
     }
 
     fn error(&self, error: &reqwest::Error, timeout: Duration) -> ProviderError {
@@ -135,6 +186,36 @@ impl HttpClient {
             ProviderError::new(ProviderErrorKind::Connection, message)
         };
         if error.is_connect() || error.is_builder() { provider_error } else { provider_error.after_sending() }
+    }
+}
+
+/// An answer that is read while it arrives. Dropping it closes the connection.
+#[derive(Debug)]
+pub(crate) struct HttpStream {
+    client: HttpClient,
+    response: Response,
+    timeout: Duration,
+    received: usize,
+}
+
+impl HttpStream {
+    /// The next bytes; `None` at the end of the body.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Vec<u8>>, ProviderError> {
+        let Ok(chunk) = tokio::time::timeout(MAX_SILENCE, self.response.chunk()).await else {
+            let message = format!("{} said nothing for {MAX_SILENCE:?}", shown(&self.client.base));
+            return Err(ProviderError::new(ProviderErrorKind::Timeout, message).after_sending());
+        };
+        let chunk = chunk.map_err(|error| self.client.error(&error, self.timeout).after_sending())?;
+        self.received += chunk.as_deref().map_or(0, <[u8]>::len);
+        if self.received > MAX_BODY_BYTES {
+            return Err(self.client.too_large());
+        }
+        Ok(chunk.map(Into::into))
+    }
+
+    /// Reads what is left after the last event, if it comes at once.
+    pub(crate) async fn finish(&mut self) {
+        let _ = tokio::time::timeout(LAST_BYTES, self.response.chunk()).await;
     }
 }
 

@@ -15,6 +15,9 @@ mod scripted;
 mod secret;
 #[cfg(feature = "http")]
 mod setup;
+#[cfg(feature = "http")]
+mod sse;
+mod stream;
 
 #[cfg(any(feature = "http", feature = "replay"))]
 pub use error::SetupError;
@@ -28,6 +31,7 @@ pub use scripted::{Asked, Reply, Scripted};
 pub use secret::Secret;
 #[cfg(feature = "http")]
 pub use setup::connect;
+pub use stream::{Chunk, ResponseStream};
 
 pub use cascade_sdk_core::signal::TokenLogprob;
 
@@ -59,6 +63,19 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// [`ProviderError`] if there is no usable answer. A refusal or an answer cut off at the length limit is an answer:
     /// see [`FinishReason`].
     async fn complete(&self, call: &ModelCall<'_>) -> Result<Response, ProviderError>;
+
+    /// Sends one call and gives the answer piece by piece, without retrying. The client comes here only where
+    /// [`Capabilities::streaming`] is set; elsewhere it takes a whole answer and shows it as one piece.
+    ///
+    /// A piece with a [`Chunk::finish`] makes the answer whole; a stream that ends without one is a broken connection.
+    ///
+    /// # Errors
+    /// [`ProviderError`] if nothing arrives, or in the middle of the stream; [`ProviderErrorKind::Unsupported`] unless a
+    /// provider implements it.
+    async fn stream(&self, call: &ModelCall<'_>) -> Result<ResponseStream, ProviderError> {
+        let _ = call;
+        Err(ProviderError::new(ProviderErrorKind::Unsupported, "the provider does not stream"))
+    }
 }
 
 /// What a provider can give.
@@ -72,6 +89,8 @@ pub struct Capabilities {
     pub json_schema: bool,
     /// Whether it takes a sampling seed.
     pub seed: bool,
+    /// Whether it implements [`Provider::stream`].
+    pub streaming: bool,
     /// Whether it returns signals of its own in [`Response::signals`], as `replay` does.
     pub own_signals: bool,
     /// Whether its calls are certainly free, so that budgets leave them alone.
@@ -86,6 +105,8 @@ impl Capabilities {
             top_logprobs: if api.gives_log_probabilities() { 20 } else { 0 },
             json_schema: api.takes_json_schema(),
             seed: api.takes_seed(),
+            // What is spoken here; the client makes one piece of whole answers elsewhere.
+            streaming: matches!(api, Api::OpenAi),
             own_signals: !api.uses_network(),
             free: !api.uses_network(),
         }

@@ -1,14 +1,16 @@
 //! The OpenAI chat completions format, spoken by many servers: requests to JSON, JSON to answers.
 
 use super::error::{ProviderError, ProviderErrorKind};
-use super::http::{HttpClient, HttpResponse};
-use super::{Capabilities, FinishReason, ModelCall, Provider, Response, TokenLogprob};
+use super::http::{HttpClient, HttpResponse, Opened};
+use super::{Capabilities, FinishReason, ModelCall, Provider, Response, ResponseStream, TokenLogprob};
 use crate::money::Usage;
 use crate::request::{Message, Part, Role};
 use async_trait::async_trait;
 use cascade_sdk_core::config::Api;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+mod stream;
 
 /// A server that speaks OpenAI chat completions.
 #[derive(Clone, Debug)]
@@ -34,6 +36,14 @@ impl Provider for OpenAi {
         let body = request_body(call, self.length_key).to_string().into_bytes();
         let answer = self.http.post(&["chat", "completions"], body, call.timeout).await?;
         read_response(&answer)
+    }
+
+    async fn stream(&self, call: &ModelCall<'_>) -> Result<ResponseStream, ProviderError> {
+        let body = stream::streamed(request_body(call, self.length_key)).to_string().into_bytes();
+        match self.http.open(&["chat", "completions"], body, call.timeout).await? {
+            Opened::Stream(body) => Ok(stream::read(body)),
+            Opened::Whole(answer) => read_response(&answer).map(ResponseStream::whole),
+        }
     }
 }
 
@@ -176,6 +186,27 @@ struct CompletionDetails {
     reasoning_tokens: Option<u64>,
 }
 
+impl From<WireUsage> for Usage {
+    fn from(usage: WireUsage) -> Self {
+        Self {
+            input_tokens: usage.prompt_tokens,
+            cached_input_tokens: usage.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or(0),
+            cache_write_tokens: 0,
+            output_tokens: usage.completion_tokens,
+            reasoning_tokens: usage.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or(0),
+        }
+    }
+}
+
+fn finish_reason(reason: &str) -> FinishReason {
+    match reason {
+        "stop" => FinishReason::Stop,
+        "length" => FinishReason::Length,
+        "content_filter" => FinishReason::Refused,
+        other => FinishReason::Other(word(other)),
+    }
+}
+
 /// What a server's answer says.
 fn read_response(answer: &HttpResponse) -> Result<Response, ProviderError> {
     if answer.status >= 300 {
@@ -199,21 +230,12 @@ fn read_response(answer: &HttpResponse) -> Result<Response, ProviderError> {
     let message = choice.message.ok_or_else(|| bad("holds no message"))?;
     let finish = match choice.finish_reason.as_deref() {
         _ if message.refusal.is_some() => FinishReason::Refused,
-        None | Some("stop") => FinishReason::Stop,
-        Some("length") => FinishReason::Length,
-        Some("content_filter") => FinishReason::Refused,
-        Some(other) => FinishReason::Other(word(other)),
+        reason => finish_reason(reason.unwrap_or("stop")),
     };
     Ok(Response {
         text: message.content.unwrap_or_default(),
         finish,
-        usage: completion.usage.map(|usage| Usage {
-            input_tokens: usage.prompt_tokens,
-            cached_input_tokens: usage.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or(0),
-            cache_write_tokens: 0,
-            output_tokens: usage.completion_tokens,
-            reasoning_tokens: usage.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or(0),
-        }),
+        usage: completion.usage.map(Into::into),
         token_logprobs: choice.logprobs.and_then(|logprobs| logprobs.content).map(tokens),
         served_model: completion.model,
         ..Response::default()

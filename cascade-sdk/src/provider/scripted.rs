@@ -1,6 +1,9 @@
 //! A provider that answers from a script, so that applications test without a network.
 
-use super::{Capabilities, ModelCall, Provider, ProviderError, ProviderErrorKind, Response};
+use super::{
+    Capabilities, Chunk, ModelCall, Provider, ProviderError, ProviderErrorKind, Response, ResponseStream,
+    TokenLogprob,
+};
 use crate::money::Usage;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +36,7 @@ struct State {
 pub struct Reply {
     result: Result<Response, ProviderError>,
     delay: Duration,
+    breaks: Option<usize>,
 }
 
 /// One call that a script answered.
@@ -68,6 +72,29 @@ impl Reply {
         self
     }
 
+    /// Sets the log-probability of each token, in nats, the text being the tokens together. Streams give one token after
+    /// the other.
+    #[must_use]
+    pub fn with_tokens<'t>(mut self, tokens: impl IntoIterator<Item = (&'t str, f64)>) -> Self {
+        self.result = self.result.map(|mut response| {
+            let tokens = tokens.into_iter().map(|(text, logprob)| TokenLogprob {
+                bytes: Some(text.as_bytes().into()),
+                logprob,
+                alternatives: Vec::new(),
+            });
+            response.token_logprobs = Some(tokens.collect());
+            response
+        });
+        self
+    }
+
+    /// Breaks the connection of a stream after this many pieces.
+    #[must_use]
+    pub fn breaking_after(mut self, pieces: usize) -> Self {
+        self.breaks = Some(pieces);
+        self
+    }
+
     /// Waits before answering.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
@@ -84,13 +111,13 @@ impl From<&str> for Reply {
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self { result: Ok(response), delay: Duration::ZERO }
+        Self { result: Ok(response), delay: Duration::ZERO, breaks: None }
     }
 }
 
 impl From<ProviderError> for Reply {
     fn from(error: ProviderError) -> Self {
-        Self { result: Err(error), delay: Duration::ZERO }
+        Self { result: Err(error), delay: Duration::ZERO, breaks: None }
     }
 }
 
@@ -123,6 +150,15 @@ impl Scripted {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    async fn reply_to(&self, call: &ModelCall<'_>) -> Result<Reply, ProviderError> {
+        let Some(reply) = self.next(call) else {
+            let message = format!("the script has no reply left for tier `{}`", call.tier);
+            return Err(ProviderError::new(ProviderErrorKind::Unsupported, message));
+        };
+        tokio::time::sleep(reply.delay).await;
+        Ok(reply)
+    }
+
     fn next(&self, call: &ModelCall<'_>) -> Option<Reply> {
         let mut state = self.state();
         state.asked.push(Asked {
@@ -138,15 +174,61 @@ impl Scripted {
 #[async_trait]
 impl Provider for Scripted {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { top_logprobs: 20, json_schema: true, seed: true, own_signals: true, free: false }
+        Capabilities {
+            top_logprobs: 20,
+            json_schema: true,
+            seed: true,
+            streaming: true,
+            own_signals: true,
+            free: false,
+        }
     }
 
     async fn complete(&self, call: &ModelCall<'_>) -> Result<Response, ProviderError> {
-        let Some(reply) = self.next(call) else {
-            let message = format!("the script has no reply left for tier `{}`", call.tier);
-            return Err(ProviderError::new(ProviderErrorKind::Unsupported, message));
-        };
-        tokio::time::sleep(reply.delay).await;
-        reply.result
+        self.reply_to(call).await?.result
+    }
+
+    async fn stream(&self, call: &ModelCall<'_>) -> Result<ResponseStream, ProviderError> {
+        let reply = self.reply_to(call).await?;
+        let mut pieces: VecDeque<_> = pieces(reply.result?).into_iter().map(Ok).collect();
+        if let Some(after) = reply.breaks {
+            pieces.truncate(after);
+            let message = "the script breaks the stream";
+            pieces.push_back(Err(ProviderError::new(ProviderErrorKind::Connection, message).after_sending()));
+        }
+        Ok(ResponseStream::new(Pieces(pieces)))
+    }
+}
+
+/// A scripted answer in pieces: one for each token where the script has tokens, else one for each word.
+fn pieces(mut response: Response) -> Vec<Chunk> {
+    let text = std::mem::take(&mut response.text);
+    let tokens = response.token_logprobs.take().unwrap_or_default();
+    let spelled = |token: &TokenLogprob| {
+        token.bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::to_owned)
+    };
+    let words: Option<Vec<String>> = tokens.iter().map(spelled).collect();
+    let mut chunks: Vec<Chunk> = match words.filter(|words| words.concat() == text && !words.is_empty()) {
+        Some(words) => words
+            .into_iter()
+            .zip(tokens)
+            .map(|(word, token)| Chunk { token_logprobs: vec![token], ..Chunk::text(word) })
+            .collect(),
+        None => text.split_inclusive(' ').map(Chunk::text).collect(),
+    };
+    chunks.push(response.into());
+    chunks
+}
+
+struct Pieces(VecDeque<Result<Chunk, ProviderError>>);
+
+impl futures_core::Stream for Pieces {
+    type Item = Result<Chunk, ProviderError>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(self.0.pop_front())
     }
 }
