@@ -1,6 +1,7 @@
 //! Making a client: from what was baked in, what the environment says and what the application brings.
 
 use super::budget::Ledger;
+use super::policy::{Belongs, FittedPolicy, errors};
 use super::route::{BudgetSetup, Parts, Route, TierSetup};
 use super::spec::{ClientSpec, RouteSpec};
 use super::{Client, Inner};
@@ -9,9 +10,7 @@ use crate::error::{Error, Kind};
 use crate::generated::FromClient;
 use crate::provider::Provider;
 use cascade_sdk_core::config::{self, Config};
-use cascade_sdk_core::diag::{Diagnostic, Source, Style, render};
-use cascade_sdk_core::hash;
-use cascade_sdk_core::policy::{self, Rules};
+use cascade_sdk_core::diag::Source;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -37,6 +36,7 @@ pub struct Builder<C = Client> {
     routes: Vec<Baked>,
     providers: BTreeMap<String, Arc<dyn Provider>>,
     overrides: Overrides,
+    policy_files: BTreeMap<String, PathBuf>,
     max_retries: Option<u32>,
     /// What is wrong with the baked-in texts; reported by `build`.
     mistakes: Vec<String>,
@@ -44,9 +44,12 @@ pub struct Builder<C = Client> {
 }
 
 /// What is known of a route beside the configuration.
+#[derive(Clone, Debug)]
 pub(super) struct Baked {
     pub(super) schema: AnswerSchema,
-    pub(super) policy: Option<(Rules, String)>,
+    /// The text of the schema's file.
+    pub(super) schema_text: Option<String>,
+    pub(super) policy: Option<FittedPolicy>,
 }
 
 /// What the environment replaces.
@@ -109,6 +112,7 @@ impl<C: FromClient> Builder<C> {
             routes,
             providers: BTreeMap::new(),
             overrides: Overrides::default(),
+            policy_files: BTreeMap::new(),
             max_retries: None,
             mistakes: Vec::new(),
             made: PhantomData,
@@ -118,6 +122,13 @@ impl<C: FromClient> Builder<C> {
     /// Answers the calls of the provider of this name in the configuration with this one.
     pub fn provider(mut self, name: impl Into<String>, provider: impl Provider + 'static) -> Self {
         self.providers.insert(name.into(), Arc::new(provider));
+        self
+    }
+
+    /// Takes the policy of a route from this file if it is there and valid, instead of the one compiled in, whatever
+    /// `policy_file` says. The path is relative to the working directory.
+    pub fn policy_file(mut self, route: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.policy_files.insert(route.into(), path.into());
         self
     }
 
@@ -158,6 +169,10 @@ impl<C: FromClient> Builder<C> {
         }
         let ledgers: BTreeMap<&str, Arc<Ledger>> =
             self.config.budgets.iter().map(|budget| (budget.name.as_str(), Ledger::new(budget))).collect();
+        for name in self.policy_files.keys().filter(|name| self.config.route(name).is_none()) {
+            mistakes.push(format!("the configuration has no route `{name}`"));
+        }
+        let config = Arc::new(self.config.clone());
         let mut connections = Connections { builder: &self, shared: BTreeMap::new() };
         let mut routes = Vec::new();
         for (route, baked) in self.config.routes.iter().zip(&self.routes) {
@@ -178,8 +193,10 @@ impl<C: FromClient> Builder<C> {
                     on_exceeded: self.config.budget(name)?.on_exceeded,
                 })
             });
-            let (schema, policy) = (baked.schema.clone(), baked.policy.clone());
-            match Route::new(Parts { route, tiers, schema, policy, budget }) {
+            let (baked, directory) = (baked.clone(), self.directory.as_path());
+            let policy_file = self.policy_files.get(&route.name).cloned();
+            let parts = Parts { config: &config, route, tiers, baked, budget, directory, policy_file };
+            match Route::new(parts) {
                 Ok(route) => routes.push(route),
                 Err(found) => mistakes.extend(found),
             }
@@ -216,31 +233,16 @@ fn bake(spec: &RouteSpec, config: &Config) -> Result<Baked, Vec<String>> {
     };
     let policy = spec.policy.and_then(|text| {
         let source = Source::new(spec.policy_path.unwrap_or(spec.name), text);
-        match policy::read(&source) {
-            Ok(mut policy) => {
-                mistakes.extend(errors(&policy::staleness(&policy, config, spec.name, spec.schema)));
-                if let Some(router) = &mut policy.rules.router
-                    && let Err(error) = router.complete(spec.weights.unwrap_or_default())
-                {
-                    mistakes.push(format!("route `{}`: {error}", spec.name));
-                }
-                Some((policy.rules, hash::hex(&hash::sha256(text.as_bytes()))))
-            }
-            Err(findings) => {
-                mistakes.extend(errors(&findings));
-                None
-            }
-        }
+        let belongs = Belongs { config, route: spec.name, schema: spec.schema };
+        let read = FittedPolicy::read(&source, belongs, |policy| {
+            let Some(router) = &mut policy.rules.router else { return Ok(()) };
+            let completed = router.complete(spec.weights.unwrap_or_default());
+            completed.map_err(|error| format!("route `{}`: {error}", spec.name))
+        });
+        read.map_err(|found| mistakes.extend(found)).ok()
     });
-    if mistakes.is_empty() { Ok(Baked { schema, policy }) } else { Err(mistakes) }
-}
-
-fn errors(findings: &[Diagnostic]) -> Vec<String> {
-    findings
-        .iter()
-        .filter(|finding| finding.is_error())
-        .map(|finding| render(finding, Style::Plain))
-        .collect()
+    let schema_text = spec.schema.map(str::to_owned);
+    if mistakes.is_empty() { Ok(Baked { schema, schema_text, policy }) } else { Err(mistakes) }
 }
 
 /// Providers, each connected once.

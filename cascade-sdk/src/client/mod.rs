@@ -3,6 +3,8 @@
 mod budget;
 mod builder;
 mod call;
+mod policy;
+mod policy_source;
 mod retry;
 mod route;
 mod run;
@@ -10,13 +12,14 @@ mod spec;
 
 pub use builder::Builder;
 pub use call::{Answer, Call};
-pub use route::PolicySource;
+pub use policy::PolicySource;
 pub use spec::{ClientSpec, RouteSpec};
 
 use crate::answer::{AnswerError, AnswerSchema};
 use crate::error::{Error, Kind};
 use crate::request::{IntoRequest, Request};
 use crate::routed::{Routed, Step, TierName};
+use policy::ActivePolicy;
 use route::{AnswerForm, Route};
 use run::{Finished, Progress, Run};
 use std::fmt;
@@ -70,9 +73,34 @@ impl Client {
         self.inner.closed.send_replace(true);
     }
 
-    /// Where the policy of a route comes from; `None` if there is no such route.
+    /// Where the policy of a route comes from; `None` if there is no such route. A canary beside it does not count.
     pub fn policy_source(&self, route: &str) -> Option<PolicySource> {
-        self.inner.routes.iter().find(|known| known.name == route).map(|route| route.source)
+        Some(self.named(route)?.policies.main().source)
+    }
+
+    /// Why the policy in a route's `policy_file` does not decide; `None` if it does, or there is none.
+    pub fn policy_rejection(&self, route: &str) -> Option<String> {
+        self.named(route)?.policies.rejection()
+    }
+
+    /// Looks now for newer policies in the files that routes name. A file that is gone gives the word back to the policy that
+    /// was compiled in.
+    ///
+    /// # Errors
+    /// [`Error::is_config`] with the reason for each policy that was rejected; for its route, what decided before goes on
+    /// deciding.
+    pub fn reload_policies(&self) -> Result<(), Error> {
+        let reasons: Vec<String> = self
+            .inner
+            .routes
+            .iter()
+            .filter_map(|route| Some(format!("route `{}`: {}", route.name, route.reload().err()?)))
+            .collect();
+        if reasons.is_empty() { Ok(()) } else { Err(Error::new(Kind::Config, reasons.join("\n"))) }
+    }
+
+    fn named(&self, route: &str) -> Option<&Route> {
+        self.inner.routes.iter().find(|known| known.name == route)
     }
 
     fn route_name(&self, route: usize) -> &str {
@@ -100,17 +128,19 @@ impl Client {
         let route = self.route(route)?;
         let request_id = request.id.clone().unwrap_or_else(|| self.next_id());
         let mut progress = Progress::default();
+        let policy = route.policy(&request_id);
         let result = if request.messages.is_empty() {
             Err(Error::new(Kind::Config, format!("the request to route `{}` has no message", route.name)))
         } else {
             let max_retries = self.inner.max_retries.unwrap_or(route.runtime.max_retries);
-            let run = Run { route, request: &request, schema, max_retries };
+            let run =
+                Run { route, policy: &policy, rules: &policy.rules, request: &request, schema, max_retries };
             let deadline = request.deadline.or(route.runtime.deadline);
             let late = || late(&route.name, deadline);
             first_of(self.closing(), sleep(deadline), run.work(&mut progress, read), late).await
         };
         match result {
-            Ok(finished) => routed(route, request_id, finished, progress),
+            Ok(finished) => routed(route, &policy, request_id, finished, progress),
             Err(error) => {
                 let in_flight = progress.in_flight;
                 let name =
@@ -172,6 +202,7 @@ fn late(route: &str, deadline: Option<Duration>) -> Error {
 /// Gives positions back their names.
 fn routed<T, Tier: TierName>(
     route: &Route,
+    policy: &ActivePolicy,
     request_id: String,
     finished: Finished<T>,
     progress: Progress,
@@ -197,13 +228,14 @@ fn routed<T, Tier: TierName>(
         plan: finished.plan,
         forced: finished.forced,
         kept_for_budget: finished.kept_for_budget,
-        policy_hash: route.policy_hash.clone(),
+        policy_hash: policy.hash.clone(),
     })
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let routes: Vec<_> = self.inner.routes.iter().map(|route| (&route.name, route.source)).collect();
+        let routes: Vec<_> =
+            self.inner.routes.iter().map(|route| (&route.name, route.policies.main().source)).collect();
         f.debug_struct("Client")
             .field("package", &self.inner.package)
             .field("routes", &routes)

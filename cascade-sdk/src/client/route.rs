@@ -2,15 +2,17 @@
 //! before the first request.
 
 use super::budget::Ledger;
+use super::builder::Baked;
+use super::policy::{ActivePolicy, PolicySource};
+use super::policy_source::{CanaryPolicy, Check, PolicyFile, PolicySlot, load};
 use crate::answer::AnswerSchema;
 use crate::error::{Error, Kind};
 use crate::money::Usd;
 use crate::provider::{Capabilities, ModelCall, Provider};
-use cascade_sdk_core::config::{self, OnExceeded, RequestSettings, RuntimeSettings};
-use cascade_sdk_core::policy::{Plan, Rules, Stage as PolicyStage};
-use cascade_sdk_core::signal::BuiltIn;
+use cascade_sdk_core::config::{self, Config, OnExceeded, RequestSettings, RuntimeSettings};
 use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A route that can answer requests.
@@ -22,11 +24,12 @@ pub(super) struct Route {
     pub(super) settings: RequestSettings,
     pub(super) runtime: RuntimeSettings,
     pub(super) schema: AnswerSchema,
-    pub(super) rules: Rules,
-    /// For each of [`Rules::tiers`] its position in [`Route::tiers`].
-    pub(super) tier_of_rule: Vec<usize>,
-    pub(super) source: PolicySource,
-    pub(super) policy_hash: Option<String>,
+    /// The text of the schema's file.
+    schema_text: Option<String>,
+    config: Arc<Config>,
+    pub(super) policies: PolicySlot,
+    /// Where the policy comes from if no file replaces it.
+    base_source: PolicySource,
     pub(super) budget: Option<BudgetSetup>,
     /// Which answer types were checked against the schema, and what came of it.
     forms: Mutex<BTreeMap<TypeId, Result<Arc<AnswerForm>, String>>>,
@@ -57,83 +60,75 @@ pub(super) struct BudgetSetup {
     pub(super) on_exceeded: OnExceeded,
 }
 
-/// Where the policy of a route comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PolicySource {
-    /// The policy that was compiled in.
-    BakedIn,
-    /// The route has one tier, which needs no policy.
-    SingleTier,
-    /// There is no policy yet: the tier named by `until_fitted` answers everything.
-    UntilFitted,
-}
-
 /// What [`Route::new`] needs.
 pub(super) struct Parts<'a> {
+    pub(super) config: &'a Arc<Config>,
     pub(super) route: &'a config::Route,
     pub(super) tiers: Vec<TierSetup>,
-    pub(super) schema: AnswerSchema,
-    /// The policy's rules and the hash of its file.
-    pub(super) policy: Option<(Rules, String)>,
+    pub(super) baked: Baked,
     pub(super) budget: Option<BudgetSetup>,
+    /// Directory that the paths of the configuration are relative to.
+    pub(super) directory: &'a Path,
+    /// The builder's own instead of the configuration's `policy_file`.
+    pub(super) policy_file: Option<PathBuf>,
 }
 
 impl Route {
     /// Resolves and checks a route; every mistake is reported.
     pub(super) fn new(parts: Parts<'_>) -> Result<Self, Vec<String>> {
-        let Parts { route, tiers, schema, policy, budget } = parts;
-        let (rules, source, policy_hash) = match (policy, &route.until_fitted, tiers.as_slice()) {
-            (Some((rules, hash)), ..) => (rules, PolicySource::BakedIn, Some(hash)),
-            (None, Some(tier), _) => (single(tier), PolicySource::UntilFitted, None),
-            (None, None, [only]) => (single(&only.tier.name), PolicySource::SingleTier, None),
-            (None, None, _) => {
-                return Err(vec![format!(
-                    "route `{0}` has several tiers and no policy: run `cascade fit {0}`, or set `until_fitted` to a tier that answers until then",
-                    route.name
-                )]);
-            }
-        };
-        let position = |name: &String| tiers.iter().position(|setup| setup.tier.name == *name);
+        let Parts { config, route, tiers, baked, budget, directory, policy_file } = parts;
+        let Baked { schema, schema_text, policy } = baked;
         let mut mistakes = Vec::new();
-        let tier_of_rule = rules.tiers.iter().map(|name| {
-            position(name).unwrap_or_else(|| {
-                mistakes.push(format!(
-                    "the policy of route `{0}` uses tier `{name}`, which the route does not have: run `cascade fit {0}`",
-                    route.name
-                ));
-                0
-            })
-        });
-        let tier_of_rule: Vec<usize> = tier_of_rule.collect();
-        if rules.plans.iter().any(|plan| plan.stages.is_empty()) || rules.plans.is_empty() {
-            mistakes
-                .push(format!("the policy of route `{0}` has no stages: run `cascade fit {0}`", route.name));
-        }
         for setup in &tiers {
-            check_tier(route, setup, &rules, budget.as_ref(), &mut mistakes);
+            check_bound(setup, budget.as_ref(), &mut mistakes);
         }
-        if !mistakes.is_empty() {
-            return Err(mistakes);
-        }
+        let base = ActivePolicy::new(route, &tiers, policy, PolicySource::BakedIn)
+            .map_err(|found| mistakes.extend(found))
+            .ok();
+        let check = Check { config, route, tiers: &tiers, schema: schema_text.as_deref() };
+        let canary = route.runtime.canary.as_ref().and_then(|canary| {
+            let loaded = load(&directory.join(&canary.policy), &check, PolicySource::Canary);
+            let loaded = loaded.map_err(|reason| {
+                mistakes.push(format!("the canary of route `{}`: {reason}", route.name));
+            });
+            Some(CanaryPolicy { share: canary.share, policy: Arc::new(loaded.ok()?) })
+        });
+        let Some(base) = base.filter(|_| mistakes.is_empty()) else { return Err(mistakes) };
+        let own = route.runtime.policy_file.as_ref().map(|path| directory.join(path));
+        let file = policy_file.or(own).map(|path| PolicyFile::new(path, route.runtime.policy_reload));
+        let base_source = base.source;
+        let policies = PolicySlot::new(base, file, canary);
+        // A rejected file is told of and passed over: what was compiled in decides.
+        let _ = policies.reload(&check);
         Ok(Self {
             name: route.name.clone(),
             tiers,
             settings: route.request.clone(),
             runtime: route.runtime.clone(),
             schema,
-            rules,
-            tier_of_rule,
-            source,
-            policy_hash,
+            schema_text,
+            config: Arc::clone(config),
+            policies,
+            base_source,
             budget,
             forms: Mutex::default(),
         })
     }
 
-    /// The position in [`Route::tiers`] of a stage's tier.
-    pub(super) fn tier_of(&self, stage: &PolicyStage) -> usize {
-        self.tier_of_rule.get(stage.tier).copied().unwrap_or(0)
+    /// The policy that decides a request whose session or id is `key`. At intervals it looks for a newer one first.
+    pub(super) fn policy(&self, key: &str) -> Arc<ActivePolicy> {
+        if self.policies.is_due() {
+            // A rejection is told of where it is found.
+            let _ = self.reload();
+        }
+        self.policies.choose(&self.name, key)
+    }
+
+    /// Looks for a newer policy in the route's file.
+    pub(super) fn reload(&self) -> Result<(), String> {
+        let Some(route) = self.config.route(&self.name) else { return Ok(()) };
+        let schema = self.schema_text.as_deref();
+        self.policies.reload(&Check { config: &self.config, route, tiers: &self.tiers, schema })
     }
 
     /// The call that asks a tier.
@@ -154,7 +149,7 @@ impl Route {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
         let form = forms.entry(TypeId::of::<T>()).or_insert_with(|| {
             let own = AnswerSchema::of::<T>();
-            let unfitted = self.source == PolicySource::SingleTier && self.schema.is_text();
+            let unfitted = self.base_source == PolicySource::SingleTier && self.schema.is_text();
             let as_text = own.is_text();
             if own == self.schema || as_text {
                 Ok(Arc::new(AnswerForm { schema: self.schema.clone(), as_text }))
@@ -176,22 +171,8 @@ impl Route {
     }
 }
 
-/// Rules that ask one tier and keep whatever it answers.
-fn single(tier: &str) -> Rules {
-    Rules {
-        tiers: vec![tier.to_owned()],
-        plans: vec![Plan::new(vec![PolicyStage { tier: 0, rule: None }])],
-        ..Rules::default()
-    }
-}
-
-fn check_tier(
-    route: &config::Route,
-    setup: &TierSetup,
-    rules: &Rules,
-    budget: Option<&BudgetSetup>,
-    mistakes: &mut Vec<String>,
-) {
+/// A budget must know the longest output of every tier.
+fn check_bound(setup: &TierSetup, budget: Option<&BudgetSetup>, mistakes: &mut Vec<String>) {
     let TierSetup { tier, capabilities, .. } = setup;
     if let Some(budget) = budget
         && tier.max_output_tokens.is_none()
@@ -202,41 +183,6 @@ fn check_tier(
             tier.name, budget.name
         ));
     }
-    for signal in signals_of(rules, &tier.name) {
-        if capabilities.own_signals {
-            continue;
-        }
-        let Some(built_in) = BuiltIn::parse(signal) else {
-            mistakes.push(format!(
-                "the policy of route `{}` reads signal `{signal}` of tier `{}`, which this client cannot compute",
-                route.name, tier.name
-            ));
-            continue;
-        };
-        let alternatives = route.request.top_logprobs.unwrap_or(0).min(capabilities.top_logprobs);
-        if capabilities.top_logprobs == 0 || !tier.log_probabilities {
-            mistakes.push(format!(
-                "the policy of route `{}` reads signal `{signal}` of tier `{}`, whose provider returns no log-probabilities",
-                route.name, tier.name
-            ));
-        } else if route.request.top_logprobs.is_none() || built_in.needs_alternatives() && alternatives < 2 {
-            mistakes.push(format!(
-                "the policy of route `{0}` reads signal `{signal}` of tier `{1}`, but requests do not ask for it: set `top_logprobs` under [routes.{0}.request] as it was when the log was collected",
-                route.name, tier.name
-            ));
-        }
-    }
-}
-
-/// The signals of a tier that some rule reads, each once.
-fn signals_of<'r>(rules: &'r Rules, tier: &str) -> Vec<&'r String> {
-    let stages = rules.plans.iter().flat_map(|plan| &plan.stages);
-    let of_tier = stages.filter(|stage| rules.tiers.get(stage.tier).is_some_and(|name| name == tier));
-    let read = of_tier.filter_map(|stage| stage.rule).flat_map(|rule| rules.signals_read(rule));
-    let mut indices: Vec<usize> = read.collect();
-    indices.sort_unstable();
-    indices.dedup();
-    indices.into_iter().filter_map(|index| rules.signals.get(index)).collect()
 }
 
 /// The most that a call can cost, or an error for what has no bound.

@@ -1,6 +1,7 @@
 //! The run loop against scripts.
 
 use super::builder::Baked;
+use super::policy::FittedPolicy;
 use super::*;
 use crate::money::{Price, Rates, TokenPrice, Usd};
 use crate::provider::{FinishReason, ProviderError, ProviderErrorKind, Reply, Response, Scripted};
@@ -107,7 +108,7 @@ fn pair() -> Rules {
 }
 
 fn client_of(script: &Scripted, config: Config, schema: AnswerSchema) -> Client {
-    let baked = Baked { schema, policy: Some((pair(), "hash".into())) };
+    let baked = Baked { schema, schema_text: None, policy: Some(FittedPolicy::bare(pair(), "hash")) };
     let builder = <Builder>::from_parts("test", PathBuf::new(), config, vec![baked]);
     builder.provider("local", script.clone()).build().unwrap()
 }
@@ -353,7 +354,8 @@ fn mistakes_are_reported_together_before_any_call() {
     config.tiers[1].max_output_tokens = None;
     let mut rules = pair();
     rules.tiers[1] = "huge".into();
-    let baked = Baked { schema: AnswerSchema::TEXT, policy: Some((rules, "h".into())) };
+    let baked =
+        Baked { schema: AnswerSchema::TEXT, schema_text: None, policy: Some(FittedPolicy::bare(rules, "h")) };
     let builder = <Builder>::from_parts("test", PathBuf::new(), config, vec![baked]);
     let error =
         builder.provider("local", Scripted::new()).provider("other", Scripted::new()).build().unwrap_err();
@@ -377,7 +379,11 @@ fn a_policy_that_reads_what_the_tier_cannot_give_is_refused() {
             Ok(Response::text("x"))
         }
     }
-    let baked = Baked { schema: AnswerSchema::TEXT, policy: Some((pair(), "h".into())) };
+    let baked = Baked {
+        schema: AnswerSchema::TEXT,
+        schema_text: None,
+        policy: Some(FittedPolicy::bare(pair(), "h")),
+    };
     let builder = <Builder>::from_parts("test", PathBuf::new(), config(None), vec![baked]);
     let error = builder.provider("local", Plain).build().unwrap_err();
     assert!(error.to_string().contains("returns no log-probabilities"), "{error}");
@@ -406,7 +412,7 @@ fn the_environment_chooses_a_server_or_a_log_and_not_both() {
     let with = |set: &'static [(&'static str, &'static str)]| {
         let mut config = config(None);
         config.providers[0].api_key_env = Some("NOT_SET".into());
-        let baked = Baked { schema: AnswerSchema::TEXT, policy: None };
+        let baked = Baked { schema: AnswerSchema::TEXT, schema_text: None, policy: None };
         config.routes[0].until_fitted = Some("small".into());
         let builder = <Builder>::from_parts("test", PathBuf::new(), config, vec![baked]);
         let env = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod faults;
+mod policies;
 mod real;
 mod replay;
 mod server;

@@ -77,6 +77,11 @@ pub(crate) fn rules() -> Rules {
 
 /// The text of a policy that belongs to route `two` of a configuration.
 pub(crate) fn policy(config_text: &str) -> String {
+    policy_of(config_text, rules())
+}
+
+/// The same with these rules.
+pub(crate) fn policy_of(config_text: &str, rules: Rules) -> String {
     let (config, findings) = config::read(&Source::new("cascade.toml", config_text));
     let config = config.unwrap_or_else(|| panic!("{findings:?}"));
     let policy = Policy {
@@ -97,7 +102,7 @@ pub(crate) fn policy(config_text: &str) -> String {
             confidence: None,
         },
         expected: Expected { share: vec![policy::Estimate::default(); 2], ..Expected::default() },
-        rules: rules(),
+        rules,
         frontier: Vec::new(),
         certificate: None,
     };

@@ -17,6 +17,7 @@ mod end;
 mod plan;
 mod weigh;
 
+use super::policy::ActivePolicy;
 use super::route::Route;
 use crate::answer::{AnswerError, AnswerSchema};
 use crate::error::{Error, Kind};
@@ -27,10 +28,14 @@ use crate::routed::{Failure, Step};
 use ask::NotAsked;
 use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::feature;
+use cascade_sdk_core::policy::Rules;
 
 /// One request on its way.
 pub(super) struct Run<'r> {
     pub(super) route: &'r Route,
+    pub(super) policy: &'r ActivePolicy,
+    /// The policy's rules at the operating point that it runs at.
+    pub(super) rules: &'r Rules,
     pub(super) request: &'r Request,
     pub(super) schema: &'r AnswerSchema,
     pub(super) max_retries: u32,

@@ -9,7 +9,7 @@ use cascade_sdk_core::feature::{self, RequestView};
 impl Run<'_> {
     /// The plan that the router picks; the only one where there is no router.
     pub(super) fn choose_plan(&self, scratch: &mut feature::Scratch) -> Result<usize, Error> {
-        if self.route.rules.router.is_none() {
+        if self.rules.router.is_none() {
             return Ok(0);
         }
         let text = self.request.routing_text();
@@ -18,7 +18,7 @@ impl Run<'_> {
         let tags: Vec<(&str, &str)> =
             self.request.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let view = RequestView { text: &text, features: &features, tags: &tags };
-        feature::choose_plan(&self.route.rules, &view, scratch).map_err(|missing| {
+        feature::choose_plan(self.rules, &view, scratch).map_err(|missing| {
             Error::new(
                 Kind::Config,
                 format!("route `{}`: {missing}: pass it with the request", self.route.name),
@@ -38,10 +38,10 @@ impl Run<'_> {
             let tier = self.route.tiers.iter().position(|setup| setup.tier.name == *name);
             return Ok(vec![Next { tier: tier.ok_or_else(|| unknown(name))?, judged: None }]);
         }
-        let stages = self.route.rules.plans.get(plan).map_or(&[][..], |plan| &plan.stages);
+        let stages = self.rules.plans.get(plan).map_or(&[][..], |plan| &plan.stages);
         let stages = stages.iter().enumerate();
         Ok(stages
-            .map(|(index, stage)| Next { tier: self.route.tier_of(stage), judged: Some(index) })
+            .map(|(index, stage)| Next { tier: self.policy.tier_of(stage), judged: Some(index) })
             .collect())
     }
 

@@ -48,7 +48,7 @@ impl Run<'_> {
         seen: &Seen<T>,
         scratch: &feature::Scratch,
     ) -> Decision {
-        let rules = &self.route.rules;
+        let rules = self.rules;
         let values = in_order(rules, &seen.signals);
         let observation = Observation {
             failed: seen.failure.is_some(),
@@ -63,7 +63,7 @@ impl Run<'_> {
 
     /// The accept rule of a stage, if it has one.
     pub(super) fn rule(&self, plan: usize, next: Next) -> Option<AcceptRule> {
-        self.route.rules.plans.get(plan)?.stages.get(next.judged?)?.rule
+        self.rules.plans.get(plan)?.stages.get(next.judged?)?.rule
     }
 
     /// What the signals cost that the stage's rule reads: the same rule as [`cascade_sdk_core::replay`] charges by.
@@ -73,7 +73,7 @@ impl Run<'_> {
         next: Next,
         result: &Result<Response, ProviderError>,
     ) -> Usd {
-        let rules = &self.route.rules;
+        let rules = self.rules;
         let (Some(rule), Ok(response)) = (self.rule(plan, next), result) else { return Usd::ZERO };
         let costs = rules
             .signals_read(rule)
