@@ -225,6 +225,9 @@ pub(crate) struct Explain {
     /// Policy to ask [default: the route's].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
+    /// Name the words of the prompt that moved the router.
+    #[arg(long)]
+    pub(crate) show_words: bool,
 }
 
 /// `cascade schema`.

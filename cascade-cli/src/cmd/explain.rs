@@ -1,6 +1,6 @@
 //! `cascade explain`: what a policy does with one request, and why.
 //!
-//! Neither prompt nor answer is shown: explanations are read in CI logs.
+//! Neither prompt nor answer is shown, but words of the prompt with `--show-words`: explanations are read in CI logs.
 
 use crate::cli::{Explain, Global, ReadLog};
 use crate::collect::spend::{self, Size};
@@ -21,6 +21,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Read;
 
+/// Inputs of the router that are listed at most.
+const MOST_REASONS: usize = 5;
+
 /// Longest request that is read from standard input, in bytes.
 const LONGEST_REQUEST: u64 = 16 << 20;
 
@@ -36,6 +39,9 @@ struct Explanation {
     plans: usize,
     /// The router's log-odds that each tier answers well; empty without a router.
     predictions: BTreeMap<String, f64>,
+    /// What the predictions are made of, the inputs that move tiers furthest apart first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<Reason>,
     stages: Vec<StageStory>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Ending>,
@@ -81,6 +87,14 @@ struct Single {
     cost: Usd,
 }
 
+/// What an input adds to the log-odds of each tier.
+#[derive(Debug, Serialize)]
+struct Reason {
+    input: String,
+    family: &'static str,
+    log_odds: BTreeMap<String, f64>,
+}
+
 #[derive(Debug, Serialize)]
 struct Neighbour {
     mean_cost_usd: f64,
@@ -105,7 +119,7 @@ pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result
         Some(id) => {
             let options = project.read_options(route, &ReadLog { reprice: false, strict: false });
             let log = project.read_log(route, &options, terminal)?.log;
-            of_row(route, &policy, &log, id)?
+            of_row(route, &policy, &log, id, args.show_words)?
         }
         None => of_text(&project, route, &policy, args)?,
     };
@@ -117,7 +131,7 @@ pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result
     Ok(Answer::Yes)
 }
 
-fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str) -> Result<Explanation> {
+fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: bool) -> Result<Explanation> {
     let Some(row) = log.row_index(id) else {
         return Err(Diagnostic::error(
             "explain::no-row",
@@ -155,13 +169,15 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str) -> Result<Exp
             cost: there.cost,
         });
     }
+    let (predicted, reasons) = row_predictions(rules, log, row, show_words)?;
     Ok(Explanation {
         route: route.name.clone(),
         family: policy.family.name(),
         row: Some(id.to_owned()),
         plan: outcome.plan + 1,
         plans: rules.plans.len(),
-        predictions: predictions(rules, replay_predictions(rules, log, row)?.as_slice()),
+        predictions: predictions(rules, &predicted),
+        reasons,
         stages,
         outcome: Some(Ending {
             answered_by: if outcome.failed { None } else { tier_name(outcome.tier) },
@@ -175,12 +191,39 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str) -> Result<Exp
     })
 }
 
-fn replay_predictions(rules: &Rules, log: &EvalLog, row: usize) -> Result<Vec<f64>> {
-    let Some(entry) = log.rows.get(row).filter(|_| rules.router.is_some()) else { return Ok(Vec::new()) };
+fn row_predictions(
+    rules: &Rules,
+    log: &EvalLog,
+    row: usize,
+    show_words: bool,
+) -> Result<(Vec<f64>, Vec<Reason>)> {
+    let Some(entry) = log.rows.get(row).filter(|_| rules.router.is_some()) else {
+        return Ok((Vec::new(), Vec::new()));
+    };
     let features: Vec<(&str, f64)> = entry.features.iter().map(|(name, value)| (&**name, *value)).collect();
     let tags: Vec<(&str, &str)> = entry.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
     let view = RequestView { text: entry.text.as_deref().unwrap_or(""), features: &features, tags: &tags };
-    choose(rules, &view).map(|(_, predictions)| predictions)
+    let (_, predicted) = choose(rules, &view)?;
+    Ok((predicted, reasons(rules, &view, show_words)?))
+}
+
+/// What moves the router's predictions, in the order of how far it moves tiers apart.
+fn reasons(rules: &Rules, view: &RequestView<'_>, show_words: bool) -> Result<Vec<Reason>> {
+    let Some(router) = &rules.router else { return Ok(Vec::new()) };
+    let parts =
+        feature::contributions(router, view, show_words).map_err(|missing| missing_input(&missing))?;
+    let reason = |part: feature::Contribution| Reason {
+        input: part.input,
+        family: part.family.name(),
+        log_odds: rules.tiers.iter().cloned().zip(part.log_odds).collect(),
+    };
+    Ok(parts.into_iter().map(reason).collect())
+}
+
+fn missing_input(missing: &feature::MissingInput) -> Failure {
+    Diagnostic::error("explain::missing-input", missing.to_string())
+        .help("give it with --feature NAME=NUMBER or --tag NAME=LABEL")
+        .into()
 }
 
 /// The plan the router chooses, and its log-odds.
@@ -189,10 +232,7 @@ fn choose(rules: &Rules, view: &RequestView<'_>) -> Result<(usize, Vec<f64>)> {
         return Ok((0, Vec::new()));
     }
     let mut scratch = feature::Scratch::default();
-    let plan = feature::choose_plan(rules, view, &mut scratch).map_err(|missing| {
-        Diagnostic::error("explain::missing-input", missing.to_string())
-            .help("give it with --feature NAME=NUMBER or --tag NAME=LABEL")
-    })?;
+    let plan = feature::choose_plan(rules, view, &mut scratch).map_err(|missing| missing_input(&missing))?;
     Ok((plan, scratch.predictions().log_odds.clone()))
 }
 
@@ -241,6 +281,7 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         plan: plan + 1,
         plans: rules.plans.len(),
         predictions: predictions(rules, &predicted),
+        reasons: reasons(rules, &view, args.show_words)?,
         stages: stages.collect(),
         outcome: None,
         always: Vec::new(),
@@ -300,6 +341,14 @@ impl Explanation {
             let text =
                 format!("picks plan {} of {} (log-odds of a good answer: {odds})", self.plan, self.plans);
             lines.extend(item("router: ", &text));
+        }
+        for reason in self.reasons.iter().take(MOST_REASONS) {
+            let parts = reason.log_odds.iter().map(|(tier, value)| format!("{tier} {value:+.2}"));
+            let text = parts.collect::<Vec<_>>().join(", ");
+            lines.extend(item(&format!("  {}: ", reason.input), &text));
+        }
+        if let Some(rest) = self.reasons.len().checked_sub(MOST_REASONS).filter(|&rest| rest > 0) {
+            lines.push(format!("  and {rest} more inputs that matter less"));
         }
         for (index, stage) in self.stages.iter().enumerate() {
             let cost = match (stage.cost, stage.decision.is_some()) {

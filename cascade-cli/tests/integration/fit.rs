@@ -240,7 +240,15 @@ fn a_router_is_written_read_and_explained() {
         assert_eq!(story["outcome"]["answered_by"], tier, "{story}");
         assert_eq!(story["predictions"].as_object().unwrap().len(), 2);
         assert!(!story["frontier"].as_array().unwrap().is_empty());
+        let strongest = &story["reasons"][0];
+        let kind = if id == "r10" { "kind = easy" } else { "kind = hard" };
+        assert_eq!((&strongest["input"], &strongest["family"]), (&json!(kind), &json!("tags")), "{story}");
+        let small = strongest["log_odds"]["small"].as_f64().unwrap();
+        assert_eq!(small > 0.0, id == "r10", "{story}");
     }
+    let told = project.run(&["explain", "triage", "--row", "r11"]).expect_code(0);
+    assert!(told.stdout.contains("kind = hard: large "), "{}", told.stdout);
+    assert!(!told.stdout.contains("longer"), "{}", told.stdout);
     let missing = project.run(&["explain", "triage", "short 7"]).expect_code(2);
     assert!(missing.stderr.contains("--tag NAME=LABEL"), "{}", missing.stderr);
     project.run(&["explain", "triage", "short 7", "--tag", "kind=easy"]).expect_code(0);

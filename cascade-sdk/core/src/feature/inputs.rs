@@ -1,12 +1,13 @@
 //! What a router reads of a request, as numbers: the same code in fit, replay and runtime.
 
+use super::reasons::InputFamily;
 use super::surface;
 use super::text::{self, Affix, BUCKETS};
 use super::{MissingInput, RequestView, Scratch};
 
 /// Index of the first hashed piece; words come before.
 #[expect(clippy::cast_possible_truncation, reason = "2 to the 14")]
-const FIRST_PIECE: u32 = BUCKETS as u32;
+pub(super) const FIRST_PIECE: u32 = BUCKETS as u32;
 
 /// Standardised inputs are cut off at ± this many standard deviations.
 const CLIP: f64 = 4.0;
@@ -112,6 +113,18 @@ impl Inputs {
             index -= tag.levels.len() + 1;
         }
         String::new()
+    }
+
+    /// What a dense input is made of, for explanations.
+    pub(super) fn dense_family(&self, index: usize) -> InputFamily {
+        let surface = self.text.as_ref().map_or(0, |text| text.surface.len());
+        if index < surface {
+            InputFamily::Surface
+        } else if index < surface + self.numbers.len() {
+            InputFamily::Number
+        } else {
+            InputFamily::Tag
+        }
     }
 
     /// The prompt without its shared parts.

@@ -4,8 +4,10 @@
 //! and [`choose_plan`] takes the plan with the highest predicted quality − λ · predicted cost (MATH.md 7 and 14). The
 //! fit, replay and the runtime run this same code on the same bytes.
 
+mod changes;
 mod inputs;
 mod lexicon;
+mod reasons;
 mod router;
 mod surface;
 #[cfg(all(test, feature = "fit"))]
@@ -13,9 +15,11 @@ mod tests;
 pub mod text;
 mod weights;
 
+pub use changes::changes;
 #[cfg(feature = "fit")]
 pub(crate) use inputs::{Encoded, single};
 pub use inputs::{Inputs, NumberInput, Standard, TagInput, TextInput};
+pub use reasons::{Contribution, InputFamily, contributions};
 pub use router::{CostHead, Heads, Predictions, Router, argmax};
 pub use surface::COUNT as SURFACE_STATISTICS;
 pub use weights::{ENDING as WEIGHTS_ENDING, Sidecar, WeightsError};

@@ -240,3 +240,81 @@ fn damaged_heads_do_not_panic() {
 fn without_a_router_the_first_plan_is_taken() {
     assert_eq!(choose_plan(&Rules::default(), &RequestView::default(), &mut Scratch::default()), Ok(0));
 }
+
+#[test]
+fn contributions_add_up_to_the_prediction_and_name_words_only_where_asked() {
+    let mut inputs = text_inputs();
+    inputs.tags = known_inputs().tags;
+    inputs.numbers = known_inputs().numbers;
+    let router = router(inputs, 3);
+    let text = "Question: Which secret court sits in Karlsruhe, and which in The Hague?\nAnswer:";
+    let view = RequestView { text, features: &[("age", 11.0)], tags: &[("subject", "law")] };
+    let predictions = router.predict(&view, &mut Scratch::default()).unwrap().clone();
+    for show_words in [false, true] {
+        let parts = contributions(&router, &view, show_words).unwrap();
+        for tier in 0..3 {
+            let sum: f64 = parts.iter().map(|part| part.log_odds[tier]).sum();
+            let expected = predictions.log_odds[tier] - router.heads.intercept[tier];
+            assert!((sum - expected).abs() < 1e-4, "{sum} {expected}");
+        }
+        assert!(parts.is_sorted_by(|a, b| a.spread() >= b.spread()));
+        let named = |name: &str| parts.iter().any(|part| part.input == name);
+        assert!(named("subject = law") && !named("subject = maths") && named("age"));
+        assert_eq!(named("`karlsruhe`") || named("`Karlsruhe`"), show_words);
+        assert_eq!(named("words of the prompt"), !show_words);
+    }
+    let missing = contributions(&router, &RequestView { text, ..RequestView::default() }, true);
+    assert_eq!(missing, Err(MissingInput::Feature("age".into())));
+}
+
+#[test]
+fn contributions_of_odd_prompts_are_finite() {
+    let router = router(text_inputs(), 2);
+    for prompt in adversarial() {
+        let view = RequestView { text: &prompt, ..RequestView::default() };
+        for part in contributions(&router, &view, true).unwrap() {
+            assert!(part.log_odds.iter().all(|value| value.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn changes_between_routers_are_said_in_words() {
+    let tiers = ["small".to_owned(), "large".to_owned()];
+    let old = router(known_inputs(), 2);
+    let said = |new: &Router| changes(Some((&old, &tiers)), Some((new, &tiers)));
+    assert_eq!(said(&old), Vec::<String>::new());
+    let mut new = old.clone();
+    new.shadow_price = 50.0;
+    new.heads.dense[2] += 0.5;
+    new.heads.intercept[1] = 1.0;
+    new.heads.cost[0].base *= 2.0;
+    assert_eq!(
+        said(&new),
+        [
+            "the router weighs a dollar at 50.0 of quality instead of 100.0",
+            "large: expected to be right 73 % of the time before anything is read, 52 % before",
+            "subject = law counts -0.38 for small, -0.88 before",
+            "small: a call with a prompt of 1 kB is expected to cost $2.10e-5 instead of $1.10e-5",
+        ]
+    );
+    new.inputs.tags[0].levels = vec!["law".into(), "physics".into()];
+    new.inputs.numbers[0].name = "weight".into();
+    let lines = said(&new).join("\n");
+    for expected in ["`physics`", "`maths` as other", "pass the feature `weight`", "`age` is no longer read"]
+    {
+        assert!(lines.contains(expected), "{expected}: {lines}");
+    }
+    let text = router(text_inputs(), 2);
+    assert!(said(&text).iter().any(|line| line.contains("words and form of the prompt instead of nothing")));
+    let mut words = text.clone();
+    words.heads.hashed.iter_mut().step_by(2).for_each(|weight| *weight = -*weight);
+    let lines = changes(Some((&text, &tiers)), Some((&words, &tiers)));
+    assert!(
+        lines.iter().all(|line| line.contains("weights of words agree")) && !lines.is_empty(),
+        "{lines:?}"
+    );
+    assert!(changes(None, Some((&old, &tiers)))[0].contains("reads the feature `age`, the tag `subject`"));
+    assert!(changes(Some((&old, &tiers)), None)[0].contains("is gone"));
+    assert!(changes(None, None).is_empty());
+}

@@ -4,7 +4,7 @@
 //! Nothing depends on tables that change between compiler releases: outside ASCII, letters are told from punctuation
 //! and lower-cased by the fixed ranges below.
 
-use super::inputs::single;
+use super::inputs::{FIRST_PIECE, single};
 use super::lexicon::{self, Kind};
 use std::sync::LazyLock;
 
@@ -119,7 +119,7 @@ impl Counts {
     /// The high bits of a hash name the bucket, the next one the sign.
     #[inline]
     fn add(&mut self, hash: u64) {
-        let bucket = u32::try_from(hash >> (64 - BUCKET_BITS)).unwrap_or(0);
+        let bucket = bucket(hash);
         let sign = if hash >> (63 - BUCKET_BITS) & 1 == 0 { 1 } else { -1 };
         // The mask tells the compiler what the shift already guarantees.
         let count = &mut self.count[bucket as usize & (BUCKETS - 1)];
@@ -142,6 +142,11 @@ impl Counts {
         }
         self.touched.clear();
     }
+}
+
+#[inline]
+fn bucket(hash: u64) -> u32 {
+    u32::try_from(hash >> (64 - BUCKET_BITS)).unwrap_or(0)
 }
 
 /// 1 + ln count, for the counts that eight bits hold.
@@ -233,9 +238,9 @@ impl Reading {
             if !hashed {
                 continue;
             }
-            self.words.add(word.hash.wrapping_mul(SPREAD));
+            self.words.add(word.key());
             if let Some(previous) = previous {
-                self.words.add((previous.rotate_left(23) ^ word.hash).wrapping_mul(SPREAD));
+                self.words.add(pair_key(previous, word.hash));
             }
             previous = Some(word.hash);
             if *pieces_left > 0 {
@@ -248,16 +253,70 @@ impl Reading {
     /// Hashes all runs of 3, 4 and 5 symbols of the current word between its two boundary marks.
     fn add_pieces(&mut self) {
         let Self { word, pieces, .. } = self;
-        for start in 0..word.len().saturating_sub(2) {
-            let mut hash = SPREAD;
-            for (length, &symbol) in word[start..].iter().take(5).enumerate() {
-                hash = (hash ^ symbol).wrapping_mul(SPREAD);
-                if length >= 2 {
-                    pieces.add(hash ^ (hash << 27));
-                }
+        for_each_piece(word, |key| pieces.add(key));
+    }
+}
+
+/// Keys of all runs of 3, 4 and 5 symbols.
+#[inline]
+fn for_each_piece(symbols: &[u64], mut f: impl FnMut(u64)) {
+    for start in 0..symbols.len().saturating_sub(2) {
+        let mut hash = SPREAD;
+        for (length, &symbol) in symbols[start..].iter().take(5).enumerate() {
+            hash = (hash ^ symbol).wrapping_mul(SPREAD);
+            if length >= 2 {
+                f(hash ^ (hash << 27));
             }
         }
     }
+}
+
+/// Key of two neighbouring words, from their hashes.
+#[inline]
+fn pair_key(previous: u64, word: u64) -> u64 {
+    (previous.rotate_left(23) ^ word).wrapping_mul(SPREAD)
+}
+
+/// One use of a hashed input, and the text behind it.
+pub(super) struct Token {
+    /// Words below [`BUCKETS`], pieces above.
+    pub(super) input: u32,
+    /// The word or pair of words; for a piece the word it is in.
+    pub(super) text: String,
+}
+
+/// Most characters of a word that a [`Token`] repeats.
+const TOKEN_CHARS: usize = 40;
+
+/// Every use of a hashed input in the order of the text, as [`Reading::read`] makes them; for explanations.
+pub(super) fn tokens(window: [&str; 2]) -> Vec<Token> {
+    let (mut found, mut symbols, mut pieces_left) = (Vec::new(), Vec::new(), PIECE_CHARS);
+    for part in window {
+        let bytes = part.as_bytes();
+        let (mut at, mut previous) = (0, None::<(u64, String)>);
+        while at < bytes.len() {
+            let start = at;
+            let word = Word::read(bytes, &mut at, &mut symbols);
+            if word.letters == 0 {
+                at = start + width(bytes[start]);
+                continue;
+            }
+            let text: String = part[start..].chars().take((word.letters as usize).min(TOKEN_CHARS)).collect();
+            found.push(Token { input: bucket(word.key()), text: text.clone() });
+            if let Some((hash, before)) = &previous {
+                let text = format!("{before} {text}");
+                found.push(Token { input: bucket(pair_key(*hash, word.hash)), text });
+            }
+            if pieces_left > 0 {
+                for_each_piece(&symbols, |key| {
+                    found.push(Token { input: FIRST_PIECE + bucket(key), text: text.clone() });
+                });
+                pieces_left = pieces_left.saturating_sub(word.letters as usize);
+            }
+            previous = Some((word.hash, text));
+        }
+    }
+    found
 }
 
 impl Tally {
@@ -298,6 +357,12 @@ struct Word {
 const BOUNDARY: u64 = 1;
 
 impl Word {
+    /// What the word is counted under.
+    #[inline]
+    fn key(&self) -> u64 {
+        self.hash.wrapping_mul(SPREAD)
+    }
+
     /// Reads the longest run of letters and digits at `at`, leaving `at` behind it and its symbols in `symbols`.
     fn read(bytes: &[u8], at: &mut usize, symbols: &mut Vec<u64>) -> Self {
         let mut word =
