@@ -86,10 +86,12 @@ fn inputs(old: &Inputs, new: &Inputs, lines: &mut Vec<String>) {
             }
         }
     }
-    let numbers = |inputs: &Inputs| inputs.numbers.iter().map(|number| number.name.clone()).collect();
-    let tags = |inputs: &Inputs| inputs.tags.iter().map(|tag| tag.name.clone()).collect();
-    named("feature", numbers(old), numbers(new), lines);
-    named("tag", tags(old), tags(new), lines);
+    let numbers = |inputs: &Inputs| -> Vec<String> {
+        inputs.numbers.iter().map(|number| number.name.clone()).collect()
+    };
+    let tags = |inputs: &Inputs| -> Vec<String> { inputs.tags.iter().map(|tag| tag.name.clone()).collect() };
+    named("feature", &numbers(old), &numbers(new), lines);
+    named("tag", &tags(old), &tags(new), lines);
     for after in &new.tags {
         let Some(before) = old.tags.iter().find(|tag| tag.name == after.name) else { continue };
         let added: Vec<&str> = missing(&before.levels, &after.levels);
@@ -114,8 +116,8 @@ fn some_of(names: &[&str]) -> String {
     if rest > 0 { format!("{} and {rest} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
-fn named(kind: &str, old: Vec<String>, new: Vec<String>, lines: &mut Vec<String>) {
-    let (added, gone) = (missing(&old, &new), missing(&new, &old));
+fn named(kind: &str, old: &[String], new: &[String], lines: &mut Vec<String>) {
+    let (added, gone) = (missing(old, new), missing(new, old));
     if !added.is_empty() {
         lines.push(format!("every request must now pass the {kind} {}", some_of(&added)));
     }
