@@ -21,6 +21,14 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
+    /// Puts items into a random order, every order equally likely (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            let other = self.below(last + 1);
+            items.swap(last, other);
+        }
+    }
+
     /// Uniform in `0..bound` (Lemire's multiplication, without rejection: the bias is below `bound` / 2⁶⁴).
     pub fn below(&mut self, bound: usize) -> usize {
         let wide = u128::from(self.next_u64()) * bound as u128;

@@ -5,7 +5,7 @@
 
 use super::crossfit::clustered_error;
 use super::family::{Candidate, Draft, FittedFamily};
-use super::logistic::{self, Labels, Part, Weights};
+use super::logistic::{self, Labels, Part, Solution, Weights};
 use super::operating::CascadeRule;
 use super::point_set::PointSet;
 use super::router_cost::{CostBasis, Costs};
@@ -111,7 +111,7 @@ impl RouterFit {
 struct Attempt {
     trial: Trial,
     losses: Vec<f64>,
-    by_fold: Vec<Weights>,
+    by_fold: Vec<Solution>,
 }
 
 /// Everything that is computed once per set of rows.
@@ -178,7 +178,7 @@ impl<'a> Workbench<'a> {
     fn choose_and_fit(self) -> RouterFit {
         let mut trials = Vec::new();
         let mut best_of_bases: Vec<Attempt> = Vec::new();
-        let mut start: Vec<Option<Weights>> = vec![None; usize::from(self.folds)];
+        let mut start: Vec<Option<Solution>> = vec![None; usize::from(self.folds)];
         for basis in self.bases() {
             let mut best: Option<Attempt> = None;
             for &strength in if basis == Basis::Constant { &STRENGTHS[..1] } else { &STRENGTHS[..] } {
@@ -218,11 +218,11 @@ impl<'a> Workbench<'a> {
     }
 
     /// Fits without each fold and measures the log loss on the rows left out.
-    fn attempt(&self, basis: Basis, strength: f64, start: &[Option<Weights>]) -> Attempt {
+    fn attempt(&self, basis: Basis, strength: f64, start: &[Option<Solution>]) -> Attempt {
         let folds = threads::map(self.data.threads, start.len(), |fold| {
             let train = self.train_rows(fold);
             let part = self.part(basis);
-            let weights = logistic::fit(
+            let solution = logistic::ascend(
                 &self.encoding.design,
                 &self.labels,
                 &train,
@@ -234,11 +234,11 @@ impl<'a> Workbench<'a> {
             let losses: Vec<(usize, f64)> = self
                 .rows_of(fold)
                 .map(|row| {
-                    weights.log_odds(&self.encoding.design, row, &mut log_odds);
+                    solution.weights.log_odds(&self.encoding.design, row, &mut log_odds);
                     (row, self.labels.loss(row, &log_odds) / self.tiers().max(1) as f64)
                 })
                 .collect();
-            (weights, losses)
+            (solution, losses)
         });
         let mut losses = vec![0.0; self.weight.len()];
         for &(row, loss) in folds.iter().flat_map(|(_, losses)| losses) {
@@ -251,10 +251,10 @@ impl<'a> Workbench<'a> {
     }
 
     /// Fits with a choice. `by_fold` are the weights without each fold, where they are known.
-    fn fit(self, choice: Choice, trials: Vec<Trial>, by_fold: Option<&[Weights]>) -> RouterFit {
+    fn fit(self, choice: Choice, trials: Vec<Trial>, by_fold: Option<&[Solution]>) -> RouterFit {
         let part = self.part(choice.basis);
         let train = |rows: &[usize]| {
-            logistic::fit(&self.encoding.design, &self.labels, rows, part, choice.strength, None)
+            logistic::ascend(&self.encoding.design, &self.labels, rows, part, choice.strength, None).weights
         };
         let tier_costs: Vec<Vec<f64>> = (0..self.tiers()).map(|tier| self.tier_cost(tier)).collect();
         let cost_heads = |rows: &[usize]| -> Vec<CostHead> {
@@ -266,7 +266,7 @@ impl<'a> Workbench<'a> {
         };
         let folds = threads::map(self.data.threads, usize::from(self.folds), |fold| {
             let rows = self.train_rows(fold);
-            let weights = by_fold.map_or_else(|| train(&rows), |known| known[fold].clone());
+            let weights = by_fold.map_or_else(|| train(&rows), |known| known[fold].weights.clone());
             let router = self.router(&choice, &weights, cost_heads(&rows));
             self.predict(&router, fold)
         });
