@@ -131,11 +131,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let budgets = Budgets::new(&table, &calibration);
         let settings = FitSettings::default();
         let pool = Pool { table: &table, log: &log, settings: &settings, threads: options.threads };
-        let area = |family: Family| -> Result<Option<f64>, Box<dyn Error>> {
-            let Some(fitted) = families::fit(&pool, family, &calibration, &folds) else { return Ok(None) };
+        let area = |family: Family, known: Option<&RouterFit>| -> Result<Option<f64>, Box<dyn Error>> {
+            let Some(fitted) = families::fit(&pool, family, &calibration, &folds, known) else {
+                return Ok(None);
+            };
             Ok(Some(curves::measure(&*fitted, &log, &table, &test, &budgets)?.area_hull))
         };
-        let single = area(Family::Single)?.unwrap_or_default();
+        let single = area(Family::Single, None)?.unwrap_or_default();
         let start = Instant::now();
         let data =
             Data { table: &table, log: &log, rows: &calibration, folds: &folds, threads: options.threads };
@@ -146,7 +148,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let fit = family.fit();
         for &family in options.families.iter().filter(|family| **family != Family::Router) {
             let start = Instant::now();
-            if let Some(area) = area(family)? {
+            if let Some(area) = area(family, Some(fit))? {
                 gains.entry(family).or_default().push(100.0 * (area - single));
                 *seconds.entry(family).or_insert(0.0) += start.elapsed().as_secs_f64();
             }

@@ -4,7 +4,7 @@
 //! [`crate::decide`] at every step (DESIGN.md 9, invariant 1).
 
 use crate::decide::{self, Decision, Observation};
-use crate::feature::{self, RequestView};
+use crate::feature::{self, Predictions, RequestView, Router};
 use crate::log::{EvalLog, SignalColumn, TierColumns};
 use crate::money::Usd;
 use crate::policy::{AcceptRule, Rules};
@@ -17,6 +17,55 @@ pub struct Replay<'a> {
     log: &'a EvalLog,
     /// One entry for each of [`Rules::tiers`].
     tiers: Vec<Columns<'a>>,
+    known: Option<&'a KnownPredictions>,
+}
+
+/// What a router predicts of the rows of a log, so that several policies with the same router need not ask it again.
+#[derive(Clone, Debug, Default)]
+pub struct KnownPredictions {
+    /// By row of the log; `None` where it was not asked.
+    by_row: Vec<Option<Predictions>>,
+}
+
+impl KnownPredictions {
+    /// Asks a router about rows of the log (indices into [`EvalLog::rows`]).
+    ///
+    /// # Errors
+    /// [`ReplayError::MissingInput`] if a row lacks something that the router reads.
+    pub fn new(
+        router: &Router,
+        log: &EvalLog,
+        rows: impl IntoIterator<Item = usize>,
+    ) -> Result<Self, ReplayError> {
+        let (mut scratch, mut features, mut tags) = (feature::Scratch::default(), Vec::new(), Vec::new());
+        let mut by_row = vec![None; log.rows.len()];
+        for row in rows {
+            let request = view(log, row, &mut features, &mut tags);
+            let predictions =
+                router.predict(&request, &mut scratch).map_err(|input| missing(log, row, input))?;
+            by_row[row] = Some(predictions.clone());
+        }
+        Ok(Self { by_row })
+    }
+}
+
+/// What the router sees of a row.
+fn view<'s, 'a>(
+    log: &'a EvalLog,
+    row: usize,
+    features: &'s mut Vec<(&'a str, f64)>,
+    tags: &'s mut Vec<(&'a str, &'a str)>,
+) -> RequestView<'s> {
+    let entry = &log.rows[row];
+    features.clear();
+    features.extend(entry.features.iter().map(|(name, value)| (&**name, *value)));
+    tags.clear();
+    tags.extend(entry.tags.iter().map(|(name, value)| (&**name, &**value)));
+    RequestView { text: entry.text.as_deref().unwrap_or(""), features, tags }
+}
+
+fn missing(log: &EvalLog, row: usize, input: feature::MissingInput) -> ReplayError {
+    ReplayError::MissingInput { id: log.rows[row].id.to_string(), input }
 }
 
 /// A tier's columns with its signals in the order of [`Rules::signals`].
@@ -110,7 +159,14 @@ impl<'a> Replay<'a> {
                 Ok(Columns { results, signals })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { rules, log, tiers })
+        Ok(Self { rules, log, tiers, known: None })
+    }
+
+    /// Uses predictions of the same router made before; rows without one ask the router.
+    #[must_use]
+    pub fn with_predictions(mut self, known: &'a KnownPredictions) -> Self {
+        self.known = Some(known);
+        self
     }
 
     /// Space that [`Replay::row`] reuses from row to row.
@@ -190,15 +246,13 @@ impl<'a> Replay<'a> {
         if self.rules.router.is_none() {
             return Ok(0);
         }
-        let entry = &self.log.rows[row];
         let Scratch { router, features, tags, .. } = scratch;
-        features.clear();
-        features.extend(entry.features.iter().map(|(name, value)| (&**name, *value)));
-        tags.clear();
-        tags.extend(entry.tags.iter().map(|(name, value)| (&**name, &**value)));
-        let request = RequestView { text: entry.text.as_deref().unwrap_or(""), features, tags };
-        feature::choose_plan(self.rules, &request, router)
-            .map_err(|input| ReplayError::MissingInput { id: entry.id.to_string(), input })
+        if let Some(known) = self.known.and_then(|known| known.by_row.get(row)?.as_ref()) {
+            router.set_predictions(known);
+            return Ok(feature::best_plan(self.rules, known));
+        }
+        let request = view(self.log, row, features, tags);
+        feature::choose_plan(self.rules, &request, router).map_err(|input| missing(self.log, row, input))
     }
 
     /// The price of the signals that a rule reads. A call that failed yields no answer whose signals could be bought.

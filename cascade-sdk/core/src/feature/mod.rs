@@ -54,6 +54,11 @@ impl Scratch {
         &self.predictions
     }
 
+    /// Takes predictions made before by the same router.
+    pub(crate) fn set_predictions(&mut self, known: &Predictions) {
+        self.predictions.clone_from(known);
+    }
+
     /// Sizes of everything that grows, to show that nothing does.
     #[cfg(test)]
     fn capacities(&self) -> [usize; 7] {
@@ -110,7 +115,12 @@ pub fn choose_plan(
     scratch: &mut Scratch,
 ) -> Result<usize, MissingInput> {
     let Some(router) = &rules.router else { return Ok(0) };
-    let predictions = router.predict(request, scratch)?;
+    Ok(best_plan(rules, router.predict(request, scratch)?))
+}
+
+/// The plan that these predictions favour, as [`choose_plan`] chooses it.
+pub fn best_plan(rules: &Rules, predictions: &Predictions) -> usize {
+    let Some(router) = &rules.router else { return 0 };
     let options = rules.plans.iter().map(|plan| {
         if let Some(forecast) = &plan.forecast {
             return (forecast.quality.value(predictions), forecast.cost_usd.value(predictions));
@@ -119,5 +129,5 @@ pub fn choose_plan(
         let at = |values: &[f64]| values.get(tier).copied().unwrap_or(f64::NAN);
         (crate::decide::logistic(at(&predictions.log_odds)), at(&predictions.cost_usd))
     });
-    Ok(argmax(router.shadow_price, options))
+    argmax(router.shadow_price, options)
 }

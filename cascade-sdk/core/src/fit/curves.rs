@@ -7,6 +7,7 @@ use super::hull::bracket;
 use super::simulate::Outcomes;
 use super::table::{QUALITY_ONE, Table, Totals};
 use crate::log::EvalLog;
+use crate::replay::KnownPredictions;
 use std::collections::BTreeMap;
 
 /// Number of budgets between the cheapest tier's cost and the most accurate tier's cost.
@@ -92,8 +93,12 @@ pub fn measure(
     budgets: &Budgets,
 ) -> Result<Curve, FitError> {
     let weight = table.total_weight(test);
+    // All points share one router, which is asked once about each row.
+    let log_rows = test.iter().map(|&row| table.log_row[row as usize] as usize);
+    let known = family.router().map(|router| KnownPredictions::new(router, log, log_rows)).transpose()?;
+    let known = known.unwrap_or_default();
     let held_out = |candidate: &Candidate| -> Result<HeldOut, FitError> {
-        let outcomes = Outcomes::of(&family.rules(candidate), log, table, test)?;
+        let outcomes = Outcomes::with_predictions(&family.rules(candidate), log, table, test, &known)?;
         let totals = outcomes.totals(table, test);
         let qualities: Vec<f64> = outcomes.quality.iter().map(|&q| q as f64 / QUALITY_ONE as f64).collect();
         let error = clustered_error(table, test, &qualities);

@@ -45,12 +45,14 @@ pub fn is_heuristic(family: Family, settings: &FitSettings, tiers: usize) -> boo
     }
 }
 
-/// Fits a family on `rows`, whose folds are `folds`; `None` if the rows cannot support it.
+/// Fits a family on `rows`, whose folds are `folds`; `None` if the rows cannot support it. `known` is the router of
+/// another family fitted on the same rows and folds, which is used again.
 pub fn fit<'t>(
     pool: &Pool<'t>,
     family: Family,
     rows: &[u32],
     folds: &[u8],
+    known: Option<&RouterFit>,
 ) -> Option<Box<dyn FittedFamily + 't>> {
     let table = pool.table;
     Some(match family {
@@ -64,35 +66,30 @@ pub fn fit<'t>(
             Box::new(Cascades::new(table, Box::new(FullChain::new(table, rows, pool.threads))))
         }
         Family::Router => {
-            let fit = RouterFit::new(&pool.routed(rows, folds));
+            let fit = known.cloned().unwrap_or_else(|| RouterFit::new(&pool.routed(rows, folds)));
             Box::new(RouterFamily::new(table, rows, fit))
         }
         Family::RoutedCascade => {
             let data = pool.routed(rows, folds);
-            let fit = RouterFit::new(&data);
+            let fit = known.cloned().unwrap_or_else(|| RouterFit::new(&data));
             Box::new(RoutedCascades::new(table, &data, fit, pool.settings.max_stages))
         }
     })
 }
 
-/// Fits a family again without a fold. `whole` is its fit on all rows, whose choice of regularisation may be reused.
+/// Fits a family again without a fold. `whole` is its fit on all rows, whose choice of regularisation is used again;
+/// `known` as for [`fit`].
 pub fn refit<'t>(
     pool: &Pool<'t>,
     family: Family,
     whole: &dyn FittedFamily,
     rows: &[u32],
     folds: &[u8],
+    known: Option<&RouterFit>,
 ) -> Option<Box<dyn FittedFamily + 't>> {
-    let data = pool.routed(rows, folds);
-    match (family, whole.router_fit()) {
-        (Family::Router, Some(known)) => {
-            let fit = RouterFit::again(&data, &known.choice);
-            Some(Box::new(RouterFamily::new(pool.table, rows, fit)))
-        }
-        (Family::RoutedCascade, Some(known)) => {
-            let fit = RouterFit::again(&data, &known.choice);
-            Some(Box::new(RoutedCascades::new(pool.table, &data, fit, pool.settings.max_stages)))
-        }
-        _ => self::fit(pool, family, rows, folds),
-    }
+    let again = whole
+        .router_fit()
+        .filter(|_| known.is_none())
+        .map(|whole| RouterFit::again(&pool.routed(rows, folds), &whole.choice));
+    self::fit(pool, family, rows, folds, known.or(again.as_ref()))
 }

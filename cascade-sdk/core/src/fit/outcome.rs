@@ -71,7 +71,7 @@ impl Setup<'_> {
         if self.input.options.refit_on_all {
             let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
             let folds = crossfit::folds(&self.table, &all, &self.group_names, self.route.fit.seed);
-            let refitted = families::fit(&self.pool(), fit.family, &all, &folds);
+            let refitted = families::fit(&self.pool(), fit.family, &all, &folds, None);
             if let Some((family, chosen)) = refitted
                 .and_then(|family| Some((family.solve(self.target(&all))?, family)))
                 .map(|(c, f)| (f, c))

@@ -185,7 +185,8 @@ impl Setup<'_> {
         let budgets = Budgets::new(table, &self.calibration);
         let mut fits = Vec::new();
         for family in families::tried(&self.route.fit) {
-            let Some(fitted) = families::fit(&self.pool(), family, &self.calibration, folds) else {
+            let known = fits.iter().find_map(|fit: &Fit<'_>| fit.fitted.router_fit());
+            let Some(fitted) = families::fit(&self.pool(), family, &self.calibration, folds, known) else {
                 continue;
             };
             let solved = fitted.solve(target);
@@ -232,10 +233,12 @@ impl Setup<'_> {
             let target = self.target(&train);
             let table = combined::refitted(&self.table, &train);
             let pool = Pool { table: &table, ..self.pool() };
-            let fitted: Vec<_> = candidates
-                .iter()
-                .map(|fit| families::refit(&pool, fit.family, &*fit.fitted, &train, &train_folds))
-                .collect();
+            let mut fitted: Vec<Option<Box<dyn FittedFamily + '_>>> = Vec::new();
+            for Fit { family, fitted: whole, .. } in &candidates {
+                let known = fitted.iter().flatten().find_map(|other| other.router_fit());
+                let again = families::refit(&pool, *family, &**whole, &train, &train_folds, known);
+                fitted.push(again);
+            }
             let multipliers = Multipliers::at(target, &union_hull(&fitted));
             for (values, fitted) in values.iter_mut().zip(&fitted) {
                 let Some(fitted) = fitted else { continue };

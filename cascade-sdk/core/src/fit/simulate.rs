@@ -3,7 +3,7 @@
 use super::table::{Table, Totals, quality_units};
 use crate::log::EvalLog;
 use crate::policy::Rules;
-use crate::replay::{Replay, ReplayError};
+use crate::replay::{KnownPredictions, Replay, ReplayError};
 
 /// What a policy did on some rows, one entry for each of them.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,24 @@ impl Outcomes {
     /// # Errors
     /// As [`Replay::row`].
     pub fn of(rules: &Rules, log: &EvalLog, table: &Table, rows: &[u32]) -> Result<Self, ReplayError> {
-        let replay = Replay::new(rules, log)?;
+        Self::run(&Replay::new(rules, log)?, table, rows)
+    }
+
+    /// The same with predictions of the policy's router made before.
+    ///
+    /// # Errors
+    /// As [`Replay::row`].
+    pub fn with_predictions(
+        rules: &Rules,
+        log: &EvalLog,
+        table: &Table,
+        rows: &[u32],
+        known: &KnownPredictions,
+    ) -> Result<Self, ReplayError> {
+        Self::run(&Replay::new(rules, log)?.with_predictions(known), table, rows)
+    }
+
+    fn run(replay: &Replay<'_>, table: &Table, rows: &[u32]) -> Result<Self, ReplayError> {
         let mut scratch = replay.scratch();
         let mut outcomes = Self::default();
         for &row in rows {
