@@ -13,6 +13,8 @@ mod init;
 mod money;
 mod outlook;
 mod project;
+#[cfg(test)]
+mod reference;
 mod report;
 mod table;
 mod terminal;

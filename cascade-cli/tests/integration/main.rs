@@ -8,6 +8,7 @@
 mod check;
 mod collect;
 mod command_line;
+mod documents;
 mod fit;
 mod init;
 mod project;

@@ -137,6 +137,36 @@ fn codes() -> String {
     out
 }
 
+/// What each wire format can carry, in Markdown.
+fn wire_formats() -> String {
+    let mut out = String::from(
+        "# Wire formats\n\nValues of `api` in `[providers.NAME]`, and what each can carry. A server behind it may still leave \
+         parts out; a policy\nthat needs what a tier cannot give is refused, never silently replaced.\n\n\
+         | `api` | default address | log-probabilities | JSON schema | seed | streaming | tools |\n|---|---|---|---|---|---|---|\n",
+    );
+    let word = |yes: bool| if yes { "yes" } else { "no" };
+    for api in Api::ALL {
+        let url =
+            api.default_base_url().map_or("none: answers from an eval log".into(), |url| format!("`{url}`"));
+        writeln!(
+            out,
+            "| `{}` | {url} | {} | {} | {} | {} | {} |",
+            api.name(),
+            word(api.gives_log_probabilities()),
+            word(api.takes_json_schema()),
+            word(api.takes_seed()),
+            word(api.streams()),
+            word(api.takes_tools())
+        )
+        .unwrap();
+    }
+    out.push_str(
+        "\nThe formats are OpenAI's chat completions, Anthropic's messages and Google's `generateContent`. `openai` fits every \
+         compatible\nserver: llama.cpp, vLLM, Ollama, gateways. `replay` answers from the route's own log, offline.\n",
+    );
+    out
+}
+
 /// Written out so that a change of the table shows in a review; `BLESS=1` writes them anew.
 #[test]
 fn generated_files_are_current() {
@@ -145,6 +175,7 @@ fn generated_files_are_current() {
         ("cascade.schema.json", config::json_schema()),
         ("docs/reference/cascade-toml.md", config::reference()),
         ("docs/reference/findings.md", codes()),
+        ("docs/reference/wire-formats.md", wire_formats()),
     ] {
         let path = root.join(path);
         if std::env::var_os("BLESS").is_some() {
