@@ -30,7 +30,7 @@ fn main() -> io::Result<()> {
             .chars()
             .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
             .collect();
-        let path = fs::canonicalize(&document)?;
+        let path = fs::canonicalize(&document)?.display().to_string();
         let name = name.trim_start_matches('_');
         let _ = writeln!(modules, "#[doc = include_str!({path:?})]\nmod {name} {{}}");
     }

@@ -133,7 +133,7 @@ fn edit(project: &Project, block: &Block) {
 }
 
 /// What a terminal would show.
-fn shown(ran: Ran) -> Vec<String> {
+fn shown(ran: &Ran) -> Vec<String> {
     let whole = format!("{}{}", ran.stdout, ran.stderr);
     whole.lines().map(|line| line.trim_end().to_owned()).collect()
 }
@@ -162,7 +162,7 @@ fn reshaped(old: &[&str], actual: &[String]) -> Vec<String> {
 
 /// Runs a block; gives back what it should say.
 fn run(project: &Project, block: &Block) -> String {
-    let mut text = String::new();
+    let mut said: Vec<String> = Vec::new();
     let lines: Vec<&str> = block.text.lines().collect();
     for part in lines.chunk_by(|_, next| !next.starts_with("$ ")) {
         let (command, expected) = part.split_first().unwrap();
@@ -170,15 +170,16 @@ fn run(project: &Project, block: &Block) -> String {
             panic!("line {}: `{command}` is not a run of cascade", block.line)
         };
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let actual = shown(project.run(&arguments));
-        text.push_str(&format!("{command}\n"));
+        let actual = shown(&project.run(&arguments));
+        said.push((*command).to_owned());
         if matches(expected, &actual) {
-            expected.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            said.extend(expected.iter().map(|line| (*line).to_owned()));
         } else {
-            reshaped(expected, &actual).iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            said.extend(reshaped(expected, &actual));
         }
     }
-    text
+    said.push(String::new());
+    said.join("\n")
 }
 
 #[test]
