@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Integer units in a quality of 1.
 pub const QUALITY_ONE: i64 = 1_000_000_000_000;
 
-/// Integer units in the largest weight ratio: weights are kept to six significant decimals.
+/// Integer units in the largest weight where weights are no decimal fractions.
 const WEIGHT_ONE: f64 = 1_000_000.0;
 
 /// Rows that have a result from every tier of the pool.
@@ -207,15 +207,21 @@ fn known(value: f64, failed: bool) -> f64 {
     if failed || value.is_nan() { f64::NEG_INFINITY } else { value }
 }
 
-/// Weights as integers without a common factor; a log without weights has all ones.
-#[expect(clippy::cast_possible_truncation, reason = "scaled to at most one million")]
+/// Weights as integers without a common factor; a log without weights has all ones. Decimal fractions are kept as they
+/// are, other weights to six significant decimals.
+#[expect(clippy::cast_possible_truncation, reason = "scaled to at most a thousand million")]
 fn integer_weights(weights: impl Iterator<Item = f64> + Clone) -> Vec<i64> {
     let largest = weights.clone().fold(0.0_f64, f64::max);
     if largest <= 0.0 {
         return weights.map(|_| 1).collect();
     }
-    let units: Vec<i64> =
-        weights.map(|weight| ((weight / largest * WEIGHT_ONE).round_ties_even() as i64).max(1)).collect();
+    let is_whole = |weight: f64| weight >= 0.5 && (weight - weight.round()).abs() <= 1e-12 * weight;
+    let decimal = (0..=6)
+        .map(|decimals| 10.0_f64.powi(decimals))
+        .take_while(|scale| largest * scale <= 1e9)
+        .find(|scale| weights.clone().all(|weight| is_whole(weight * scale)));
+    let scale = decimal.unwrap_or(WEIGHT_ONE / largest);
+    let units: Vec<i64> = weights.map(|weight| ((weight * scale).round_ties_even() as i64).max(1)).collect();
     let common = units.iter().fold(0, |a, &b| greatest_common_divisor(a, b)).max(1);
     units.into_iter().map(|unit| unit / common).collect()
 }
@@ -233,6 +239,8 @@ mod tests {
         assert_eq!(integer_weights([0.3, 0.3].into_iter()), [1, 1]);
         assert_eq!(integer_weights([1.0, 2.0, 4.0].into_iter()), [1, 2, 4]);
         assert_eq!(integer_weights([1.0, 1e-30].into_iter()), [1_000_000, 1]);
+        assert_eq!(integer_weights([0.25, 3.5, 0.29, 1.0].into_iter()), [25, 350, 29, 100]);
+        assert_eq!(integer_weights([50.0, 1.0 / 0.3].into_iter()), [1_000_000, 66_667]);
     }
 
     #[test]
