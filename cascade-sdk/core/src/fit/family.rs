@@ -73,6 +73,11 @@ pub trait FittedFamily: Sync {
         builder.finish(self.router().zip(price))
     }
 
+    /// See [`PolicyClass::quantile_loss`].
+    fn quantile_loss(&self) -> f64 {
+        0.0
+    }
+
     /// Its router, if it has a fitted one.
     fn router_fit(&self) -> Option<&super::router::RouterFit> {
         None
@@ -127,6 +132,10 @@ impl FittedFamily for Cascades<'_> {
 
     fn hull(&self) -> Vec<Candidate> {
         self.class.hull().iter().cloned().map(Candidate::from).collect()
+    }
+
+    fn quantile_loss(&self) -> f64 {
+        self.class.quantile_loss()
     }
 
     fn table(&self) -> &Table {

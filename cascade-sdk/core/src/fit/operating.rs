@@ -70,4 +70,10 @@ pub trait PolicyClass: Sync {
     /// The vertices of the least concave majorant of (cost, quality), cheapest first, slopes strictly decreasing and
     /// positive (MATH.md 4).
     fn hull(&self) -> &[Operating];
+
+    /// The most mean quality that cutting at quantiles of the scores instead of at every score can have cost at any
+    /// budget; 0 if all cuts were searched.
+    fn quantile_loss(&self) -> f64 {
+        0.0
+    }
 }

@@ -32,6 +32,7 @@ impl Setup<'_> {
             area_hull: fit.curve.as_ref().map(|curve| curve.area_hull),
             feasible: fit.feasible,
             heuristic: families::is_heuristic(fit.family, &self.route.fit, self.table.tiers.len()),
+            quantile_loss: Some(fit.fitted.quantile_loss()).filter(|loss| *loss > 0.0),
         }
     }
 

@@ -206,11 +206,24 @@ impl Pairs {
         let pairs = all_pairs(table);
         let mut points: Vec<(Totals, Member)> =
             (0..table.tiers.len()).map(|tier| (table.single(tier, rows), Member::Single(tier))).collect();
-        let found = threads::map(threads, pairs.len(), |at| {
-            let pair = pairs[at];
-            staircase(table, &rankings[pair.cheap][pair.signal], pair)
+        let packed = Packed::new(table);
+        let starts: Vec<(usize, usize)> = (0..table.tiers.len().saturating_sub(1))
+            .flat_map(|cheap| (0..table.tiers[cheap].signals.len()).map(move |signal| (cheap, signal)))
+            .collect();
+        let found = threads::map(threads, starts.len(), |at| {
+            let (cheap, signal) = starts[at];
+            staircases(table, &packed, &rankings[cheap][signal], cheap, signal)
         });
-        points.extend(found.into_iter().flatten());
+        // In the order of the pairs, so that of equal points always the same one stands.
+        let mut by_pair: Vec<Vec<(Totals, Member)>> = vec![Vec::new(); pairs.len()];
+        for (&(cheap, signal), found) in starts.iter().zip(found) {
+            for (dear, steps) in (cheap + 1..).zip(found) {
+                if let Some(at) = pairs.iter().position(|pair| *pair == Pair { cheap, signal, dear }) {
+                    by_pair[at] = steps;
+                }
+            }
+        }
+        points.extend(by_pair.into_iter().flatten());
         let points = PointSet::new(points);
         let hull = points.hull().map(Self::operating).collect();
         Self { points, hull }
@@ -237,19 +250,88 @@ pub fn all_pairs(table: &Table) -> Vec<Pair> {
     pairs
 }
 
+/// Amounts by row, so that a pass in the order of a score finds all of a row in one place: weight, then quality and cost
+/// of each tier.
+struct Packed {
+    amounts: Vec<i64>,
+    stride: usize,
+}
+
+impl Packed {
+    fn new(table: &Table) -> Self {
+        let stride = 1 + 2 * table.tiers.len();
+        let mut amounts = Vec::with_capacity(stride * table.len());
+        for (row, &weight) in table.weight.iter().enumerate() {
+            amounts.push(weight);
+            amounts.extend(table.tiers.iter().flat_map(|tier| [tier.quality[row], tier.cost[row]]));
+        }
+        Self { amounts, stride }
+    }
+
+    fn row(&self, row: u32) -> &[i64] {
+        &self.amounts[row as usize * self.stride..][..self.stride]
+    }
+}
+
+/// The points of one pair that can be on a staircase.
+#[derive(Clone, Debug, Default)]
+struct Steps {
+    best: Option<i128>,
+    points: Vec<(Totals, Member)>,
+}
+
+impl Steps {
+    /// Takes the finite cuts in order of cost, so only new heights count. The ends are cheaper than their neighbours
+    /// where the signal costs something: keeping all is the single tier, escalating all is the dear one at a higher
+    /// price.
+    fn offer(&mut self, pair: Pair, at_least: f64, totals: Totals) {
+        if self.best.is_none_or(|best| totals.quality > best) {
+            self.best = Some(totals.quality);
+            self.points.push((totals, Member::Cascade(pair, at_least)));
+        }
+    }
+}
+
 /// The points of a pair that can be on a staircase.
 pub(super) fn staircase(table: &Table, ranking: &Ranking, pair: Pair) -> Vec<(Totals, Member)> {
-    let mut points: Vec<(Totals, Member)> = Vec::new();
-    let mut best = None;
+    let mut steps = Steps::default();
     for_each_cut(table, ranking, pair, |point| {
-        // Finite cuts come in order of cost, so only new heights count. The ends are cheaper than their neighbours where
-        // the signal costs something: keeping all is the single tier, escalating all is the dear one at a higher price.
-        if point.at_least.is_finite() && best.is_none_or(|best| point.totals.quality > best) {
-            best = Some(point.totals.quality);
-            points.push((point.totals, Member::Cascade(pair, point.at_least)));
+        if point.at_least.is_finite() {
+            steps.offer(pair, point.at_least, point.totals);
         }
     });
-    points
+    steps.points
+}
+
+/// The same for the pairs of a cheap tier with every dearer one, in one pass.
+fn staircases(
+    table: &Table,
+    packed: &Packed,
+    ranking: &Ranking,
+    cheap: usize,
+    signal: usize,
+) -> Vec<Vec<(Totals, Member)>> {
+    let kept = table.single(cheap, &ranking.order) + signal_cost(table, cheap, signal, &ranking.order);
+    let mut dearer: Vec<(Pair, Totals, Steps)> = (cheap + 1..table.tiers.len())
+        .map(|dear| (Pair { cheap, signal, dear }, kept, Steps::default()))
+        .collect();
+    for group in 0..ranking.groups() {
+        if group > 0 {
+            for (pair, sum, steps) in &mut dearer {
+                steps.offer(*pair, ranking.scores[group], *sum);
+            }
+        }
+        for &row in ranking.group(group) {
+            let amounts = packed.row(row);
+            let weight = i128::from(amounts[0]);
+            let quality = amounts[1 + 2 * cheap];
+            for ((_, sum, _), dear) in dearer.iter_mut().zip(amounts[3 + 2 * cheap..].chunks_exact(2)) {
+                sum.quality += weight * i128::from(dear[0] - quality);
+                sum.cost += weight * i128::from(dear[1]);
+            }
+        }
+    }
+    dearer.into_iter().map(|(_, _, steps)| steps.points).collect()
 }
 
 impl PolicyClass for Pairs {

@@ -42,11 +42,6 @@ impl<'t> FullChain<'t> {
         let long = if tiers.len() > 3 { vec![tiers.to_vec()] } else { Vec::new() };
         Self(Frontier::new(short, instance, members, &long, threads))
     }
-
-    /// As [`super::Chains::quantile_loss`].
-    pub fn quantile_loss(&self) -> f64 {
-        self.0.quantile_loss()
-    }
 }
 
 /// The policies of a chain's first three tiers with at most one finite cut.
@@ -111,5 +106,9 @@ impl PolicyClass for FullChain<'_> {
 
     fn hull(&self) -> &[Operating] {
         self.0.hull()
+    }
+
+    fn quantile_loss(&self) -> f64 {
+        self.0.quantile_loss()
     }
 }

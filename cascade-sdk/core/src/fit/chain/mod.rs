@@ -56,12 +56,6 @@ impl<'t> Chains<'t> {
             (4..=longest).flat_map(|stages| subsequences(table.tiers.len(), stages)).collect();
         Self(Frontier::new(short, instance, members, &long, threads))
     }
-
-    /// The most mean quality that cutting at quantiles instead of at every score can have cost chains of up to three
-    /// stages at any budget; 0 if all cuts were searched.
-    pub fn quantile_loss(&self) -> f64 {
-        self.0.quantile_loss()
-    }
 }
 
 /// The ascending sequences of `length` numbers below `count`.
@@ -90,5 +84,9 @@ impl PolicyClass for Chains<'_> {
 
     fn hull(&self) -> &[Operating] {
         self.0.hull()
+    }
+
+    fn quantile_loss(&self) -> f64 {
+        self.0.quantile_loss()
     }
 }

@@ -95,6 +95,10 @@ pub struct FamilyReport {
     pub feasible: bool,
     /// True if the search is a heuristic, so that a better member may exist.
     pub heuristic: bool,
+    /// The most mean quality that cutting at quantiles of the scores instead of at every score can have cost at any
+    /// budget; absent where every score was a cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantile_loss: Option<f64>,
 }
 
 /// One stage of a plan.
