@@ -1,7 +1,7 @@
 //! Certificates: a constraint that holds on fresh data with a stated confidence (MATH.md 11.1).
 //!
 //! Calibration rows are split by group into A and B. A chooses everything, including **one** path of policies from the
-//! safest to the riskiest along its hull. B runs one fixed-sequence test along that path and stops at the first
+//! safest to the riskiest along its hull and the optima between its vertices. B runs one fixed-sequence test along that path and stops at the first
 //! failure, so the whole path shares one δ. Nothing is refitted afterwards.
 
 use super::FitError;
@@ -110,7 +110,40 @@ pub struct Trial<'a> {
     pub attempt: u32,
 }
 
-/// Walks along a family's hull from the safest policy to the riskiest and returns the last one that passes, `None` if
+/// Points of the path on each edge of the hull: the next riskier vertex may be a long way off.
+const BETWEEN: i128 = 4;
+
+/// A family's operating points from the safest to the riskiest: the vertices of its hull and optima between them.
+fn path(promise: &Promise, family: &dyn FittedFamily) -> Vec<Candidate> {
+    let hull = family.hull();
+    let mut path: Vec<Candidate> = Vec::new();
+    for (at, vertex) in hull.iter().enumerate() {
+        path.push(vertex.clone());
+        let Some(next) = hull.get(at + 1) else { break };
+        for step in 1..BETWEEN {
+            let level = |from: i128, to: i128| from + (to - from) * step / BETWEEN;
+            let found = if promise.safest_is_cheapest() {
+                family.at_budget(level(vertex.totals.cost, next.totals.cost))
+            } else {
+                family.at_floor(level(vertex.totals.quality, next.totals.quality))
+            };
+            let rises = |from: &Candidate, to: &Candidate| {
+                from.totals.cost < to.totals.cost && from.totals.quality < to.totals.quality
+            };
+            if let Some(found) =
+                found.filter(|found| path.last().is_some_and(|last| rises(last, found)) && rises(found, next))
+            {
+                path.push(found);
+            }
+        }
+    }
+    if !promise.safest_is_cheapest() {
+        path.reverse();
+    }
+    path
+}
+
+/// Walks along a family's path from the safest policy to the riskiest and returns the last one that passes, `None` if
 /// even the safest fails. `Err` with a sentence where the promise cannot be tested at all.
 ///
 /// # Errors
@@ -120,13 +153,9 @@ pub fn walk(
     promise: &Promise,
     family: &dyn FittedFamily,
 ) -> Result<Result<Option<Certified>, String>, FitError> {
-    let mut path = family.hull();
-    if !promise.safest_is_cheapest() {
-        path.reverse();
-    }
     let order = trial.order();
     let mut last: Option<(Candidate, &'static str)> = None;
-    for candidate in path {
+    for candidate in path(promise, family) {
         let rules = family.rules(&candidate);
         let outcomes = Outcomes::of(&rules, trial.log, trial.table, &order)?;
         let method = match trial.passes(promise, &rules, &outcomes, &order) {
