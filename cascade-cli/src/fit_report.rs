@@ -1,6 +1,7 @@
 //! A fit's report for people, in 80 columns.
 
 use crate::money::dollars_f64;
+use crate::report::terminal_plot;
 use crate::table;
 use crate::words::{item, wrap};
 use cascade_sdk_core::config::Family;
@@ -20,6 +21,11 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     ));
     lines.push(String::new());
     lines.extend(families(report));
+    let plot = terminal_plot::lines(report);
+    if !plot.is_empty() {
+        lines.push(String::new());
+        lines.extend(plot);
+    }
     lines.push(String::new());
     lines.extend(chosen(report));
     let against = against(report);

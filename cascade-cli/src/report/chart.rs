@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 /// Width and height of every chart in SVG units; the page scales them to the screen.
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 420.0;
-const LEFT: f64 = 62.0;
-const RIGHT: f64 = 18.0;
-const TOP: f64 = 18.0;
-const BOTTOM: f64 = 52.0;
+pub(super) const WIDTH: f64 = 720.0;
+pub(super) const HEIGHT: f64 = 420.0;
+pub(super) const LEFT: f64 = 76.0;
+pub(super) const RIGHT: f64 = 18.0;
+pub(super) const TOP: f64 = 18.0;
+pub(super) const BOTTOM: f64 = 56.0;
 
 /// The range of one axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +37,7 @@ impl Scale {
     }
 
     /// From 0 to 1 along the axis.
-    fn place(self, value: f64) -> f64 {
+    pub(super) fn place(self, value: f64) -> f64 {
         if self.logarithmic {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -100,18 +100,27 @@ pub(crate) struct Chart {
     body: String,
 }
 
-/// Writes a number briefly: for ticks and marks.
+/// Writes a number briefly, with three significant digits: for ticks and marks.
 pub(crate) fn brief(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
-        "0".into()
-    } else if size >= 0.01 {
-        let text = format!("{value:.3}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        let text = format!("{value:.2e}");
-        text.replace(".00e", "e")
+        return "0".into();
     }
+    if size < 1e-4 {
+        return format!("{value:.2e}").replace(".00e", "e");
+    }
+    let mut decimals = 2;
+    let mut scaled = size;
+    while scaled < 1.0 {
+        scaled *= 10.0;
+        decimals += 1;
+    }
+    while scaled >= 10.0 && decimals > 0 {
+        scaled /= 10.0;
+        decimals -= 1;
+    }
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// Text made safe inside HTML and SVG.
@@ -165,11 +174,11 @@ impl Chart {
     }
 
     fn x_at(&self, value: f64) -> f64 {
-        LEFT + self.x.place(value).clamp(-0.02, 1.02) * (WIDTH - LEFT - RIGHT)
+        LEFT + self.x.place(value).clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
     }
 
     fn y_at(&self, value: f64) -> f64 {
-        HEIGHT - BOTTOM - self.y.place(value).clamp(-0.02, 1.02) * (HEIGHT - TOP - BOTTOM)
+        HEIGHT - BOTTOM - self.y.place(value).clamp(0.0, 1.0) * (HEIGHT - TOP - BOTTOM)
     }
 
     fn path(&self, points: impl IntoIterator<Item = (f64, f64)>) -> String {
@@ -230,6 +239,18 @@ impl Chart {
         self.body.push_str("</g>");
     }
 
+    /// A small diamond that shows `title` when pointed at; `sure` fills it.
+    pub(crate) fn diamond(&mut self, class: &str, at: (f64, f64), sure: bool, title: &str) {
+        let (x, y) = (self.x_at(at.0), self.y_at(at.1));
+        let fill = if sure { "sure" } else { "unsure" };
+        let _ = write!(
+            self.body,
+            r#"<path class="mark {class} {fill}" d="M{x:.1} {:.1}l5 5l-5 5l-5 -5Z"><title>{}</title></path>"#,
+            y - 5.0,
+            escape(title)
+        );
+    }
+
     /// A cross of two intervals.
     pub(crate) fn cross(&mut self, class: &str, at: (f64, f64), x: [f64; 2], y: [f64; 2]) {
         self.line(class, &[(x[0], at.1), (x[1], at.1)]);
@@ -255,100 +276,7 @@ impl Chart {
     }
 }
 
-/// A horizontal bar: its name and its parts, which add up to one.
-#[derive(Clone, Debug)]
-pub(crate) struct Bar {
-    /// Name at the left.
-    pub(crate) name: String,
-    /// Number of the colour, share and name of each part.
-    pub(crate) parts: Vec<(usize, f64, String)>,
-}
-
-/// Horizontal bars.
-pub(crate) fn shares(rows: &[Bar], title: &str) -> String {
-    let mut body = String::new();
-    let (bar, gap, left) = (24.0, 12.0, 130.0);
-    for (index, Bar { name, parts }) in rows.iter().enumerate() {
-        let y = TOP + index as f64 * (bar + gap);
-        let _ = write!(
-            body,
-            r#"<text class="label" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
-            left - 10.0,
-            y + 16.0,
-            escape(name)
-        );
-        let mut x = left;
-        for (colour, share, label) in parts {
-            let width = share * (WIDTH - left - RIGHT);
-            let _ = write!(
-                body,
-                r#"<g><title>{}: {:.1} %</title><rect class="part c{}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{bar}"/>"#,
-                escape(label),
-                100.0 * share,
-                colour % 8
-            );
-            if width > 46.0 {
-                let _ = write!(
-                    body,
-                    r#"<text class="inside" x="{:.1}" y="{:.1}" text-anchor="middle">{:.0} %</text>"#,
-                    x + width / 2.0,
-                    y + 16.0,
-                    100.0 * share
-                );
-            }
-            body.push_str("</g>");
-            x += width;
-        }
-    }
-    svg(TOP * 2.0 + rows.len() as f64 * (bar + gap), title, &body)
-}
-
-/// A waterfall: signed steps from zero to their sum.
-pub(crate) fn waterfall(steps: &[(&str, f64)], total: (&str, f64), title: &str) -> String {
-    let mut heights = vec![0.0];
-    for (_, step) in steps {
-        heights.push(heights.last().copied().unwrap_or(0.0) + step);
-    }
-    let scale = Scale::linear(heights.iter().copied().chain([0.0, total.1]));
-    let mut body = String::new();
-    let bars = steps.len() + 1;
-    let slot = (WIDTH - LEFT - RIGHT) / bars as f64;
-    let at = |value: f64| HEIGHT - BOTTOM - scale.place(value) * (HEIGHT - TOP - BOTTOM);
-    let _ = write!(
-        body,
-        r#"<line class="rule" x1="{LEFT}" y1="{0:.1}" x2="{1:.1}" y2="{0:.1}"/>"#,
-        at(0.0),
-        WIDTH - RIGHT
-    );
-    let named = steps.iter().map(|(name, step)| (*name, *step)).chain([total]);
-    for (index, (name, step)) in named.enumerate() {
-        let from = if index < steps.len() { heights[index] } else { 0.0 };
-        let (top, bottom) = (at((from + step).max(from)), at((from + step).min(from)));
-        let x = LEFT + index as f64 * slot + slot * 0.18;
-        let class = if index == steps.len() {
-            "sum"
-        } else if step < 0.0 {
-            "down"
-        } else {
-            "up"
-        };
-        let _ = write!(
-            body,
-            r#"<rect class="part {class}" x="{x:.1}" y="{top:.1}" width="{:.1}" height="{:.1}"/><text class="label" x="{:.1}" y="{:.1}" text-anchor="middle">{:+.2} pp</text><text class="tick" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
-            slot * 0.64,
-            (bottom - top).max(1.0),
-            x + slot * 0.32,
-            top - 6.0,
-            100.0 * step,
-            x + slot * 0.32,
-            HEIGHT - BOTTOM + 20.0,
-            escape(name)
-        );
-    }
-    svg(HEIGHT, title, &body)
-}
-
-fn svg(height: f64, title: &str, body: &str) -> String {
+pub(super) fn svg(height: f64, title: &str, body: &str) -> String {
     format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="{0}"><title>{0}</title>{body}</svg>"#,
         escape(title)
@@ -369,13 +297,28 @@ mod tests {
     }
 
     #[test]
+    fn numbers_keep_three_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.0191, "0.0191"),
+            (0.172_4, "0.172"),
+            (1.0, "1"),
+            (81.53, "81.5"),
+            (1234.5, "1234"),
+            (-0.5, "-0.5"),
+            (2.5e-7, "2.50e-7"),
+        ] {
+            assert_eq!(brief(value), text);
+        }
+    }
+
+    #[test]
     fn nothing_breaks_on_empty_or_constant_data() {
         for values in [vec![], vec![1.0], vec![f64::NAN], vec![0.0, 0.0]] {
             let chart = Chart::new(Scale::costs(values.clone()), Scale::linear(values), "x", "y");
             let picture = chart.finish("t");
             assert!(picture.starts_with("<svg") && !picture.contains("NaN"), "{picture}");
         }
-        assert!(!waterfall(&[], ("total", 0.0), "t").contains("NaN"));
     }
 
     #[test]

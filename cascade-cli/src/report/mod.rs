@@ -1,15 +1,18 @@
 //! The report as one self-contained HTML page: no script, no network, readable on a phone and in print.
 
+mod bars;
 mod chart;
 mod pictures;
+mod tables;
+pub(crate) mod terminal_plot;
 
-use cascade_sdk_core::fit::report::{FamilyReport, FitReport};
-use chart::{brief, escape};
+use cascade_sdk_core::fit::report::FitReport;
+use chart::escape;
 use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("page.css");
 
-/// A picture with its file name (for `--svg`), its title, an explanation, and the table behind it.
+/// A picture with its file name (for `--svg`), its title, an explanation, and the tables behind it.
 pub(crate) struct Picture {
     /// Name without an extension.
     pub(crate) name: &'static str,
@@ -21,8 +24,18 @@ pub(crate) struct Picture {
     pub(crate) legend: Vec<(String, String)>,
     /// One paragraph on how to read it.
     pub(crate) caption: String,
-    /// Header and rows of the table behind the picture.
-    pub(crate) table: (Vec<String>, Vec<Vec<String>>),
+    /// What it shows, in numbers.
+    pub(crate) numbers: Vec<Numbers>,
+}
+
+/// A table behind a picture.
+pub(crate) struct Numbers {
+    /// What it lists.
+    pub(crate) title: &'static str,
+    /// Names of the columns.
+    pub(crate) header: Vec<String>,
+    /// Cells.
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 /// All pictures that the report has data for.
@@ -46,108 +59,71 @@ pub(crate) fn page(report: &FitReport) -> String {
          <h1>{title}</h1>\n<p class=\"soft\">{} rows: {} chose, {} were held out to report, {} could not be used.</p>\n",
         report.rows.used, report.rows.calibration, report.rows.test, report.rows.skipped
     );
-    let class = if report.verdict.worth_it { "yes" } else { "no" };
+    // "Use one model" and "undecided" are answers too, not failures.
+    let class = match (report.verdict.worth_it, report.selected) {
+        (true, _) => "yes",
+        (false, Some(_)) => "plain",
+        (false, None) => "no",
+    };
     let _ = writeln!(html, "<div class=\"verdict {class}\">{}</div>", in_code(&report.verdict.text));
     for warning in &report.warnings {
         let _ = writeln!(html, "<p class=\"soft\">Note: {}.</p>", in_code(warning.trim_end_matches('.')));
     }
-    html.push_str("<h2>What was tried</h2>\n");
-    html.push_str(&families(report));
-    if !report.slices.is_empty() {
-        html.push_str("<h2>By label</h2>\n");
-        html.push_str(&slices(report));
-    }
-    for picture in pictures(report) {
-        let _ = write!(html, "<h2>{}</h2>\n<figure>\n{}\n", escape(picture.title), picture.svg);
-        if !picture.legend.is_empty() {
-            html.push_str("<ul class=\"legend\">");
-            for (class, name) in &picture.legend {
-                let _ = write!(
-                    html,
-                    "<li><i class=\"{class}\" style=\"background: currentColor\"></i>{}</li>",
-                    escape(name)
-                );
-            }
-            html.push_str("</ul>");
+    let mut section = |title: &str, body: Option<String>| {
+        if let Some(body) = body {
+            let _ = writeln!(html, "<h2>{title}</h2>\n{body}");
         }
-        let _ = writeln!(html, "<figcaption>{}</figcaption></figure>", in_code(&picture.caption));
-        let _ = writeln!(
-            html,
-            "<details><summary>The numbers</summary>{}</details>",
-            table(&picture.table.0, &picture.table.1, None)
-        );
+    };
+    section("What was tried", Some(tables::families(report)));
+    section("Against always using one tier", tables::against(report));
+    section("By label", tables::slices(report));
+    for picture in pictures(report) {
+        section(&escape(picture.title), Some(figure(&picture)));
     }
+    section("When the pair pays", report.break_even.as_ref().map(tables::break_even));
+    section("How good the signals are", tables::signals(report));
     html.push_str("</body></html>\n");
     html
 }
 
-fn families(report: &FitReport) -> String {
-    let header = [
-        "family",
-        "plan",
-        "quality",
-        "95 %",
-        "cost, USD",
-        "95 %",
-        "calls",
-        "area (hull)",
-        "keeps the constraint",
-    ];
-    let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
-    let rows: Vec<Vec<String>> = report.families.iter().map(family_row).collect();
-    let chosen = report.families.iter().position(|family| Some(family.family) == report.selected);
-    table(&header, &rows, chosen)
-}
-
-fn family_row(family: &FamilyReport) -> Vec<String> {
-    let interval = |ends: [f64; 2]| format!("{} … {}", brief(ends[0]), brief(ends[1]));
-    let mut row = vec![family.family.replace('_', " "), plan(family)];
-    match &family.held_out {
-        Some(figures) => row.extend([
-            brief(figures.quality),
-            interval(figures.quality_ci),
-            brief(figures.cost_usd),
-            interval(figures.cost_usd_ci),
-            format!("{:.2}", figures.calls),
-        ]),
-        None => row.extend(std::iter::repeat_n("–".to_owned(), 5)),
-    }
-    row.push(family.area_hull.map_or_else(|| "–".into(), |area| format!("{area:.4}")));
-    row.push(if family.feasible { "yes" } else { "no" }.into());
-    row
-}
-
-fn slices(report: &FitReport) -> String {
-    let header =
-        ["label", "rows", "quality", "cost, USD", "against the reference tier", "95 % for all at once"];
-    let rows: Vec<Vec<String>> = report
-        .slices
-        .iter()
-        .map(|slice| {
-            let interval = slice.difference_ci.map_or_else(
-                || "–".into(),
-                |[low, high]| format!("{:+.1} … {:+.1} points", 100.0 * low, 100.0 * high),
+fn figure(picture: &Picture) -> String {
+    let mut html = format!("<figure>\n{}\n", picture.svg);
+    if !picture.legend.is_empty() {
+        html.push_str("<ul class=\"legend\">");
+        for (class, name) in &picture.legend {
+            let _ = write!(
+                html,
+                "<li><i class=\"{class}\" style=\"background: currentColor\"></i>{}</li>",
+                escape(name)
             );
-            vec![
-                format!("{} = {}", slice.tag, slice.label),
-                slice.rows.to_string(),
-                brief(slice.quality),
-                brief(slice.cost_usd),
-                format!("{:+.1} points", 100.0 * slice.difference),
-                interval,
-            ]
-        })
-        .collect();
-    table(&header.map(String::from), &rows, None)
+        }
+        html.push_str("</ul>");
+    }
+    let _ = writeln!(html, "<figcaption>{}</figcaption></figure>", in_code(&picture.caption));
+    html.push_str("<details><summary>The numbers</summary>");
+    for numbers in &picture.numbers {
+        let _ = write!(html, "<h3>{}</h3>{}", numbers.title, table(&numbers.header, &numbers.rows, None));
+    }
+    let _ = writeln!(
+        html,
+        "</details><p class=\"soft save\"><a download=\"{}.svg\" href=\"data:image/svg+xml,{}\">Save as SVG</a></p>",
+        picture.name,
+        percent_encoded(&alone(picture))
+    );
+    html
 }
 
-/// A plan in one line: `small → large`.
-pub(crate) fn plan(family: &FamilyReport) -> String {
-    if family.plan.is_empty() {
-        format!("router over {} plans", family.plans.len())
-    } else {
-        family.plan.iter().map(|stage| stage.tier.as_str()).collect::<Vec<_>>().join(" → ")
-    }
+/// Text for a `data:` address inside a quoted attribute.
+fn percent_encoded(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len() * 5 / 4), |mut out, c| {
+        match c {
+            '%' | '#' | '<' | '>' | '"' | '&' | '\n' | '{' | '}' => {
+                let _ = write!(out, "%{:02X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+        out
+    })
 }
 
 fn table(header: &[String], rows: &[Vec<String>], chosen: Option<usize>) -> String {
@@ -159,7 +135,9 @@ fn table(header: &[String], rows: &[Vec<String>], chosen: Option<usize>) -> Stri
     for (index, row) in rows.iter().enumerate() {
         html.push_str(if chosen == Some(index) { "<tr class=\"chosen\">" } else { "<tr>" });
         for cell in row {
-            let _ = write!(html, "<td>{}</td>", escape(cell));
+            // Words may break over lines, numbers never do.
+            let class = if cell.contains('→') || cell.len() > 24 { " class=\"words\"" } else { "" };
+            let _ = write!(html, "<td{class}>{}</td>", escape(cell));
         }
         html.push_str("</tr>");
     }
@@ -174,4 +152,15 @@ fn in_code(text: &str) -> String {
         .enumerate()
         .map(|(index, part)| if index % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_survives_its_address() {
+        let encoded = percent_encoded("<svg fill=\"#fff\">50 % & {}\n</svg>");
+        assert_eq!(encoded, "%3Csvg fill=%22%23fff%22%3E50 %25 %26 %7B%7D%0A%3C/svg%3E");
+    }
 }

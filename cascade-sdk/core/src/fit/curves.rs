@@ -36,12 +36,12 @@ impl Budgets {
     }
 
     /// The budgets, as total costs on calibration rows.
-    pub(super) fn totals(&self) -> &[i128] {
+    pub fn totals(&self) -> &[i128] {
         &self.totals
     }
 
     /// A total cost on calibration rows as US dollars per request.
-    pub(super) fn mean_usd(&self, total: i128) -> f64 {
+    pub fn mean_usd(&self, total: i128) -> f64 {
         Totals { cost: total, quality: 0 }.mean_cost(self.weight)
     }
 }

@@ -16,12 +16,12 @@ use super::objective::{Multipliers, Target};
 use super::outcome;
 use super::pair::Pair;
 use super::pairs;
-use super::report::{self, FitReport, HeldOut, LeftOut, StructuralCost};
+use super::report::{self, FitReport, HeldOut, LeftOut};
 use super::route::FitOutcome;
 use super::setup::Setup;
 use super::simulate::Outcomes;
 use super::slices;
-use super::structural;
+use super::structural::{self, Decomposition};
 use super::table::Totals;
 use super::verdict::{self, Contestants, Facts, Verdict};
 use crate::config::Family;
@@ -96,9 +96,8 @@ impl Setup<'_> {
         let weight = self.table.total_weight(&self.calibration);
         let pairs = pairs::report(&self.table, &self.calibration, self.input.options, self.route.fit.seed);
         let shown = shown_pair(selected, &fits);
-        let (structural_cost, equal_budgets) = self
-            .against_router(&fits, shown.map(|shown| shown.0))
-            .map_or((None, Vec::new()), |(cost, curves)| (Some(cost), curves));
+        let (structural, equal_budgets) =
+            self.against_router(&fits, shown.map(|shown| shown.0)).unwrap_or_default();
         let report = FitReport {
             route: self.route.name.clone(),
             rows: report::Rows {
@@ -128,7 +127,8 @@ impl Setup<'_> {
                     (family.name(), curve.map(report::curve).unwrap_or_default())
                 })
                 .collect(),
-            structural_cost,
+            structural_cost: structural.as_ref().map(|found| found.mean),
+            structural_by_budget: structural.iter().flat_map(Decomposition::by_budget).collect(),
             equal_budgets,
             slices: self.slices(selected),
             benefit: shown.and_then(|(pair, cut)| {
@@ -161,7 +161,7 @@ impl Setup<'_> {
         &self,
         fits: &[Fit<'_>],
         shown: Option<Pair>,
-    ) -> Option<(StructuralCost, Vec<EqualBudget>)> {
+    ) -> Option<(Option<Decomposition>, Vec<EqualBudget>)> {
         let router = fits.iter().find(|fit| fit.family == Family::Router)?;
         let setting = structural::Setting {
             table: &self.table,
@@ -171,11 +171,11 @@ impl Setup<'_> {
             threads: self.input.options.threads,
         };
         let predictions = structural::predictions(&setting, self.input.log, router.fitted.router_fit()?)?;
-        let cost = structural::decompose(&setting, &predictions, router.curve.as_ref()?).mean;
+        let decomposition = structural::decompose(&setting, &predictions, router.curve.as_ref()?);
         let equal_budgets = shown.map_or_else(Vec::new, |pair| {
             break_even::equal_budgets(&self.table, &self.test, pair, &predictions[pair.cheap])
         });
-        Some((cost, equal_budgets))
+        Some((Some(decomposition), equal_budgets))
     }
 
     /// Every family on all calibration rows, at the objective, with its figures on held-out rows.

@@ -13,7 +13,7 @@ use super::hull::bracket;
 use super::pair::{self, CutPoint, Pair};
 use super::point_set::PointSet;
 use super::ranking::Ranking;
-use super::report::StructuralCost;
+use super::report::{BudgetStructure, StructuralCost};
 use super::router::RouterFit;
 use super::router_inputs::Requests;
 use super::table::{Table, Totals};
@@ -66,6 +66,13 @@ pub struct Decomposition {
     pub budgets: Vec<BudgetTerms>,
     /// Means over the budgets, and the share at which cascade and router tie.
     pub mean: StructuralCost,
+}
+
+impl Decomposition {
+    /// The terms at each budget.
+    pub fn by_budget(&self) -> impl Iterator<Item = BudgetStructure> {
+        self.budgets.iter().map(|terms| BudgetStructure { budget_usd: terms.budget_usd, cost: terms.cost() })
+    }
 }
 
 /// What the classes are fitted and measured on.

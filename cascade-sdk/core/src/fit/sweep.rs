@@ -140,6 +140,35 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// MATH.md 13, 9: λ beyond all changes runs the cheapest plan of each row, λ = 0 the best one.
+        #[test]
+        fn ends_are_cheapest_and_best_for_every_row(
+            plans in 1_usize..5,
+            raw in prop::collection::vec((0_u8..12, 0_u8..6, any::<(u8, u8)>()), 1..80),
+        ) {
+            let rows = raw.len() / plans * plans;
+            let prospects: Vec<Prospect> = raw[..rows]
+                .iter()
+                .map(|(q, c, _)| Prospect { quality: f64::from(*q) / 12.0, cost_usd: f64::from(*c) * 1e-4 })
+                .collect();
+            let realised = realised(&raw[..rows].iter().map(|row| row.2).collect::<Vec<_>>());
+            let points = sweep(plans, &prospects, &realised);
+            let pick = |key: fn(Prospect) -> (f64, f64)| {
+                let mut sum = Totals::default();
+                for (prospects, realised) in prospects.chunks_exact(plans).zip(realised.chunks_exact(plans)) {
+                    let best = (0..plans)
+                        .reduce(|a, b| if key(prospects[b]) < key(prospects[a]) { b } else { a })
+                        .unwrap();
+                    sum += realised[best];
+                }
+                sum
+            };
+            prop_assert_eq!(points.first().unwrap().totals, pick(|p| (p.cost_usd, -p.quality)));
+            prop_assert_eq!(points.last().unwrap().totals, pick(|p| (-p.quality, p.cost_usd)));
+        }
+    }
+
     #[test]
     fn the_ends_are_the_cheapest_and_the_best() {
         let prospects = [

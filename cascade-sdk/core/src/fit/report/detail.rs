@@ -21,6 +21,16 @@ pub struct StructuralCost {
     pub tie_at_share: Option<f64>,
 }
 
+/// A [`StructuralCost`] at one budget.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BudgetStructure {
+    /// The budget, in US dollars per request.
+    pub budget_usd: f64,
+    /// The terms there.
+    #[serde(flatten)]
+    pub cost: StructuralCost,
+}
+
 /// The selected policy on the held-out rows with one label.
 #[derive(Clone, Debug, Serialize)]
 pub struct Slice {

@@ -52,6 +52,9 @@ pub struct FitReport {
     /// The price of paying the cheap call first, if a router was fitted (MATH.md 9).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub structural_cost: Option<StructuralCost>,
+    /// The same at each budget; empty without a router.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub structural_by_budget: Vec<BudgetStructure>,
     /// The selected policy on held-out rows that share a label, beside the best single tier.
     pub slices: Vec<Slice>,
     /// What escalation gains along the signal of the shown pair, on calibration rows.

@@ -1,0 +1,31 @@
+//! The pictures of the report.
+
+mod plane;
+mod signal;
+mod structure;
+
+use super::Picture;
+use cascade_sdk_core::fit::report::FitReport;
+
+/// z of a two-sided 95 % interval.
+const Z: f64 = 1.96;
+
+/// Costs of single calls are tiny; per this many calls they can be read.
+const CALLS: f64 = 1_000.0;
+
+/// Every picture that there is data for.
+pub(super) fn all(report: &FitReport) -> Vec<Picture> {
+    let mut pictures = vec![plane::plane(report)];
+    let held_out = report.families.iter().any(|family| family.held_out.is_some());
+    pictures.extend(held_out.then(|| plane::tier_shares(report)));
+    pictures.extend(report.benefit.as_ref().map(signal::benefit));
+    pictures.extend(report.reliability.as_ref().map(signal::reliability));
+    pictures.extend(report.structural_cost.as_ref().map(structure::waterfall));
+    pictures.extend((!report.structural_by_budget.is_empty()).then(|| structure::by_budget(report)));
+    pictures.extend((!report.equal_budgets.is_empty()).then(|| structure::equal_budgets(report)));
+    pictures
+}
+
+fn header<const N: usize>(names: [&str; N]) -> Vec<String> {
+    names.map(String::from).to_vec()
+}

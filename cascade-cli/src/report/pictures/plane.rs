@@ -1,0 +1,185 @@
+//! Cost and quality: single tiers, families, the envelope, the chosen point; and which tier answers.
+
+use super::super::bars::{Bar, shares};
+use super::super::chart::{Chart, Scale, brief};
+use super::super::{Numbers, Picture};
+use super::{CALLS, Z, header};
+use cascade_sdk_core::fit::report::{FitReport, SwitchingPoint};
+
+/// A switching point that this share of resamples confirms is drawn as a sure one.
+const SURE: f64 = 0.8;
+
+/// Single tiers, held-out curves of all families with bands, the calibration envelope with its switching points, and
+/// the chosen point.
+pub(super) fn plane(report: &FitReport) -> Picture {
+    let singles: Vec<(&str, (f64, f64))> = report
+        .tiers
+        .iter()
+        .map(|tier| {
+            let at = tier.held_out.map_or((tier.cost_usd, tier.quality), |m| (m.cost_usd, m.quality));
+            (tier.name.as_str(), (CALLS * at.0, at.1))
+        })
+        .collect();
+    // The chosen family last, on top of the others.
+    let mut drawn: Vec<_> = report.curves.iter().filter(|(_, points)| !points.is_empty()).collect();
+    drawn.sort_by_key(|(family, _)| Some(**family) == report.selected);
+    let curves = || drawn.iter().flat_map(|(_, points)| points.iter());
+    let costs: Vec<f64> =
+        singles.iter().map(|(_, at)| at.0).chain(curves().map(|point| CALLS * point.cost_usd)).collect();
+    let qualities: Vec<f64> =
+        singles.iter().map(|(_, at)| at.1).chain(curves().map(|point| point.quality)).collect();
+    let mut chart = Chart::new(
+        Scale::costs(costs),
+        Scale::linear(qualities),
+        "mean cost of 1,000 requests, USD",
+        "mean quality",
+    );
+    let envelope: Vec<(f64, f64)> = report.envelope.iter().map(|p| (CALLS * p.cost_usd, p.quality)).collect();
+    let mut legend =
+        vec![("quiet".to_owned(), "envelope of pairs on calibration rows (optimistic)".to_owned())];
+    let colour = |family: &str| report.curves.keys().position(|name| *name == family).unwrap_or(0) % 8;
+    for (family, points) in &drawn {
+        let chosen = Some(**family) == report.selected;
+        let class = format!("c{}", colour(family));
+        let mut sorted: Vec<_> = points.iter().collect();
+        sorted.sort_by(|a, b| a.cost_usd.total_cmp(&b.cost_usd));
+        let band: Vec<(f64, f64, f64)> = sorted
+            .iter()
+            .map(|p| (CALLS * p.cost_usd, p.quality - Z * p.quality_error, p.quality + Z * p.quality_error))
+            .collect();
+        chart.band(&format!("{class}{}", if chosen { "" } else { " faint" }), &band);
+        let line: Vec<(f64, f64)> = sorted.iter().map(|p| (CALLS * p.cost_usd, p.quality)).collect();
+        chart.line(&format!("{class}{}", if chosen { " thick" } else { "" }), &line);
+        let note = if chosen { " (chosen)" } else { "" };
+        legend.push((class, format!("{}{note}", family.replace('_', " "))));
+    }
+    chart.steps("quiet thin", &envelope);
+    for point in &report.switching_points {
+        let at = report.envelope.iter().rev().find(|step| step.cost_usd <= point.cost_usd * (1.0 + 1e-9));
+        if let Some(step) = at {
+            let sure = point.frequency.is_some_and(|frequency| frequency >= SURE);
+            chart.diamond("quiet", (CALLS * point.cost_usd, step.quality), sure, &switch(point));
+        }
+    }
+    for (name, at) in &singles {
+        let title = format!("{name}: quality {}, {} USD for 1,000 requests", brief(at.1), brief(at.0));
+        chart.dot("quiet", *at, name, &title);
+    }
+    let chosen = report.families.iter().find(|family| Some(family.family) == report.selected);
+    if let Some(figures) = chosen.and_then(|family| family.held_out.as_ref()) {
+        let at = (CALLS * figures.cost_usd, figures.quality);
+        chart.cross("ink", at, figures.cost_usd_ci.map(|cost| CALLS * cost), figures.quality_ci);
+        chart.dot("ink", at, "", "the chosen policy on held-out rows");
+        legend.push(("ink".to_owned(), "the chosen policy, 95 % both ways".to_owned()));
+    }
+    let mut caption =
+        "Lines are held-out quality at 20 budgets, every policy chosen on calibration rows, with bands of \
+                       95 % pointwise. Up and to the left is better."
+            .to_owned();
+    if !report.switching_points.is_empty() {
+        caption.push_str(
+            " Diamonds: the best pair changes along the envelope; filled where at least 80 % of resamples agree.",
+        );
+    }
+    let mut numbers = vec![Numbers {
+        title: "Held-out curves",
+        header: header(["family", "budget, USD per 1,000", "cost", "quality", "95 %"]),
+        rows: report
+            .curves
+            .iter()
+            .flat_map(|(family, points)| {
+                points.iter().map(|p| {
+                    vec![
+                        family.replace('_', " "),
+                        brief(CALLS * p.budget_usd),
+                        brief(CALLS * p.cost_usd),
+                        format!("{:.4}", p.quality),
+                        format!("±{:.4}", Z * p.quality_error),
+                    ]
+                })
+            })
+            .collect(),
+    }];
+    if !report.switching_points.is_empty() {
+        numbers.push(Numbers {
+            title: "Where the best pair changes",
+            header: header(["from", "to", "cost, USD per 1,000", "resamples that agree"]),
+            rows: report
+                .switching_points
+                .iter()
+                .map(|point| {
+                    vec![
+                        point.from.join(" → "),
+                        point.to.join(" → "),
+                        brief(CALLS * point.cost_usd),
+                        agreement(point),
+                    ]
+                })
+                .collect(),
+        });
+    }
+    Picture {
+        name: "plane",
+        title: "Cost and quality",
+        svg: chart.finish("Mean quality against mean cost of single tiers and fitted families"),
+        legend,
+        caption,
+        numbers,
+    }
+}
+
+fn agreement(point: &SwitchingPoint) -> String {
+    point.frequency.map_or_else(|| "–".into(), |frequency| format!("{:.0} %", 100.0 * frequency))
+}
+
+fn switch(point: &SwitchingPoint) -> String {
+    format!(
+        "{} → {} at {} USD for 1,000 requests; {} of resamples agree",
+        point.from.join(" → "),
+        point.to.join(" → "),
+        brief(CALLS * point.cost_usd),
+        agreement(point)
+    )
+}
+
+/// Share of held-out requests that each tier answers, by family.
+pub(super) fn tier_shares(report: &FitReport) -> Picture {
+    let colour = |name: &str| report.tiers.iter().position(|tier| tier.name == name).unwrap_or(0);
+    let rows: Vec<Bar> = report
+        .families
+        .iter()
+        .filter_map(|family| {
+            let figures = family.held_out.as_ref()?;
+            let mut parts: Vec<(usize, f64, String)> =
+                figures.share.iter().map(|(name, share)| (colour(name), *share, name.clone())).collect();
+            parts.sort_by_key(|part| part.0);
+            Some(Bar { name: family.family.replace('_', " "), parts })
+        })
+        .collect();
+    let used = |name: &str| rows.iter().any(|bar| bar.parts.iter().any(|part| part.2 == name));
+    Picture {
+        name: "shares",
+        title: "Which tier answers",
+        svg: shares(&rows, "Share of held-out requests that each tier answers, by family"),
+        legend: report
+            .tiers
+            .iter()
+            .enumerate()
+            .filter(|(_, tier)| used(&tier.name))
+            .map(|(index, tier)| (format!("c{}", index % 8), tier.name.clone()))
+            .collect(),
+        caption: "Share of held-out requests whose answer comes from each tier.".into(),
+        numbers: vec![Numbers {
+            title: "Shares",
+            header: header(["family", "tier", "share"]),
+            rows: rows
+                .iter()
+                .flat_map(|bar| {
+                    bar.parts.iter().map(move |(_, share, tier)| {
+                        vec![bar.name.clone(), tier.clone(), format!("{:.1} %", 100.0 * share)]
+                    })
+                })
+                .collect(),
+        }],
+    }
+}
