@@ -4,18 +4,18 @@
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a program for people to read")]
 #![allow(clippy::cast_possible_truncation, reason = "sizes and synthetic amounts are small")]
 
+mod problem;
+
 use cascade_sdk_core::decide::{Observation, judge};
 use cascade_sdk_core::fit::chain::{Chains, FullChain};
 use cascade_sdk_core::fit::operating::PolicyClass;
 use cascade_sdk_core::fit::pair::{self, Pair, Pairs};
 use cascade_sdk_core::fit::random::SplitMix64;
 use cascade_sdk_core::fit::ranking::Ranking;
-use cascade_sdk_core::fit::table::{QUALITY_ONE, SignalData, Table, TierData};
 use cascade_sdk_core::policy::{AcceptRule, Cut, Plan, Rules, ScoreSource, Stage};
+use problem::{THREADS, all_rows, milliseconds, synthetic};
 use std::hint::black_box;
 use std::time::Instant;
-
-const THREADS: usize = 2;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -27,65 +27,6 @@ fn main() {
             println!();
         }
     }
-}
-
-/// Least time of `runs` calls, in milliseconds.
-fn milliseconds<T>(runs: usize, mut work: impl FnMut() -> T) -> f64 {
-    (0..runs)
-        .map(|_| {
-            let start = Instant::now();
-            black_box(work());
-            start.elapsed().as_secs_f64() * 1e3
-        })
-        .fold(f64::INFINITY, f64::min)
-}
-
-/// 0/1 answers to questions of varying difficulty; dearer tiers know more, and each is unsure where it is near its
-/// limit. Costs vary with the length of the answer.
-fn synthetic(rows: usize, tiers: usize, signals: usize) -> Table {
-    let mut random = SplitMix64::new(42, rows as u64);
-    let bell = |random: &mut SplitMix64| (0..6).map(|_| random.fraction() - 0.5).sum::<f64>();
-    let difficulty: Vec<f64> = (0..rows).map(|_| bell(&mut random)).collect();
-    let tiers = (0_i32..)
-        .take(tiers)
-        .map(|tier| {
-            let skill = f64::from(tier) * 0.35 - 0.3;
-            let margin: Vec<f64> =
-                difficulty.iter().map(|level| skill - level + 0.6 * bell(&mut random)).collect();
-            let price = 4.0_f64.powi(tier) * 25_000.0;
-            TierData {
-                name: format!("tier{tier}"),
-                quality: margin.iter().map(|&margin| if margin > 0.0 { QUALITY_ONE } else { 0 }).collect(),
-                cost: (0..rows)
-                    .map(|_| ((40.0 + 200.0 * random.fraction()).floor() * price) as i64)
-                    .collect(),
-                failed: vec![false; rows],
-                latency_ms: vec![0.0; rows],
-                signals: (0..signals)
-                    .map(|signal| SignalData {
-                        name: format!("signal{signal}"),
-                        value: margin
-                            .iter()
-                            .map(|margin| margin + (0.4 + 0.3 * signal as f64) * bell(&mut random))
-                            .collect(),
-                        cost: Vec::new(),
-                        combined: None,
-                    })
-                    .collect(),
-            }
-        })
-        .collect();
-    Table {
-        tiers,
-        log_row: (0..rows as u32).collect(),
-        group: (0..rows as u32).collect(),
-        groups: rows,
-        weight: vec![1; rows],
-    }
-}
-
-fn all_rows(table: &Table) -> Vec<u32> {
-    (0..table.len() as u32).collect()
 }
 
 /// 100,000 rows, two tiers, one signal.

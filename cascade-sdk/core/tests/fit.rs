@@ -9,6 +9,8 @@
 
 #[path = "fit/certificates.rs"]
 mod certificates;
+#[path = "fit/invariants.rs"]
+mod invariants;
 #[path = "fit/poor_inputs.rs"]
 mod poor_inputs;
 #[path = "fit/protocol.rs"]

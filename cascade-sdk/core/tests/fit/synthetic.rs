@@ -17,11 +17,20 @@ pub(crate) struct Recipe {
     pub(crate) accuracies: [f64; 3],
     /// Whether quality takes values between 0 and 1.
     pub(crate) real_valued: bool,
+    /// Rows of one group, which share their difficulty; 1 for rows on their own.
+    pub(crate) group_size: usize,
 }
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { rows: 600, seed: 1, strength: 0.9, accuracies: [0.5, 0.7, 0.9], real_valued: false }
+        Self {
+            rows: 600,
+            seed: 1,
+            strength: 0.9,
+            accuracies: [0.5, 0.7, 0.9],
+            real_valued: false,
+            group_size: 1,
+        }
     }
 }
 
@@ -29,10 +38,16 @@ impl Recipe {
     /// The log as JSON lines; `half` names the half of a row.
     pub(crate) fn lines(&self, half: impl Fn(usize) -> Option<&'static str>) -> Vec<String> {
         let mut random = SplitMix64::new(self.seed, 0);
+        let mut difficulty = 0.0;
         (0..self.rows)
             .map(|row| {
-                let difficulty = random.fraction();
+                if row % self.group_size == 0 {
+                    difficulty = random.fraction();
+                }
                 let mut line = format!(r#"{{"id":"r{row:05}","input":"prompt number {row}""#);
+                if self.group_size > 1 {
+                    let _ = write!(line, r#","group":"g{}""#, row / self.group_size);
+                }
                 if let Some(half) = half(row) {
                     let _ = write!(line, r#","split":"{half}""#);
                 }
