@@ -6,7 +6,9 @@ use crate::table;
 use crate::words::{item, wrap};
 use cascade_sdk_core::config::Family;
 use cascade_sdk_core::decide::ShownScore;
-use cascade_sdk_core::fit::report::{FamilyReport, FitReport, StageReport};
+use cascade_sdk_core::fit::report::{
+    Certification, FamilyReport, FitReport, GuardReport, GuardedSlice, StageReport, TailReport,
+};
 use cascade_sdk_core::policy::Cut;
 
 /// Costs of single calls are tiny; per this many calls they can be read.
@@ -54,6 +56,80 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     lines
 }
 
+/// What certifying takes, said before the fit begins.
+pub(crate) fn before(certification: &Certification) -> Vec<String> {
+    let mut lines = wrap(&format!(
+        "{} rows in {} groups are set aside to certify with confidence {}",
+        certification.rows, certification.groups, certification.confidence
+    ));
+    for promise in &certification.promises {
+        let mut text = match promise.least_rows {
+            Some(rows) if rows > certification.groups as u64 => {
+                format!("{}: no policy can pass with fewer than {rows} groups, so none will", promise.promise)
+            }
+            Some(rows) => format!("{}: no policy can pass with fewer than {rows} groups", promise.promise),
+            None => format!("{}: no policy can pass with a million groups", promise.promise),
+        };
+        if let Some(rows) = promise.least_rows_at_no_loss {
+            text.push_str(&format!("; one exactly as good as the reference needs {rows}"));
+        }
+        if let Some(ratio) = promise.most_to_bound {
+            text.push_str(&format!(
+                "; a request to the cheapest tier can cost {ratio:.1} times the bound, and the larger that is the more \
+                 rows it takes"
+            ));
+        }
+        lines.extend(item("  ", &text));
+    }
+    lines
+}
+
+/// Which slices stay on the reference tier.
+fn guard(report: &GuardReport) -> Vec<String> {
+    let points = |loss: f64| signed(100.0 * loss, 1);
+    let slice = |slice: &GuardedSlice| match slice.loss_ci {
+        Some(ci) => format!("{} (loses {})", slice.label, interval(&points(slice.loss), ci.map(points))),
+        None => slice.label.clone(),
+    };
+    let named = |slices: &[GuardedSlice]| slices.iter().map(slice).collect::<Vec<_>>().join(", ");
+    let kept = if report.kept.is_empty() {
+        format!("no {} loses more than {} points beyond doubt", report.tag, points(report.max_loss))
+    } else {
+        format!("stays on {}: {} {}", report.tier, report.tag, named(&report.kept))
+    };
+    let mut lines = item("guard: ", &kept);
+    if !report.too_few.is_empty() {
+        let labels: Vec<&str> = report.too_few.iter().map(|slice| slice.label.as_str()).collect();
+        let text = format!("fewer than {} rows, so not judged: {}", report.min_rows, labels.join(", "));
+        lines.extend(item("guard: ", &text));
+    }
+    lines
+}
+
+/// A limit on a tail: how often the chosen policy exceeds it.
+fn tail(report: &TailReport) -> Vec<String> {
+    let mut text = format!(
+        "{} of {}: exceeded by {} % of the rows to choose on",
+        report.limit,
+        report.bound,
+        percent(report.calibration_share)
+    );
+    if let Some(share) = report.held_out_share {
+        let share = match report.held_out_share_ci {
+            Some(ci) => interval(&percent(share), ci.map(percent)),
+            None => percent(share),
+        };
+        text.push_str(&format!(", by {share} % of those held out; {} % may", percent(report.share_allowed)));
+    }
+    if let Some(quantile) = report.held_out_quantile {
+        text.push_str(&format!(
+            "; held-out {:.0} % quantile {quantile}",
+            100.0 * (1.0 - report.share_allowed)
+        ));
+    }
+    item("limit: ", &text)
+}
+
 /// Every family that was tried, on held-out rows.
 fn families(report: &FitReport) -> Vec<String> {
     let mut table = table::new(["family", "quality % [95 %]", "$ per 1000 calls [95 %]", "calls"]);
@@ -91,7 +167,9 @@ fn chosen(report: &FitReport) -> Vec<String> {
     let mut lines = vec![format!("chosen: {selected}")];
     if let Some(family) = report.families.iter().find(|family| family.family == selected) {
         lines.extend(plans(family));
+        lines.extend(family.limits.iter().flat_map(tail));
     }
+    lines.extend(report.guard.iter().flat_map(guard));
     lines.extend(item("why: ", &why(report, selected)));
     if let Some(price) = report.shadow_price.usd_per_quality {
         let text =

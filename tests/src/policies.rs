@@ -68,6 +68,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
         objective: route.objective.clone().unwrap_or(Objective {
             goal: Goal::MaxQuality,
             max_latency_ms_p95: None,
+            max_cost_tail: None,
             confidence: None,
         }),
         expected: Expected {
@@ -76,6 +77,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
             calls: estimate(1.4, 1.38, 1.42),
             share: vec![estimate(0.6, 0.58, 0.62), estimate(0.4, 0.38, 0.42)],
             shadow_price: Some(212.0),
+            latency_ms_p95: None,
         },
         rules: Rules {
             tiers: route.tiers.iter().take(2).cloned().collect(),
@@ -83,6 +85,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
             scores: Vec::new(),
             plans: vec![Plan::new(vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }])],
             router: None,
+            guard: None,
         },
         frontier: Vec::new(),
         certificate: None,

@@ -37,6 +37,9 @@ struct Explanation {
     /// Number of the plan, from 1.
     plan: usize,
     plans: usize,
+    /// Why the guard answers, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<String>,
     /// The router's log-odds that each tier answers well; empty without a router.
     predictions: BTreeMap<String, f64>,
     /// What the predictions are made of, the inputs that move tiers furthest apart first.
@@ -146,7 +149,7 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
     let mut scratch = replay.scratch();
     let mut steps = Vec::new();
     let outcome = replay.trace(row, &mut scratch, |step| steps.push(step)).map_err(failed)?;
-    let plan = rules.plans.get(outcome.plan).map_or(&[][..], |plan| &plan.stages);
+    let plan = rules.plan(outcome.plan).map_or(&[][..], |plan| &plan.stages);
     let stages =
         plan.iter().enumerate().map(|(place, stage)| story(rules, stage, steps.get(place))).collect();
     let tier_name = |tier: usize| rules.tiers.get(tier).cloned();
@@ -176,6 +179,7 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         row: Some(id.to_owned()),
         plan: outcome.plan + 1,
         plans: rules.plans.len(),
+        guard: guard_in_words(rules, outcome.plan),
         predictions: predictions(rules, &predicted),
         reasons,
         stages,
@@ -228,7 +232,7 @@ fn missing_input(missing: &feature::MissingInput) -> Failure {
 
 /// The plan the router chooses, and its log-odds.
 fn choose(rules: &Rules, view: &RequestView<'_>) -> Result<(usize, Vec<f64>)> {
-    if rules.router.is_none() {
+    if !rules.reads_requests() {
         return Ok((0, Vec::new()));
     }
     let mut scratch = feature::Scratch::default();
@@ -266,7 +270,7 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         bytes: (text.len() + system.map_or(0, str::len)) as u64,
         messages: 1 + u64::from(system.is_some()),
     };
-    let stages = rules.plans.get(plan).map_or(&[][..], |plan| &plan.stages);
+    let stages = rules.plan(plan).map_or(&[][..], |plan| &plan.stages);
     let stages = stages.iter().map(|stage| {
         let mut story = story(rules, stage, None);
         let tier = project.config.tier(&story.tier).filter(|tier| tier.max_output_tokens.is_some());
@@ -280,6 +284,7 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         row: None,
         plan: plan + 1,
         plans: rules.plans.len(),
+        guard: guard_in_words(rules, plan),
         predictions: predictions(rules, &predicted),
         reasons: reasons(rules, &view, args.show_words)?,
         stages: stages.collect(),
@@ -301,6 +306,16 @@ fn pairs<'a>(arguments: &'a [String], flag: &str) -> Result<Vec<(&'a str, &'a st
 
 fn predictions(rules: &Rules, values: &[f64]) -> BTreeMap<String, f64> {
     rules.tiers.iter().cloned().zip(values.iter().copied()).collect()
+}
+
+/// Why the plan is that of the guard, if it is.
+fn guard_in_words(rules: &Rules, plan: usize) -> Option<String> {
+    let guard = rules.guard.as_ref().filter(|_| plan == rules.plans.len())?;
+    let tier = rules.tiers.get(guard.tier()).map_or("", String::as_str);
+    Some(format!(
+        "requests with this label of `{}` stay on {tier}, because the cascade served them worse",
+        guard.tag
+    ))
 }
 
 fn story(rules: &Rules, stage: &Stage, step: Option<&Step>) -> StageStory {
@@ -335,7 +350,9 @@ impl Explanation {
     fn lines(&self) -> Vec<String> {
         let of = self.row.as_ref().map_or_else(|| "this request".to_owned(), |row| format!("row {row}"));
         let mut lines = vec![format!("{}: {of} under the {} policy", self.route, self.family)];
-        if self.plans > 1 {
+        if let Some(guard) = &self.guard {
+            lines.extend(item("guard: ", guard));
+        } else if self.plans > 1 {
             let odds = self.predictions.iter().map(|(tier, odds)| format!("{tier} {odds:+.2}"));
             let odds = odds.collect::<Vec<_>>().join(", ");
             let text =

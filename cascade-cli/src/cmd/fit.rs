@@ -9,7 +9,7 @@ use crate::terminal::Terminal;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::feature::Router;
-use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
+use cascade_sdk_core::fit::route::{FitInput, FitOptions, prepare};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::policy::Policy;
 use cascade_sdk_core::{config, policy};
@@ -52,7 +52,11 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
             attempt: attempt(&project, route, &reading.log, schema.as_deref(), before.as_ref()),
         },
     };
-    let outcome = fit_route(&input)?;
+    let prepared = prepare(&input)?;
+    for line in prepared.certification().iter().flat_map(fit_report::before) {
+        terminal.note(&line);
+    }
+    let outcome = prepared.fit()?;
     if terminal.is_json() {
         terminal.print_json(&outcome.report);
     } else {

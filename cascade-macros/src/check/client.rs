@@ -173,10 +173,14 @@ impl Checker<'_> {
     }
 }
 
-/// What the router of a policy must be told about each request.
+/// What the router and the guard of a policy must be told about each request.
 fn needed(route: &Route, policy: &Policy) -> Vec<NeededPlan> {
-    let Some(router) = &policy.rules.router else { return Vec::new() };
-    let needed = inputs(router).map(|(kind, name)| {
+    let guard = policy.rules.guard.iter().map(|guard| (InputKind::Tag, guard.tag.as_str()));
+    let mut read: Vec<(InputKind, &str)> = policy.rules.router.iter().flat_map(inputs).collect();
+    let known = |name: &str| read.iter().any(|known| known.0 == InputKind::Tag && known.1 == name);
+    let more: Vec<_> = guard.filter(|(_, name)| !known(name)).collect();
+    read.extend(more);
+    let needed = read.into_iter().map(|(kind, name)| {
         let route = &route.name;
         let message = match kind {
             InputKind::Feature => format!(

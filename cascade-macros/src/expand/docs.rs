@@ -111,6 +111,9 @@ fn objective(objective: &Objective) -> String {
     if let Some(latency) = objective.max_latency_ms_p95 {
         let _ = write!(text, ", with 95 % of requests within {latency} ms");
     }
+    if let Some(tail) = objective.max_cost_tail {
+        let _ = write!(text, ", with at most {} % of requests above ${}", 100.0 * tail.share, tail.usd);
+    }
     text
 }
 

@@ -1,7 +1,7 @@
 use super::{Package, TWO_TIERS, fitted, messages};
 use cascade_sdk_core::config::Family;
 use cascade_sdk_core::feature::{CostHead, Heads, Inputs, NumberInput, Router, Standard, TagInput};
-use cascade_sdk_core::policy::{Plan, Stage};
+use cascade_sdk_core::policy::{Guard, Plan, Stage};
 
 const UNTIL_FITTED: &str = "log = [\"evals/triage.jsonl\"]\nuntil_fitted = \"large\"";
 
@@ -88,6 +88,17 @@ fn a_client_knows_what_its_routers_read() {
     for part in ["name: \"length\"", "InputKind::Tag", "add an argument `#[tag] subject: &str`"] {
         assert!(expansion.contains(part), "{part} is not in\n{expansion}");
     }
+}
+
+#[test]
+fn a_client_knows_what_its_guards_read() {
+    let package = Package::new(TWO_TIERS);
+    let guarded = fitted(|policy| {
+        policy.rules.guard = Some(Guard::new("tenant".to_owned(), vec!["odd".to_owned()], 1));
+    });
+    package.write("policies/triage.toml", &guarded);
+    let expansion = package.client("struct Llm;");
+    assert!(expansion.contains("add an argument `#[tag] tenant: &str`"), "{expansion}");
 }
 
 #[test]

@@ -85,6 +85,7 @@ fn decisions() {
             Stage { tier: 1, rule: None },
         ])],
         router: None,
+        guard: None,
     };
     let mut random = SplitMix64::new(1, 0);
     let signals: Vec<[f64; 1]> = (0..100_000).map(|_| [random.fraction()]).collect();

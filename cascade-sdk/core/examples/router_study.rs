@@ -21,6 +21,7 @@ use cascade_sdk_core::feature::{RequestView, Scratch};
 use cascade_sdk_core::fit::crossfit;
 use cascade_sdk_core::fit::curves::{self, Budgets};
 use cascade_sdk_core::fit::families::{self, Pool};
+use cascade_sdk_core::fit::limits::Limits;
 use cascade_sdk_core::fit::router::{Data, RouterFamily, RouterFit};
 use cascade_sdk_core::fit::table::Table;
 use cascade_sdk_core::log::{self, EvalLog, LogSource, ReadOptions, Split};
@@ -130,7 +131,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let folds = crossfit::folds(&table, &calibration, &group_names, split);
         let budgets = Budgets::new(&table, &calibration);
         let settings = FitSettings::default();
-        let pool = Pool { table: &table, log: &log, settings: &settings, threads: options.threads };
+        let pool = Pool {
+            table: &table,
+            log: &log,
+            settings: &settings,
+            limits: &Limits::default(),
+            threads: options.threads,
+        };
         let area = |family: Family, known: Option<&RouterFit>| -> Result<Option<f64>, Box<dyn Error>> {
             let Some(fitted) = families::fit(&pool, family, &calibration, &folds, known) else {
                 return Ok(None);

@@ -87,7 +87,7 @@ impl std::fmt::Display for Why {
 /// score escalates; a rule that keeps everything reads no score and ends the plan. Indices outside the rules count as a last stage, so
 /// that the function is total.
 pub fn judge(rules: &Rules, plan: usize, stage: usize, seen: &Observation<'_>) -> Decision {
-    let rule = rules.plans.get(plan).and_then(|plan| plan.stages.get(stage)).and_then(|stage| stage.rule);
+    let rule = rules.plan(plan).and_then(|plan| plan.stages.get(stage)).and_then(|stage| stage.rule);
     match rule {
         Some(rule) if rule.at_least != Cut::KEEP_ALL => apply(rules, rule, seen),
         // A rule that keeps everything makes its stage the last one.
@@ -174,6 +174,7 @@ mod tests {
             tiers: vec!["small".into(), "large".into()],
             signals: vec!["mean_logprob".into()],
             scores: Vec::new(),
+            guard: None,
             plans: vec![Plan::new(vec![
                 Stage {
                     tier: 0,

@@ -198,7 +198,7 @@ impl<'a> Replay<'a> {
         mut show: impl FnMut(Step),
     ) -> Result<Outcome, ReplayError> {
         let plan = self.choose_plan(row, scratch)?;
-        let stages = self.rules.plans.get(plan).map_or(&[][..], |plan| &plan.stages);
+        let stages = self.rules.plan(plan).map_or(&[][..], |plan| &plan.stages);
         let mut outcome =
             Outcome { plan, calls: 0, tier: 0, failed: true, quality: 0.0, cost: Usd::ZERO, latency_ms: 0.0 };
         for (index, stage) in stages.iter().enumerate() {
@@ -243,7 +243,7 @@ impl<'a> Replay<'a> {
     }
 
     fn choose_plan(&self, row: usize, scratch: &mut Scratch<'a>) -> Result<usize, ReplayError> {
-        if self.rules.router.is_none() {
+        if !self.rules.reads_requests() {
             return Ok(0);
         }
         let Scratch { router, features, tags, .. } = scratch;

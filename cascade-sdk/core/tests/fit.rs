@@ -9,8 +9,12 @@
 
 #[path = "fit/certificates.rs"]
 mod certificates;
+#[path = "fit/guard.rs"]
+mod guard;
 #[path = "fit/invariants.rs"]
 mod invariants;
+#[path = "fit/limits.rs"]
+mod limits;
 #[path = "fit/poor_inputs.rs"]
 mod poor_inputs;
 #[path = "fit/protocol.rs"]

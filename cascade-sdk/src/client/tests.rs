@@ -87,6 +87,7 @@ fn config(budget: Option<(i64, OnExceeded)>) -> Config {
             objective: None,
             fit: FitSettings::default(),
             request: RequestSettings { system: Some("Sort.".into()), ..RequestSettings::default() },
+            guard: None,
             calls_per_day: None,
             until_fitted: None,
             runtime: RuntimeSettings::default(),

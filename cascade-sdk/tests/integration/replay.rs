@@ -1,8 +1,9 @@
 //! Offline = online: the client over a log gives what [`Replay`] gives for it, row by row.
 
-use crate::setup::{CONFIG, Tier, builder, rules};
+use crate::setup::{CONFIG, Tier, builder, builder_of, policy_of, rules};
 use cascade_sdk::{Request, TierName};
 use cascade_sdk_core::log::{LogSource, ReadOptions, read};
+use cascade_sdk_core::policy::{Guard, Rules};
 use cascade_sdk_core::replay::Replay;
 use std::fmt::Write as _;
 
@@ -111,4 +112,48 @@ fn a_log_that_is_not_there_is_reported_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let error = builder(directory.path(), CONFIG).replay("nothing/*.jsonl").build().unwrap_err();
     assert!(error.is_config() && error.to_string().contains("nothing/*.jsonl"), "{error}");
+}
+
+/// A guard decides the same over the log and in the client, and a request without its tag is refused.
+#[tokio::test]
+async fn guarded_requests_stay_on_their_tier_online_as_offline() {
+    let directory = tempfile::tempdir().unwrap();
+    let text: String = log()
+        .lines()
+        .enumerate()
+        .map(|(row, line)| {
+            let tenant = ["acme", "odd", "beta"][row % 3];
+            line.replacen(r#""input""#, &format!(r#""tags":{{"tenant":"{tenant}"}},"input""#), 1) + "\n"
+        })
+        .collect();
+    std::fs::write(directory.path().join("log.jsonl"), &text).unwrap();
+    let config = CONFIG.replace(
+        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
+        "api = \"replay\"",
+    );
+    let guard = Some(Guard::new("tenant".into(), vec!["odd".into()], 1));
+    let rules = Rules { guard, ..rules() };
+    let client = builder_of(directory.path(), &config, policy_of(&config, rules.clone())).build().unwrap();
+    let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
+    let replay = Replay::new(&rules, &reading.log).unwrap();
+    let mut scratch = replay.scratch();
+    let mut kept = 0;
+    for (row, entry) in reading.log.rows.iter().enumerate() {
+        let expected = replay.row(row, &mut scratch).unwrap();
+        let tenant = ["acme", "odd", "beta"][row % 3];
+        let request = Request::new("whatever").with_id(&*entry.id).tag("tenant", tenant);
+        let (path, cost, plan) = match client.call::<Tier>(1, request).await {
+            Ok(routed) => (routed.path.len(), routed.cost(), Some(routed.plan)),
+            Err(error) => (error.path().len(), error.spent(), None),
+        };
+        assert_eq!((path, cost), (expected.calls, expected.cost), "{}", entry.id);
+        assert!(plan.is_none_or(|plan| plan == expected.plan));
+        if tenant == "odd" {
+            assert_eq!((path, expected.tier), (1, 1), "{}", entry.id);
+            kept += 1;
+        }
+    }
+    assert_eq!(kept, 20);
+    let error = client.call::<Tier>(1, Request::new("whatever").with_id("r00")).await.unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("guard needs the tag `tenant`"), "{error}");
 }

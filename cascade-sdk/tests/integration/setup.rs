@@ -99,6 +99,7 @@ pub(crate) fn policy_of(config_text: &str, rules: Rules) -> String {
         objective: Objective {
             goal: Goal::MaxCost(cascade_sdk::money::Usd::parse("0.001").unwrap()),
             max_latency_ms_p95: None,
+            max_cost_tail: None,
             confidence: None,
         },
         expected: Expected { share: vec![policy::Estimate::default(); 2], ..Expected::default() },
@@ -111,6 +112,11 @@ pub(crate) fn policy_of(config_text: &str, rules: Rules) -> String {
 
 /// A client of the test configuration, with a policy for route `two`. `directory` holds the log.
 pub(crate) fn builder(directory: &Path, config: &str) -> Builder {
+    builder_of(directory, config, policy(config))
+}
+
+/// The same with another policy for route `two`.
+pub(crate) fn builder_of(directory: &Path, config: &str, policy: String) -> Builder {
     let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let route = |name, policy| RouteSpec {
         name,
@@ -119,7 +125,7 @@ pub(crate) fn builder(directory: &Path, config: &str) -> Builder {
         schema: None,
         weights: None,
     };
-    let routes = vec![route("one", None), route("two", Some(leak(policy(config))))];
+    let routes = vec![route("one", None), route("two", Some(leak(policy)))];
     Builder::new(Box::leak(Box::new(ClientSpec {
         package: "test",
         manifest_dir: leak(directory.display().to_string()),

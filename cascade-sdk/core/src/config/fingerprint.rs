@@ -28,6 +28,12 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
     canonical.line("fit.held_out", number(fit.held_out));
     canonical.line("fit.smallest_gain", number(fit.smallest_gain));
     canonical.line("fit.seed", fit.seed);
+    if let Some(guard) = &route.guard {
+        canonical.line("guard.by", string(&guard.by));
+        canonical.line("guard.max_loss", number(guard.max_loss));
+        canonical.line("guard.min_rows", guard.min_rows);
+        canonical.optional("guard.tier", guard.tier.as_deref().map(string));
+    }
     Some(canonical.hex())
 }
 
@@ -103,7 +109,7 @@ fn request(canonical: &mut Canonical, settings: &RequestSettings, schema_text: O
 }
 
 fn objective(canonical: &mut Canonical, objective: Option<&Objective>) {
-    let Some(Objective { goal, max_latency_ms_p95, confidence }) = objective else { return };
+    let Some(Objective { goal, max_latency_ms_p95, max_cost_tail, confidence }) = objective else { return };
     match goal {
         Goal::MaxCost(cost) => canonical.line("objective.max_cost_usd", cost),
         Goal::MinQuality(quality) => canonical.line("objective.min_quality", number(*quality)),
@@ -115,5 +121,9 @@ fn objective(canonical: &mut Canonical, objective: Option<&Objective>) {
         Goal::MaxQuality => canonical.line("objective", "max_quality"),
     }
     canonical.optional("objective.max_latency_ms_p95", max_latency_ms_p95.map(number));
+    if let Some(tail) = max_cost_tail {
+        canonical.line("objective.max_cost_tail.usd", tail.usd);
+        canonical.line("objective.max_cost_tail.share", number(tail.share));
+    }
     canonical.optional("objective.confidence", confidence.map(number));
 }

@@ -144,12 +144,27 @@ pub struct Route {
     pub fit: FitSettings,
     /// Everything that shapes a request except its messages.
     pub request: RequestSettings,
+    /// Keeps slices that lose too much on a reference tier.
+    pub guard: Option<GuardSettings>,
     /// Calls a day, to state comparisons in dollars a month.
     pub calls_per_day: Option<f64>,
     /// Tier that answers everything until a policy exists.
     pub until_fitted: Option<String>,
     /// What the client does beside applying the policy.
     pub runtime: RuntimeSettings,
+}
+
+/// `[routes.R.guard]`: slices that lose more than `max_loss` against a reference tier are kept on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuardSettings {
+    /// The tag whose labels are the slices.
+    pub by: String,
+    /// The loss of mean quality that is tolerated.
+    pub max_loss: f64,
+    /// Calibration rows that a slice needs to be judged.
+    pub min_rows: u64,
+    /// The reference tier; the objective's, else the best single tier that keeps the constraints.
+    pub tier: Option<String>,
 }
 
 /// `[routes.R.objective]`: one goal, constraints on latency, and how sure to be.
@@ -159,8 +174,26 @@ pub struct Objective {
     pub goal: Goal,
     /// Upper bound on the 95th percentile of path latency, in milliseconds.
     pub max_latency_ms_p95: Option<f64>,
+    /// Upper bound on the share of dear requests.
+    pub max_cost_tail: Option<CostTail>,
     /// Confidence with which the constraint is to hold on fresh data; `None` estimates it only.
     pub confidence: Option<f64>,
+}
+
+impl Objective {
+    /// True if it bounds a tail: latency or the cost of single requests.
+    pub fn limits_a_tail(&self) -> bool {
+        self.max_latency_ms_p95.is_some() || self.max_cost_tail.is_some()
+    }
+}
+
+/// At most `share` of requests may cost more than `usd`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CostTail {
+    /// The bound on the cost of one request.
+    pub usd: Usd,
+    /// The share of requests that may cost more.
+    pub share: f64,
 }
 
 /// The four forms of the same search (MATH.md 2).
@@ -180,7 +213,7 @@ pub enum Goal {
     },
     /// Most quality − λ · cost, with λ in quality per US dollar.
     ShadowPrice(f64),
-    /// Best quality under the latency bound alone.
+    /// Best quality under bounds on tails alone.
     MaxQuality,
 }
 

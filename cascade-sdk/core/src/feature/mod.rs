@@ -90,6 +90,8 @@ pub enum MissingInput {
     Feature(String),
     /// A label the application should pass.
     Tag(String),
+    /// A label the application should pass for the guard, which keeps some labels on one tier.
+    GuardTag(String),
     /// The router's weights: the file of that name beside the policy was not read.
     Weights(String),
 }
@@ -99,21 +101,30 @@ impl std::fmt::Display for MissingInput {
         match self {
             Self::Feature(name) => write!(f, "the policy's router needs the feature `{name}`"),
             Self::Tag(name) => write!(f, "the policy's router needs the tag `{name}`"),
+            Self::GuardTag(name) => write!(f, "the policy's guard needs the tag `{name}`"),
             Self::Weights(file) => write!(f, "the policy's router needs the weights in `{file}`"),
         }
     }
 }
 
-/// Chooses a plan from the prompt: argmax of predicted quality − λ · predicted cost; of equal plans the cheaper, then
-/// the first. Without a router the first plan is chosen.
+/// Chooses a plan from the prompt: argmax of predicted quality − penalty − λ · predicted cost; of equal plans the cheaper, then
+/// the first. Without a router the first plan is chosen. A guard goes before: a request with one of its labels gets the
+/// guard's own plan, whose number is that after the last.
 ///
 /// # Errors
-/// [`MissingInput`] if the router needs a feature or tag that the request lacks.
+/// [`MissingInput`] if the router or the guard needs a feature or tag that the request lacks.
 pub fn choose_plan(
     rules: &Rules,
     request: &RequestView<'_>,
     scratch: &mut Scratch,
 ) -> Result<usize, MissingInput> {
+    if let Some(guard) = &rules.guard {
+        let label = request.tags.iter().find(|(name, _)| *name == guard.tag);
+        let (_, label) = label.ok_or_else(|| MissingInput::GuardTag(guard.tag.clone()))?;
+        if guard.keeps(label) {
+            return Ok(rules.plans.len());
+        }
+    }
     let Some(router) = &rules.router else { return Ok(0) };
     Ok(best_plan(rules, router.predict(request, scratch)?))
 }
@@ -123,11 +134,14 @@ pub fn best_plan(rules: &Rules, predictions: &Predictions) -> usize {
     let Some(router) = &rules.router else { return 0 };
     let options = rules.plans.iter().map(|plan| {
         if let Some(forecast) = &plan.forecast {
-            return (forecast.quality.value(predictions), forecast.cost_usd.value(predictions));
+            return (
+                forecast.quality.value(predictions) - plan.penalty,
+                forecast.cost_usd.value(predictions),
+            );
         }
         let tier = plan.stages.first().map_or(usize::MAX, |stage| stage.tier);
         let at = |values: &[f64]| values.get(tier).copied().unwrap_or(f64::NAN);
-        (crate::decide::logistic(at(&predictions.log_odds)), at(&predictions.cost_usd))
+        (crate::decide::logistic(at(&predictions.log_odds)) - plan.penalty, at(&predictions.cost_usd))
     });
     argmax(router.shadow_price, options)
 }

@@ -130,6 +130,20 @@ pub fn mean_exceeds(values: impl IntoIterator<Item = f64>, level: f64, delta: f6
     false
 }
 
+/// After how many equal values [`mean_exceeds`] passes; `None` if not within `most`.
+pub fn bets_needed(value: f64, level: f64, delta: f64, most: u64) -> Option<u64> {
+    if value <= level && level >= 0.0 {
+        return None;
+    }
+    let mut count = 0;
+    let values = std::iter::repeat_with(|| {
+        count += 1;
+        value
+    });
+    let limit = usize::try_from(most).unwrap_or(usize::MAX);
+    mean_exceeds(values.take(limit), level, delta).then_some(count)
+}
+
 /// The fewest rows that could certify a success rate above `level`: δ ≥ level^n when nothing fails.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating")]
 pub fn fewest_rows(level: f64, delta: f64) -> u64 {
@@ -215,5 +229,9 @@ mod tests {
         assert!(!mean_exceeds([], 0.5, 0.05));
         assert!(mean_exceeds(vec![1.0; 1000], 0.9, 0.05));
         assert_eq!(fewest_rows(0.92, 0.05), 36);
+        assert_eq!(bets_needed(0.5, 0.5, 0.05, 1_000), None);
+        let needed = bets_needed(1.0, 0.9, 0.05, 1_000).unwrap();
+        let ones = |count: u64| vec![1.0; usize::try_from(count).unwrap()];
+        assert!(mean_exceeds(ones(needed), 0.9, 0.05) && !mean_exceeds(ones(needed - 1), 0.9, 0.05));
     }
 }

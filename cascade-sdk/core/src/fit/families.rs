@@ -2,6 +2,8 @@
 
 use super::chain::{Chains, FullChain};
 use super::family::{Cascades, FittedFamily};
+use super::limited::{Limited, Members};
+use super::limits::Limits;
 use super::pair::{Pairs, Singles};
 use super::routed::RoutedCascades;
 use super::router::{Data, RouterFamily, RouterFit};
@@ -18,6 +20,8 @@ pub struct Pool<'t> {
     pub log: &'t EvalLog,
     /// The route's settings.
     pub settings: &'t FitSettings,
+    /// Limits on tails: families hold only policies that keep them on their rows.
+    pub limits: &'t Limits,
     /// Threads to use.
     pub threads: usize,
 }
@@ -55,6 +59,12 @@ pub fn fit<'t>(
     known: Option<&RouterFit>,
 ) -> Option<Box<dyn FittedFamily + 't>> {
     let table = pool.table;
+    if !pool.limits.is_empty()
+        && let Some(members) = members(family, pool.settings)
+    {
+        let limited = Limited::new(table, rows, members, pool.limits, pool.threads);
+        return Some(Box::new(Cascades::new(table, Box::new(limited))));
+    }
     Some(match family {
         Family::Single => Box::new(Cascades::new(table, Box::new(Singles::new(table, rows)))),
         Family::Pair => Box::new(Cascades::new(table, Box::new(Pairs::new(table, rows, pool.threads)))),
@@ -67,14 +77,25 @@ pub fn fit<'t>(
         }
         Family::Router => {
             let fit = known.cloned().unwrap_or_else(|| RouterFit::new(&pool.routed(rows, folds)));
-            Box::new(RouterFamily::new(table, rows, fit))
+            Box::new(RouterFamily::within(table, rows, fit, pool.limits))
         }
         Family::RoutedCascade => {
             let data = pool.routed(rows, folds);
             let fit = known.cloned().unwrap_or_else(|| RouterFit::new(&data));
-            Box::new(RoutedCascades::new(table, &data, fit, pool.settings.max_stages))
+            Box::new(RoutedCascades::within(table, &data, fit, pool.settings.max_stages, pool.limits))
         }
     })
+}
+
+/// The cascades of a family without a router.
+fn members(family: Family, settings: &FitSettings) -> Option<Members> {
+    match family {
+        Family::Single => Some(Members::UpTo(1)),
+        Family::Pair => Some(Members::UpTo(2)),
+        Family::Chain => Some(Members::UpTo(settings.max_stages)),
+        Family::FullChain => Some(Members::FullChain),
+        Family::Router | Family::RoutedCascade => None,
+    }
 }
 
 /// Fits a family again without a fold. `whole` is its fit on all rows, whose choice of regularisation is used again;

@@ -24,6 +24,13 @@ pub enum Draft {
     Cascade(CascadeRule),
     /// A router over single tiers at this λ in quality per US dollar.
     Routed(f64),
+    /// The same with a quality that is taken off each tier's prediction, because it exceeds limits more often.
+    Penalised {
+        /// λ in quality per US dollar.
+        price: f64,
+        /// One for each tier of the table.
+        penalty: Vec<f64>,
+    },
     /// A router over plans: index into the family's own list.
     Planned(usize),
 }
@@ -50,7 +57,7 @@ pub trait FittedFamily: Sync {
     /// λ of the router where the draft needs the router, if only for the predictions that its scores read.
     fn router_price(&self, draft: &Draft) -> Option<f64> {
         match draft {
-            Draft::Routed(price) => Some(*price),
+            Draft::Routed(price) | Draft::Penalised { price, .. } => Some(*price),
             Draft::Cascade(_) | Draft::Planned(_) => None,
         }
     }
@@ -61,6 +68,12 @@ pub trait FittedFamily: Sync {
             Draft::Cascade(rule) => builder.plan(rule, None),
             Draft::Routed(_) => (0..self.table().tiers.len())
                 .for_each(|tier| builder.plan(&CascadeRule { tiers: vec![tier], cuts: Vec::new() }, None)),
+            Draft::Penalised { penalty, .. } => {
+                for (tier, &penalty) in penalty.iter().enumerate() {
+                    builder.plan(&CascadeRule { tiers: vec![tier], cuts: Vec::new() }, None);
+                    builder.penalise(penalty);
+                }
+            }
             Draft::Planned(_) => {}
         }
     }
@@ -96,7 +109,7 @@ pub trait FittedFamily: Sync {
 /// The hull vertex with the highest Q − λ·C; ties go to the cheaper one.
 pub fn at_price(hull: &[Candidate], price: f64) -> Option<&Candidate> {
     let value = |candidate: &Candidate| {
-        Multipliers { quality: 1.0, cost: price }
+        Multipliers::at(Target::Price(price), &[])
             .value(candidate.totals.quality as f64, candidate.totals.cost as f64)
     };
     hull.iter().reduce(|best, next| if value(next) > value(best) { next } else { best })
@@ -179,7 +192,14 @@ impl<'t> RulesBuilder<'t> {
                 break;
             }
         }
-        self.plans.push(Plan { stages, forecast });
+        self.plans.push(Plan { stages, forecast, penalty: 0.0 });
+    }
+
+    /// Sets the penalty of the plan that was added last.
+    pub fn penalise(&mut self, penalty: f64) {
+        if let Some(plan) = self.plans.last_mut() {
+            plan.penalty = penalty;
+        }
     }
 
     /// What a tier's signal is called in the rules.
@@ -232,6 +252,7 @@ impl<'t> RulesBuilder<'t> {
             scores: self.scores,
             plans: self.plans,
             router: router.map(|(router, shadow_price)| Router { shadow_price, ..router.clone() }),
+            guard: None,
         }
     }
 }

@@ -6,6 +6,8 @@
 //! | [`objective`] | targets and multipliers | 2 |
 //! | [`hull`], [`pair`], [`point_set`] | frontiers of two-model cascades, hulls | 3, 4 |
 //! | [`chain`] | three-stage cascades, exactly | 6 |
+//! | [`limits`], [`limited`] | limits on latency and cost tails, and the cascades that keep them | 6.2, 11.1 |
+//! | [`guard`] | slices that are kept on a reference tier | 11 |
 //! | [`family`] | what one family can do, whatever the family | |
 //! | [`crossfit`] | choosing a family on calibration rows | 11 |
 //! | [`bootstrap`], [`compare`] | intervals over groups | 11 |
@@ -29,8 +31,11 @@ pub mod diagnostics;
 pub mod envelope;
 pub mod families;
 pub mod family;
+pub mod guard;
 pub mod hull;
 pub mod isotonic;
+pub mod limited;
+pub mod limits;
 pub mod logistic;
 pub mod objective;
 pub mod operating;
@@ -55,6 +60,7 @@ pub mod slices;
 pub mod structural;
 pub mod sweep;
 pub mod table;
+mod tails;
 pub(crate) mod threads;
 pub mod verdict;
 

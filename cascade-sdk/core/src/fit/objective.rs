@@ -1,5 +1,6 @@
 //! An objective on a set of rows, in the exact units of [`Totals`].
 
+use super::limits::{MOST, Over};
 use super::table::{QUALITY_ONE, Table, Totals, quality_units};
 use crate::config::Goal;
 
@@ -40,7 +41,7 @@ impl Target {
     }
 }
 
-/// The Lagrangian of an objective: value = quality · `quality` − cost · `cost`, per row.
+/// The Lagrangian of an objective: value = quality · `quality` − cost · `cost` − Σ `over` · 1{limit exceeded}, per row.
 ///
 /// Quality and cost share the unit 10⁻¹², so λ in quality per dollar applies to the integers as it stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +50,8 @@ pub struct Multipliers {
     pub quality: f64,
     /// Weight of cost: λ, or 1 where the quality floor is slack.
     pub cost: f64,
+    /// Weight of exceeding each limit, in quality (in US dollars where the quality floor is slack).
+    pub over: [f64; MOST],
 }
 
 impl Multipliers {
@@ -62,24 +65,32 @@ impl Multipliers {
             hull.windows(2).find(|edge| inside(edge[1])).map(|edge| slope(edge[0], edge[1]))
         };
         match target {
-            Target::Price(price) => Self { quality: 1.0, cost: price },
-            Target::Budget(limit) => {
-                Self { quality: 1.0, cost: edge(&|right| right.cost > limit).unwrap_or(0.0) }
-            }
+            Target::Price(price) => Self { quality: 1.0, cost: price, over: [0.0; MOST] },
+            Target::Budget(limit) => Self {
+                quality: 1.0,
+                cost: edge(&|right| right.cost > limit).unwrap_or(0.0),
+                over: [0.0; MOST],
+            },
             Target::Floor(floor) if hull.first().is_none_or(|cheapest| cheapest.quality >= floor) => {
-                Self { quality: 0.0, cost: 1.0 }
+                Self { quality: 0.0, cost: 1.0, over: [0.0; MOST] }
             }
             Target::Floor(floor) => {
                 let steepest_end = hull.windows(2).last().map(|edge| slope(edge[0], edge[1]));
                 let price = edge(&|right| right.quality >= floor).or(steepest_end).unwrap_or(0.0);
-                Self { quality: 1.0, cost: price }
+                Self { quality: 1.0, cost: price, over: [0.0; MOST] }
             }
         }
     }
 
-    /// The Lagrangian value of one row or of totals, in quality units of 1.
+    /// The Lagrangian value of one row or of totals, in quality units of 1, without the limits.
     pub fn value(self, quality: f64, cost: f64) -> f64 {
         (self.quality * quality - self.cost * cost) / QUALITY_ONE as f64
+    }
+
+    /// The Lagrangian value of one row that exceeds the limits that `over` says.
+    pub fn row_value(self, quality: i64, cost: i64, over: Over) -> f64 {
+        let tails: f64 = self.over.iter().zip(&over).map(|(weight, &over)| weight * over as f64).sum();
+        self.value(quality as f64, cost as f64) - tails
     }
 }
 
@@ -102,7 +113,8 @@ mod tests {
             (Target::Floor(99), 1.0, 1.0),
             (Target::Price(2.5), 1.0, 2.5),
         ] {
-            assert_eq!(Multipliers::at(target, &HULL), Multipliers { quality, cost }, "{target:?}");
+            let expected = Multipliers { quality, cost, over: [0.0; MOST] };
+            assert_eq!(Multipliers::at(target, &HULL), expected, "{target:?}");
         }
     }
 }

@@ -23,30 +23,68 @@ pub struct StageCut {
 impl CascadeRule {
     /// Exact sums over `rows`: every stage that ran is paid, and a signal of its own price where a finite cut reads it.
     pub fn totals(&self, table: &Table, rows: &[u32]) -> Totals {
-        rows.iter().fold(Totals::default(), |sum, &row| sum + self.row(table, row))
+        rows.iter().fold(Totals::default(), |sum, &row| {
+            let walk = self.walk(table, row);
+            sum + table.totals(row, walk.quality, walk.cost)
+        })
     }
 
-    fn row(&self, table: &Table, row: u32) -> Totals {
-        let (at, mut cost) = (row as usize, 0);
-        for (stage, &tier) in self.tiers.iter().enumerate() {
-            let tier = &table.tiers[tier];
+    /// What the cascade does with a row.
+    pub fn walk(&self, table: &Table, row: u32) -> Walk {
+        self.walk_between(table, row, (0, self.tiers.len()), (0, 0.0)).unwrap_or_default()
+    }
+
+    /// From the first of `stages` on, after cost and latency were spent; the spent amounts as an error where the row
+    /// gets to the end of `stages` without an answer that is kept.
+    pub(super) fn walk_between(
+        &self,
+        table: &Table,
+        row: u32,
+        stages: (usize, usize),
+        (mut cost, mut latency_ms): (i64, f64),
+    ) -> Result<Walk, (i64, f64)> {
+        let at = row as usize;
+        for stage in stages.0..stages.1 {
+            let tier = &table.tiers[self.tiers[stage]];
             cost += tier.cost[at];
-            let Some(cut) = self.cuts.get(stage) else { return table.totals(row, tier.quality[at], cost) };
-            let keep = match cut.at_least {
-                f64::NEG_INFINITY => true,
-                f64::INFINITY => false,
-                at_least => {
+            latency_ms += f64::from(tier.latency_ms[at]);
+            let keep = match self.cuts.get(stage) {
+                None => true,
+                Some(cut) if cut.at_least == f64::NEG_INFINITY => true,
+                Some(cut) if cut.at_least == f64::INFINITY => false,
+                Some(cut) => {
                     let signal = &tier.signals[cut.signal];
                     cost += signal.cost.get(at).copied().unwrap_or(0);
-                    signal.value[at] >= at_least
+                    signal.value[at] >= cut.at_least
                 }
             };
             if keep {
-                return table.totals(row, tier.quality[at], cost);
+                return Ok(Walk { quality: tier.quality[at], cost, latency_ms });
             }
         }
-        Totals::default()
+        Err((cost, latency_ms))
     }
+
+    /// The rule with another cut at one stage.
+    #[must_use]
+    pub fn with_cut(&self, stage: usize, cut: StageCut) -> Self {
+        let mut rule = self.clone();
+        if let Some(place) = rule.cuts.get_mut(stage) {
+            *place = cut;
+        }
+        rule
+    }
+}
+
+/// What a cascade does with one row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Walk {
+    /// Quality of the kept answer, in units of 10⁻¹².
+    pub quality: i64,
+    /// Everything that is paid, in pico-dollars.
+    pub cost: i64,
+    /// Sum of the latencies of the stages that ran, in milliseconds; NaN if one is unknown.
+    pub latency_ms: f64,
 }
 
 /// A rule and its exact totals on the rows it was searched on.

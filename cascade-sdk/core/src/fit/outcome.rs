@@ -4,11 +4,13 @@ use super::compare::Comparison;
 use super::crossfit;
 use super::families;
 use super::family::{Candidate, rules_with_frontier};
+use super::guard;
 use super::hull::bracket;
 use super::protocol::Fit;
 use super::report::{self, AlwaysTier, FamilyReport, HeldOut, Means, ShadowPrice, TierReport};
 use super::setup::Setup;
 use super::table::Totals;
+use super::tails;
 use super::verdict::Verdict;
 use crate::policy::{ALGORITHM, Certificate, Expected, Fitted, Policy};
 use std::collections::BTreeMap;
@@ -33,6 +35,7 @@ impl Setup<'_> {
             feasible: fit.feasible,
             heuristic: families::is_heuristic(fit.family, &self.route.fit, self.table.tiers.len()),
             quantile_loss: Some(fit.fitted.quantile_loss()).filter(|loss| *loss > 0.0),
+            limits: tails::report(self, fit),
         }
     }
 
@@ -69,7 +72,8 @@ impl Setup<'_> {
     ) -> Policy {
         let weight = self.table.total_weight(&self.calibration);
         let (mut rules, mut frontier) = rules_with_frontier(&*fit.fitted, &fit.chosen, weight);
-        if self.input.options.refit_on_all {
+        // A certificate belongs to the policy that was tested, not to another one.
+        if self.input.options.refit_on_all && certificate.is_none() {
             let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
             let folds = crossfit::folds(&self.table, &all, &self.group_names, self.route.fit.seed);
             let refitted = families::fit(&self.pool(), fit.family, &all, &folds, None);
@@ -79,6 +83,11 @@ impl Setup<'_> {
             {
                 (rules, frontier) = rules_with_frontier(&*family, &chosen, self.table.total_weight(&all));
             }
+        }
+        if let Some(guard) = &fit.rules.guard {
+            let name = fit.rules.tiers.get(guard.tier());
+            let tier = self.table.tiers.iter().position(|tier| Some(&tier.name) == name).unwrap_or(0);
+            guard::attach(&mut rules, &mut frontier, &self.table, &guard.tag, &guard.labels, tier);
         }
         let figures = comparison.figures(position);
         let share: BTreeMap<&str, _> =
@@ -94,6 +103,10 @@ impl Setup<'_> {
                 .map(|tier| share.get(tier.as_str()).copied().unwrap_or_default())
                 .collect(),
             shadow_price: shadow_price(&fit.fitted.hull(), &fit.chosen).quality_per_usd,
+            latency_ms_p95: self
+                .objective
+                .max_latency_ms_p95
+                .and_then(|_| tails::quantile(&self.table, &self.test, &fit.outcomes.latency_ms, 0.05)),
         };
         Policy {
             route: self.route.name.clone(),
@@ -110,7 +123,7 @@ impl Setup<'_> {
                 calibration_rows: self.calibration.len(),
                 test_rows: self.test.len(),
                 seed: self.route.fit.seed,
-                refit_on_all: self.input.options.refit_on_all,
+                refit_on_all: self.input.options.refit_on_all && certificate.is_none(),
             },
             objective: self.objective.clone(),
             expected,

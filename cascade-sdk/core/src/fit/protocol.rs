@@ -3,7 +3,7 @@
 
 use super::FitError;
 use super::break_even::{self, EqualBudget};
-use super::certify::{self, Certified, Promise, Trial};
+use super::certify::{self, Certified};
 use super::combined;
 use super::compare::Comparison;
 use super::crossfit::{self, Rival, Scored, Standing};
@@ -12,11 +12,14 @@ use super::diagnostics;
 use super::envelope;
 use super::families::{self, Pool};
 use super::family::{Candidate, Draft, FittedFamily};
+use super::guard::Guarding;
+use super::limited;
+use super::limits::{NO_LIMITS, Tail, within};
 use super::objective::{Multipliers, Target};
 use super::outcome;
 use super::pair::Pair;
 use super::pairs;
-use super::report::{self, FitReport, HeldOut, LeftOut};
+use super::report::{self, FitReport, GuardReport, HeldOut, LeftOut};
 use super::route::FitOutcome;
 use super::setup::Setup;
 use super::simulate::Outcomes;
@@ -27,6 +30,9 @@ use super::verdict::{self, Contestants, Facts, Verdict};
 use crate::config::Family;
 use crate::policy::{Certificate, Rules};
 
+/// How often a policy is chosen anew under a tighter constraint because the guard breaks the stated one.
+const GUARD_ROUNDS: usize = 12;
+
 /// A family fitted on all calibration rows, at the objective.
 pub(super) struct Fit<'t> {
     pub(super) family: Family,
@@ -36,6 +42,8 @@ pub(super) struct Fit<'t> {
     pub(super) curve: Option<Curve>,
     pub(super) outcomes: Outcomes,
     pub(super) rules: Rules,
+    /// What its guard found, where it was tested with one.
+    pub(super) guard: Option<GuardReport>,
 }
 
 /// What calibration rows say about the families.
@@ -64,6 +72,23 @@ impl Setup<'_> {
             },
             _ => None,
         };
+        let mut guard = None;
+        if let (Some(guarding), Some(family)) = (self.guarding(), selected)
+            && let Some(fit) = fits.iter_mut().find(|fit| fit.family == family)
+        {
+            if certificate.is_none() {
+                guard = self.guard(guarding, fit)?;
+            } else {
+                guard = fit.guard.take();
+            }
+            if guard.is_none() {
+                warnings.push(format!(
+                    "slices that fail are kept on `{}`, and then no policy that was tried keeps the objective's constraints",
+                    self.table.tiers[guarding.reference].name
+                ));
+                selected = None;
+            }
+        }
         let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
         let (comparison, singles_at) = self.compare(&fits);
         let verdict =
@@ -114,6 +139,9 @@ impl Setup<'_> {
                 .map(|fit| outcome::shadow_price(&fit.fitted.hull(), &fit.chosen))
                 .unwrap_or_default(),
             duality_gap: selected.and_then(|fit| self.duality_gap(fit)),
+            limits: self.limit_reports(),
+            certification: self.certification_outlook(),
+            guard,
             verdict: (&verdict.unwrap_or_else(|| outcome::nothing_to_judge(selected.is_some(), &self.test)))
                 .into(),
             pairs: pairs.pairs,
@@ -146,6 +174,30 @@ impl Setup<'_> {
             families,
         };
         Ok(FitOutcome { policy, report })
+    }
+
+    fn limit_reports(&self) -> Vec<report::LimitReport> {
+        if self.limits.is_empty() {
+            return Vec::new();
+        }
+        let target = self.target(&self.calibration);
+        let threads = self.input.options.threads;
+        let multipliers = limited::multipliers(&self.table, &self.calibration, &self.limits, target, threads);
+        let quality = if multipliers.quality > 0.0 { multipliers.over } else { Default::default() };
+        self.limits
+            .list()
+            .iter()
+            .zip(quality)
+            .map(|(limit, quality_per_share)| report::LimitReport {
+                limit: limit.key(),
+                bound: match limit.tail {
+                    Tail::LatencyMs(bound) => bound,
+                    Tail::Cost(bound) => bound.to_f64(),
+                },
+                share: limit.share,
+                quality_per_share,
+            })
+            .collect()
     }
 
     fn duality_gap(&self, fit: &Fit<'_>) -> Option<f64> {
@@ -186,12 +238,22 @@ impl Setup<'_> {
         let mut fits = Vec::new();
         for family in families::tried(&self.route.fit) {
             let known = fits.iter().find_map(|fit: &Fit<'_>| fit.fitted.router_fit());
-            let Some(fitted) = families::fit(&self.pool(), family, &self.calibration, folds, known) else {
+            let Some(mut fitted) = families::fit(&self.pool(), family, &self.calibration, folds, known)
+            else {
                 continue;
             };
             let solved = fitted.solve(target);
             let feasible = solved.is_some();
-            let hull = fitted.hull();
+            let mut hull = fitted.hull();
+            if hull.is_empty() && !self.limits.is_empty() {
+                // No member keeps the limits: the family is shown as it is without them, and is not feasible.
+                let pool = Pool { limits: &NO_LIMITS, ..self.pool() };
+                let Some(free) = families::fit(&pool, family, &self.calibration, folds, known) else {
+                    continue;
+                };
+                fitted = free;
+                hull = fitted.hull();
+            }
             let nearest = if matches!(target, Target::Floor(_)) { hull.last() } else { hull.first() };
             let Some(chosen) = solved.or_else(|| nearest.cloned()) else { continue };
             let rules = fitted.rules(&chosen);
@@ -201,7 +263,7 @@ impl Setup<'_> {
             } else {
                 Some(curves::measure(&*fitted, log, table, &self.test, &budgets)?)
             };
-            fits.push(Fit { family, fitted, chosen, feasible, curve, outcomes, rules });
+            fits.push(Fit { family, fitted, chosen, feasible, curve, outcomes, rules, guard: None });
         }
         Ok(fits)
     }
@@ -239,7 +301,12 @@ impl Setup<'_> {
                 let again = families::refit(&pool, *family, &**whole, &train, &train_folds, known);
                 fitted.push(again);
             }
-            let multipliers = Multipliers::at(target, &union_hull(&fitted));
+            let multipliers = if self.limits.is_empty() {
+                Multipliers::at(target, &union_hull(&fitted))
+            } else {
+                let threads = self.input.options.threads;
+                limited::multipliers(&table, &train, &self.limits, target, threads)
+            };
             for (values, fitted) in values.iter_mut().zip(&fitted) {
                 let Some(fitted) = fitted else { continue };
                 let hull = fitted.hull();
@@ -247,8 +314,9 @@ impl Setup<'_> {
                 let Some(chosen) = fitted.solve(target).or_else(|| nearest.cloned()) else { continue };
                 let outcomes = Outcomes::of(&fitted.rules(&chosen), self.input.log, &self.table, &held)?;
                 for (position, &place) in places.iter().enumerate() {
+                    let over = self.limits.over(outcomes.cost[position], outcomes.latency_ms[position]);
                     values[place] =
-                        multipliers.value(outcomes.quality[position] as f64, outcomes.cost[position] as f64);
+                        multipliers.row_value(outcomes.quality[position], outcomes.cost[position], over);
                 }
             }
         }
@@ -265,20 +333,12 @@ impl Setup<'_> {
 
     /// Moves the selected family to the riskiest point that the rows set aside certify; a sentence if there is none.
     fn certify(&self, fit: &mut Fit<'_>) -> Result<Result<Certificate, String>, FitError> {
-        let Some(promise) = Promise::of(&self.objective.goal, &self.table) else {
+        if self.promises.is_empty() {
             return Ok(Err("nothing to certify".into()));
-        };
-        let trial = Trial {
-            config: self.input.config,
-            log: self.input.log,
-            table: &self.table,
-            rows: &self.certification,
-            group_names: &self.group_names,
-            seed: self.route.fit.seed,
-            confidence: self.objective.confidence.unwrap_or_default(),
-            attempt: self.input.options.attempt,
-        };
-        let Certified { chosen, certificate } = match certify::walk(&trial, &promise, &*fit.fitted)? {
+        }
+        let target = self.target(&self.calibration);
+        let walked = certify::walk(&self.trial(), &self.promises, target, &*fit.fitted)?;
+        let Certified { chosen, rules, guard, certificate } = match walked {
             Ok(Some(certified)) => certified,
             Ok(None) => {
                 return Ok(Err(format!(
@@ -289,7 +349,8 @@ impl Setup<'_> {
             }
             Err(reason) => return Ok(Err(reason)),
         };
-        fit.rules = fit.fitted.rules(&chosen);
+        fit.rules = rules;
+        fit.guard = guard;
         fit.outcomes = Outcomes::of(&fit.rules, self.input.log, &self.table, &self.test)?;
         fit.chosen = chosen;
         Ok(Ok(certificate))
@@ -297,8 +358,12 @@ impl Setup<'_> {
 
     /// The selected policy beside the verdict's reference, label by label.
     fn slices(&self, selected: Option<&Fit<'_>>) -> Vec<report::Slice> {
-        let reference =
-            verdict::reference_tier(&self.table, &self.calibration, self.target(&self.calibration));
+        let reference = verdict::reference_tier(
+            &self.table,
+            &self.calibration,
+            self.target(&self.calibration),
+            &self.eligible(),
+        );
         let (Some(fit), Some(reference)) = (selected, reference) else { return Vec::new() };
         let single = Outcomes::single(&self.table, reference, &self.test);
         let policy = (&fit.outcomes, fit.rules.tiers.as_slice());
@@ -316,6 +381,48 @@ impl Setup<'_> {
         let comparison = (!self.test.is_empty())
             .then(|| Comparison::new(&self.table, &self.test, &policies, seed, threads));
         (comparison, fits.len())
+    }
+
+    /// Guards the selected policy. Where the guard breaks a constraint, the policy before it is chosen under a tighter one;
+    /// `None` if that does not help either.
+    fn guard(&self, guarding: Guarding<'_>, fit: &mut Fit<'_>) -> Result<Option<GuardReport>, FitError> {
+        let target = self.target(&self.calibration);
+        let (mut tighter, mut chosen) = (target, fit.chosen.clone());
+        for _ in 0..GUARD_ROUNDS {
+            let (rules, report) = guarding.apply(fit.fitted.rules(&chosen))?;
+            if report.kept.is_empty() {
+                fit.rules = rules;
+                fit.outcomes = Outcomes::of(&fit.rules, self.input.log, &self.table, &self.test)?;
+                fit.chosen = chosen;
+                return Ok(Some(report));
+            }
+            let (totals, missing) = guarding.shortfall(&rules, target, &self.limits)?;
+            let Some(missing) = missing else {
+                fit.outcomes = Outcomes::of(&rules, self.input.log, &self.table, &self.test)?;
+                fit.rules = rules;
+                fit.chosen = Candidate { totals, ..chosen };
+                return Ok(Some(report));
+            };
+            tighter = match tighter {
+                Target::Budget(limit) => Target::Budget(limit - missing.max(1)),
+                Target::Floor(floor) => Target::Floor(floor + missing.max(1)),
+                Target::Price(_) => return Ok(None),
+            };
+            let Some(next) = fit.fitted.solve(tighter) else { return Ok(None) };
+            chosen = next;
+        }
+        Ok(None)
+    }
+
+    /// The single tiers that keep the limits on calibration rows: a reference that breaks them would be none.
+    pub(super) fn eligible(&self) -> Vec<usize> {
+        let allowed = self.limits.allowed(self.table.total_weight(&self.calibration));
+        (0..self.table.tiers.len())
+            .filter(|&tier| {
+                let single = Outcomes::single(&self.table, tier, &self.calibration);
+                within(single.over(&self.table, &self.calibration, &self.limits), allowed)
+            })
+            .collect()
     }
 
     fn judge(
@@ -344,6 +451,7 @@ impl Setup<'_> {
             target: self.target(&self.calibration),
             smallest_gain: self.route.fit.smallest_gain,
             calls_per_day: self.route.calls_per_day,
+            eligible: self.eligible(),
             rows: &self.calibration,
             test_rows: self.test.len(),
         };
@@ -366,6 +474,6 @@ fn shown_pair(selected: Option<&Fit<'_>>, fits: &[Fit<'_>]) -> Option<(Pair, f64
             let (&[cheap, dear, ..], cut) = (&rule.tiers[..], rule.cuts.first()?) else { return None };
             Some((Pair { cheap, signal: cut.signal, dear }, cut.at_least))
         }
-        Draft::Routed(_) | Draft::Planned(_) => None,
+        Draft::Routed(_) | Draft::Penalised { .. } | Draft::Planned(_) => None,
     })
 }

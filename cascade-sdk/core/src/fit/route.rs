@@ -1,7 +1,7 @@
 //! Fitting one route: what goes in, what comes out.
 
 use super::pool::choose_pool;
-use super::report::FitReport;
+use super::report::{Certification, FitReport, LeftOut};
 use super::setup::Setup;
 use crate::config::{Config, Objective, Route};
 use crate::diag::Diagnostic;
@@ -59,12 +59,49 @@ pub struct FitOutcome {
 /// # Errors
 /// Diagnostics that say what is missing: the route, an objective, tiers in the log, rows.
 pub fn fit_route(input: &FitInput<'_>) -> Result<FitOutcome, Vec<Diagnostic>> {
+    prepare(input)?.fit()
+}
+
+/// A fit whose rows are set apart and whose inputs are checked, and that has not begun.
+pub struct Prepared<'a> {
+    setup: Setup<'a>,
+    left_out: Vec<LeftOut>,
+}
+
+impl std::fmt::Debug for Prepared<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").finish_non_exhaustive()
+    }
+}
+
+/// Checks everything that can be known before the fit.
+///
+/// # Errors
+/// As [`fit_route`].
+pub fn prepare<'a>(input: &'a FitInput<'a>) -> Result<Prepared<'a>, Vec<Diagnostic>> {
     let (route, objective) = route_and_objective(input)?;
     let halves: Vec<Split> =
         input.log.rows.iter().map(|row| crate::log::half(row, route.fit.seed, route.fit.held_out)).collect();
     let (pool, left_out) = choose_pool(route, input.log, &halves)?;
     let setup = Setup::new(input, route, objective, &pool, &halves)?;
-    setup.run(left_out).map_err(|error| vec![Diagnostic::error("fit::replay", error.to_string())])
+    Ok(Prepared { setup, left_out })
+}
+
+impl Prepared<'_> {
+    /// What certifying takes (MATH.md 11.1); `None` without `confidence`.
+    pub fn certification(&self) -> Option<Certification> {
+        self.setup.certification_outlook()
+    }
+
+    /// Fits.
+    ///
+    /// # Errors
+    /// As [`fit_route`].
+    pub fn fit(self) -> Result<FitOutcome, Vec<Diagnostic>> {
+        self.setup
+            .run(self.left_out)
+            .map_err(|error| vec![Diagnostic::error("fit::replay", error.to_string())])
+    }
 }
 
 fn route_and_objective<'a>(input: &FitInput<'a>) -> Result<(&'a Route, &'a Objective), Vec<Diagnostic>> {
@@ -91,14 +128,5 @@ fn route_and_objective<'a>(input: &FitInput<'a>) -> Result<(&'a Route, &'a Objec
                 .help(format!("add [routes.{}.objective] with max_cost_usd or min_quality", route.name)),
         ]
     })?;
-    if objective.max_latency_ms_p95.is_some() {
-        return Err(vec![
-            Diagnostic::error(
-                "fit::latency",
-                "the fit does not hold a latency bound yet, and will not ignore one",
-            )
-            .help(format!("remove max_latency_ms_p95 from [routes.{}.objective]", route.name)),
-        ]);
-    }
     Ok((route, objective))
 }

@@ -5,6 +5,8 @@
 
 use super::crossfit::clustered_error;
 use super::family::{Candidate, Draft, FittedFamily};
+use super::limited::{self, Sums};
+use super::limits::{Limits, within};
 use super::logistic::{self, Labels, Part, Solution, Weights};
 use super::operating::CascadeRule;
 use super::point_set::PointSet;
@@ -381,6 +383,57 @@ pub struct RouterFamily<'t> {
 impl<'t> RouterFamily<'t> {
     /// Everything `fit`, made on `rows`, can do.
     pub fn new(table: &'t Table, rows: &[u32], fit: RouterFit) -> Self {
+        Self::within(table, rows, fit, &Limits::default())
+    }
+
+    /// What `fit` can do that keeps limits on tails out of fold: the λ-sweep, exactly, at each of some multipliers of
+    /// the limits. A multiplier takes from each tier's predicted quality in proportion to how often the tier exceeds
+    /// them.
+    pub fn within(table: &'t Table, rows: &[u32], fit: RouterFit, limits: &Limits) -> Self {
+        if limits.is_empty() {
+            return Self::without_limits(table, rows, fit);
+        }
+        let tiers = table.tiers.len();
+        let allowed = limits.allowed(table.total_weight(rows));
+        let realised = limited::realised(table, rows, limits);
+        let singles: Vec<Sums> = (0..tiers)
+            .map(|tier| {
+                realised.iter().skip(tier).step_by(tiers).fold(Sums::default(), |sum, row| sum + *row)
+            })
+            .collect();
+        let weight = table.total_weight(rows).max(1) as f64;
+        let exceeds: Vec<f64> =
+            singles.iter().map(|sums| sums.over.iter().sum::<i64>() as f64 / weight).collect();
+        let mut points: Vec<(Totals, Draft)> = Vec::new();
+        for (tier, sums) in singles.iter().enumerate().filter(|(_, sums)| within(sums.over, allowed)) {
+            let rule = CascadeRule { tiers: vec![tier], cuts: Vec::new() };
+            points.push((sums.totals(), Draft::Cascade(rule)));
+        }
+        let prospects = fit.prospects();
+        for multiplier in limited::MULTIPLIERS {
+            let penalty: Vec<f64> = exceeds.iter().map(|share| multiplier * share).collect();
+            let lowered: Vec<Prospect> = prospects
+                .iter()
+                .enumerate()
+                .map(|(at, prospect)| Prospect {
+                    quality: prospect.quality - penalty[at % tiers],
+                    ..*prospect
+                })
+                .collect();
+            let kept = sweep(tiers, &lowered, &realised)
+                .into_iter()
+                .filter(|point| within(point.totals.over, allowed));
+            points.extend(kept.map(|point| {
+                (
+                    point.totals.totals(),
+                    Draft::Penalised { price: point.shadow_price, penalty: penalty.clone() },
+                )
+            }));
+        }
+        Self { table, fit, points: PointSet::new(points) }
+    }
+
+    fn without_limits(table: &'t Table, rows: &[u32], fit: RouterFit) -> Self {
         let tiers = table.tiers.len();
         let singles = (0..tiers).map(|tier| {
             let rule = CascadeRule { tiers: vec![tier], cuts: Vec::new() };

@@ -185,7 +185,9 @@ fn candidates_carry_exact_sums_of_single_tiers_and_sweep_points() {
     let prospects = fit.prospects();
     for candidate in family.hull() {
         let expected = match candidate.draft {
-            Draft::Planned(_) => unreachable!("the family has no plans of several stages"),
+            Draft::Planned(_) | Draft::Penalised { .. } => {
+                unreachable!("no plans of several stages, no limits")
+            }
             Draft::Cascade(rule) => case.table.single(rule.tiers[0], &case.rows),
             Draft::Routed(price) => {
                 prospects.chunks_exact(2).zip(&case.rows).fold(Totals::default(), |sum, (p, &row)| {

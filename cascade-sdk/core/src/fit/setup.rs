@@ -1,14 +1,17 @@
 //! Everything that is fixed before the first family is fitted: rows, halves, order of tiers, usable signals.
 
-use super::certify::{self, Promise};
+use super::certify::{self, Promise, Trial};
 use super::combined;
 use super::crossfit;
 use super::families::Pool;
+use super::guard::{self, Guarding};
+use super::limits::{Limits, Tail};
 use super::objective::Target;
 use super::pool::refuse_sparse_signals;
-use super::report::MissingSignal;
+use super::report::{Certification, MissingSignal};
 use super::route::FitInput;
 use super::table::Table;
+use super::verdict;
 use crate::config::{Goal, Objective, Route};
 use crate::diag::Diagnostic;
 use crate::log::Split;
@@ -18,11 +21,14 @@ pub(super) struct Setup<'a> {
     pub(super) input: &'a FitInput<'a>,
     pub(super) route: &'a Route,
     pub(super) objective: &'a Objective,
+    pub(super) limits: Limits,
     pub(super) table: Table,
     pub(super) group_names: Vec<String>,
     pub(super) calibration: Vec<u32>,
     /// Rows set aside to test the constraint; empty without `confidence`.
     pub(super) certification: Vec<u32>,
+    /// What is to be certified; empty without `confidence`.
+    pub(super) promises: Vec<Promise>,
     pub(super) test: Vec<u32>,
     pub(super) missing: Vec<MissingSignal>,
     pub(super) warnings: Vec<String>,
@@ -60,14 +66,34 @@ impl<'a> Setup<'a> {
                 .help(format!("run `cascade collect {}`, or lower held_out in [routes.{0}.fit]", route.name)),
             ]);
         }
-        table.order_by_cost(&calibration);
         let mut group_names = vec![String::new(); table.groups];
         for (&group, &log_row) in table.group.iter().zip(&table.log_row) {
             if group_names[group as usize].is_empty() {
                 group_names[group as usize] = key(log_row as usize);
             }
         }
+        let mut certification = Vec::new();
+        if objective.confidence.is_some() {
+            // Before anything is chosen: B takes part in nothing but the test.
+            (calibration, certification) =
+                certify::halves(&table, &calibration, &group_names, route.fit.seed);
+            if calibration.is_empty() || certification.is_empty() {
+                let message = "too few calibration rows to set half of them aside for a certificate";
+                return Err(vec![
+                    Diagnostic::error("fit::no-rows", message)
+                        .help(format!("run `cascade collect {}`, or remove `confidence`", route.name)),
+                ]);
+            }
+        }
+        table.order_by_cost(&calibration);
+        if let Some(settings) = &route.guard {
+            guard::check_tag(settings, log, &table, &route.name)?;
+        }
         let (missing, mut warnings) = refuse_sparse_signals(&mut table, &calibration);
+        let limits = Limits::of(objective);
+        if limits.list().iter().any(|limit| matches!(limit.tail, Tail::LatencyMs(_))) {
+            warnings.extend(check_latencies(&table, &calibration, &route.name)?);
+        }
         if let Goal::MaxQualityLoss { versus, .. } = &objective.goal
             && !table.tiers.iter().any(|tier| &tier.name == versus)
         {
@@ -79,23 +105,11 @@ impl<'a> Setup<'a> {
                 .help(format!("run `cascade collect {} --tiers {versus}`", route.name)),
             ]);
         }
-        let mut certification = Vec::new();
-        if let Some(confidence) = objective.confidence {
-            match Promise::of(&objective.goal, &table) {
-                Some(promise) => {
-                    (calibration, certification) =
-                        certify::halves(&table, &calibration, &group_names, route.fit.seed);
-                    let rows = certification.len() as u64;
-                    if let Some(fewest) =
-                        promise.fewest_rows(1.0 - confidence).filter(|fewest| *fewest > rows)
-                    {
-                        warnings.push(format!(
-                            "{rows} rows are set aside to certify; no policy can pass with fewer than {fewest}"
-                        ));
-                    }
-                }
-                None => warnings.push("this objective bounds nothing that `confidence` could certify".into()),
-            }
+        let promises =
+            if objective.confidence.is_some() { Promise::all(objective, &table) } else { Vec::new() };
+        if objective.confidence.is_some() && input.options.refit_on_all {
+            warnings
+                .push("a certified policy is the one that was tested: it is not refitted on all rows".into());
         }
         let folds = crossfit::folds(&table, &calibration, &group_names, route.fit.seed);
         combined::add(&mut table, &calibration, &folds);
@@ -103,14 +117,58 @@ impl<'a> Setup<'a> {
             input,
             route,
             objective,
+            limits,
             table,
             group_names,
             calibration,
             certification,
+            promises,
             test,
             missing,
             warnings,
         })
+    }
+
+    /// What certifying takes, known before anything is fitted; `None` without `confidence`.
+    pub(super) fn certification_outlook(&self) -> Option<Certification> {
+        self.objective.confidence?;
+        Some(certify::outlook(&self.trial(), &self.promises))
+    }
+
+    /// What certificates are tested with.
+    pub(super) fn trial(&self) -> Trial<'_> {
+        Trial {
+            config: self.input.config,
+            log: self.input.log,
+            table: &self.table,
+            choosing: &self.calibration,
+            rows: &self.certification,
+            group_names: &self.group_names,
+            seed: self.route.fit.seed,
+            confidence: self.objective.confidence.unwrap_or_default(),
+            attempt: self.input.options.attempt,
+            guarding: self.guarding(),
+        }
+    }
+
+    /// The route's guard, if it has one and there is a tier to keep slices on.
+    pub(super) fn guarding(&self) -> Option<Guarding<'_>> {
+        let settings = self.route.guard.as_ref()?;
+        let named = match (&settings.tier, &self.objective.goal) {
+            (Some(tier), _) | (None, Goal::MaxQualityLoss { versus: tier, .. }) => Some(tier),
+            _ => None,
+        };
+        let reference = match named {
+            Some(name) => self.table.tiers.iter().position(|tier| &tier.name == name)?,
+            None => verdict::reference_tier(
+                &self.table,
+                &self.calibration,
+                self.target(&self.calibration),
+                &self.eligible(),
+            )?,
+        };
+        let (log, table, rows) = (self.input.log, &self.table, self.calibration.as_slice());
+        Some(Guarding { settings, log, table, rows, reference })
     }
 
     pub(super) fn pool(&self) -> Pool<'_> {
@@ -118,6 +176,7 @@ impl<'a> Setup<'a> {
             table: &self.table,
             log: self.input.log,
             settings: &self.route.fit,
+            limits: &self.limits,
             threads: self.input.options.threads,
         }
     }
@@ -126,4 +185,40 @@ impl<'a> Setup<'a> {
         // The reference tier was checked when the setup was made.
         Target::on(&self.objective.goal, &self.table, rows).unwrap_or(Target::Price(0.0))
     }
+}
+
+/// Refuses a limit on latency where some tier's latencies are mostly unknown, and says what is assumed where some are.
+fn check_latencies(table: &Table, calibration: &[u32], route: &str) -> Result<Vec<String>, Vec<Diagnostic>> {
+    let unknown = |latencies: &[f32]| {
+        let count = calibration.iter().filter(|&&row| latencies[row as usize].is_nan()).count();
+        count as f64 / calibration.len().max(1) as f64
+    };
+    let shares: Vec<(&str, f64)> =
+        table.tiers.iter().map(|tier| (tier.name.as_str(), unknown(&tier.latency_ms))).collect();
+    let refused: Vec<Diagnostic> = shares
+        .iter()
+        .filter(|(_, share)| *share > 0.5)
+        .map(|(tier, share)| {
+            let message = format!(
+                "max_latency_ms_p95 cannot be judged: the log has no `latency_ms` in {:.0} % of the results of tier `{tier}`",
+                100.0 * share
+            );
+            Diagnostic::error("fit::latency-missing", message)
+                .help(format!("run `cascade collect {route} --tiers {tier}`, which records latencies"))
+                .help(format!("or remove max_latency_ms_p95 from [routes.{route}.objective]"))
+        })
+        .collect();
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    let mut warnings =
+        vec!["latencies come from the log, where calls were made without the load of production".to_owned()];
+    warnings.extend(shares.iter().filter(|(_, share)| *share > 0.0).map(|(tier, share)| {
+        format!(
+            "latency of tier `{tier}` is unknown in {:.1} % of rows; a request whose latency is unknown counts as too \
+             long",
+            100.0 * share
+        )
+    }));
+    Ok(warnings)
 }

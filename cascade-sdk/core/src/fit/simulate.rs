@@ -1,5 +1,6 @@
 //! Frozen policies on rows of the table: the figures that are reported and promised.
 
+use super::limits::{Limits, Over};
 use super::table::{Table, Totals, quality_units};
 use crate::log::EvalLog;
 use crate::policy::Rules;
@@ -76,6 +77,18 @@ impl Outcomes {
         let sum = |costs: &[i64]| costs.iter().map(|&cost| i128::from(cost)).sum::<i128>() as f64;
         let total = sum(&sorted);
         if total > 0.0 { sum(&sorted[..sorted.len().div_ceil(100)]) / total } else { 0.0 }
+    }
+
+    /// Total weight of the rows that exceed each limit.
+    pub fn over(&self, table: &Table, rows: &[u32], limits: &Limits) -> Over {
+        let mut sum = Over::default();
+        for (position, &row) in rows.iter().enumerate() {
+            let over = limits.over(self.cost[position], self.latency_ms[position]);
+            for (sum, over) in sum.iter_mut().zip(over) {
+                *sum += over * table.weight[row as usize];
+            }
+        }
+        sum
     }
 
     /// Exact weighted sums.

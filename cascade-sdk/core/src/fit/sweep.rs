@@ -6,6 +6,7 @@
 
 use super::table::Totals;
 use std::cmp::Ordering;
+use std::ops::{Add, AddAssign, Sub};
 
 /// What is predicted of one plan for one row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,11 +19,11 @@ pub struct Prospect {
 
 /// A λ and what the router does with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SweepPoint {
+pub struct SweepPoint<Sums = Totals> {
     /// λ in quality per US dollar, between two values at which a row changes its plan.
     pub shadow_price: f64,
     /// Exact sums over the rows.
-    pub totals: Totals,
+    pub totals: Sums,
 }
 
 /// Slopes closer than this, relatively, count as one: between them no λ would be safe from rounding.
@@ -32,9 +33,12 @@ const SAME_SLOPE: f64 = 1e-12;
 ///
 /// `prospects` and `realised` hold rows × `plans`. Between two points of the result nothing changes, so every deployed
 /// λ does on these rows what its point says.
-pub fn sweep(plans: usize, prospects: &[Prospect], realised: &[Totals]) -> Vec<SweepPoint> {
-    let mut totals = Totals::default();
-    let mut changes: Vec<(f64, Totals)> = Vec::new();
+pub fn sweep<Sums>(plans: usize, prospects: &[Prospect], realised: &[Sums]) -> Vec<SweepPoint<Sums>>
+where
+    Sums: Copy + Default + Add<Output = Sums> + Sub<Output = Sums> + AddAssign,
+{
+    let mut totals = Sums::default();
+    let mut changes: Vec<(f64, Sums)> = Vec::new();
     for (prospects, realised) in prospects.chunks_exact(plans).zip(realised.chunks_exact(plans)) {
         let hull = upper_hull(prospects);
         if let Some(&first) = hull.first() {

@@ -56,6 +56,8 @@ pub struct Facts<'a> {
     pub smallest_gain: f64,
     /// Calls a day, if the route says so.
     pub calls_per_day: Option<f64>,
+    /// The tiers that keep limits on tails, among which references are chosen.
+    pub eligible: Vec<usize>,
     /// Calibration rows of the table.
     pub rows: &'a [u32],
     /// Number of held-out rows.
@@ -65,8 +67,8 @@ pub struct Facts<'a> {
 /// z for a two-sided test at 5 % plus z for a power of 80 %.
 const DETECTION: f64 = 1.959_963_985 + 0.841_621_234;
 
-/// The best single tier that keeps the constraint, by the objective, on calibration rows.
-pub fn reference_tier(table: &Table, rows: &[u32], target: Target) -> Option<usize> {
+/// The best of some single tiers that keeps the constraint, by the objective, on calibration rows.
+pub fn reference_tier(table: &Table, rows: &[u32], target: Target, tiers: &[usize]) -> Option<usize> {
     let better = |a: Totals, b: Totals| match target {
         Target::Budget(_) => (a.quality, -a.cost) > (b.quality, -b.cost),
         Target::Floor(_) => (-a.cost, a.quality) > (-b.cost, b.quality),
@@ -75,18 +77,23 @@ pub fn reference_tier(table: &Table, rows: &[u32], target: Target) -> Option<usi
             value(a) > value(b)
         }
     };
-    (0..table.tiers.len())
-        .map(|tier| (tier, table.single(tier, rows)))
+    tiers
+        .iter()
+        .map(|&tier| (tier, table.single(tier, rows)))
         .filter(|(_, totals)| target.is_met(*totals))
         .reduce(|best, next| if better(next.1, best.1) { next } else { best })
         .map(|(tier, _)| tier)
 }
 
-/// The mixture of two single tiers on the singles' hull that costs `cost` on calibration rows: (cheap, dear, weight of
+/// The mixture of two of some single tiers on their hull that costs `cost` on calibration rows: (cheap, dear, weight of
 /// the dear one, slope in quality per US dollar).
-pub fn mixture_at(table: &Table, rows: &[u32], cost: i128) -> Option<(usize, usize, f64, f64)> {
-    let singles: Vec<(Totals, usize)> =
-        (0..table.tiers.len()).map(|tier| (table.single(tier, rows), tier)).collect();
+pub fn mixture_at(
+    table: &Table,
+    rows: &[u32],
+    cost: i128,
+    tiers: &[usize],
+) -> Option<(usize, usize, f64, f64)> {
+    let singles: Vec<(Totals, usize)> = tiers.iter().map(|&tier| (table.single(tier, rows), tier)).collect();
     let set = super::point_set::PointSet::new(singles);
     let hull: Vec<&(Totals, usize)> = set.hull().collect();
     let first = hull.first()?;
@@ -104,7 +111,7 @@ pub fn mixture_at(table: &Table, rows: &[u32], cost: i128) -> Option<(usize, usi
 
 /// Judges the selected policy on held-out rows.
 pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &Facts<'_>) -> Verdict {
-    let Some(reference) = reference_tier(table, facts.rows, facts.target) else {
+    let Some(reference) = reference_tier(table, facts.rows, facts.target, &facts.eligible) else {
         return Verdict {
             worth_it: facts.selected_tier.is_none(),
             versus: None,
@@ -113,9 +120,14 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
             gain_over_mixture: None,
             smallest_visible_gain: None,
             rows_needed: None,
-            text:
-                "No single tier meets the objective on calibration rows, so there is nothing to compare with."
-                    .into(),
+            text: if facts.selected_tier.is_none() {
+                "Worth it for the objective's sake: no single tier keeps its constraints on calibration rows, so there is \
+                 nothing to compare with."
+                    .into()
+            } else {
+                "No single tier keeps the objective's constraints on calibration rows, so there is nothing to compare with."
+                    .into()
+            },
         };
     };
     let single = who.singles + reference;
@@ -128,7 +140,7 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
         Target::Floor(_) => m(single).cost - m(who.selected).cost,
         Target::Price(price) => gain(m) - price * (m(who.selected).cost - m(single).cost),
     };
-    let mixture = mixture_at(table, facts.rows, facts.calibration.cost);
+    let mixture = mixture_at(table, facts.rows, facts.calibration.cost, &facts.eligible);
     let over_mixture = mixture.map(|(cheap, dear, share, slope)| {
         comparison.paired(|m| {
             let (a, b) = (m(who.singles + cheap), m(who.singles + dear));
@@ -221,10 +233,13 @@ fn words(
     } else {
         let (gain, saving) =
             (verdict.quality_gain.unwrap_or_default(), verdict.cost_saving.unwrap_or_default());
+        let beats_single = versus_single.low > 0.0;
         let opening = if verdict.worth_it {
             format!("Worth it: the {family} policy beats")
         } else if versus_single.high < 0.0 {
             format!("Not worth it: the {family} policy loses to")
+        } else if beats_single {
+            format!("Undecided: the {family} policy beats")
         } else {
             format!("Undecided: the {family} policy does not clearly beat")
         };
@@ -235,26 +250,32 @@ fn words(
             percent(&Estimate { value: -saving.value, low: -saving.high, high: -saving.low })
         );
         if let Some(mixture) = &verdict.gain_over_mixture {
-            let _ =
-                write!(text, " Against a random mixture of single tiers at equal cost: {}.", points(mixture));
+            let beyond = if beats_single && !verdict.worth_it {
+                "But it does not clearly beat drawing single tiers at random at equal cost"
+            } else {
+                "Against drawing single tiers at random at equal cost"
+            };
+            let _ = write!(text, " {beyond}: {}.", points(mixture));
         }
     }
     let single_model = facts.selected_tier.is_some();
     let (rows, kind) =
         if single_model { (facts.rows.len(), "calibration") } else { (facts.test_rows, "held-out") };
+    let refuted = facts.selected_tier.is_none() && versus_single.high < 0.0;
     if !verdict.worth_it
+        && !refuted
         && let Some(visible) = verdict.smallest_visible_gain
     {
         let _ = write!(
             text,
-            " These {rows} {kind} rows could show a gain of {:.1} points at best",
+            " The smallest gain that these {rows} {kind} rows could have shown is {:.1} points",
             100.0 * visible
         );
         match verdict.rows_needed {
             Some(needed) if needed > rows as u64 => {
                 let _ = write!(
                     text,
-                    "; for {:.1} points (smallest_gain) you need about {needed}.",
+                    "; for {:.1} points (smallest_gain) about {needed} {kind} rows are needed.",
                     100.0 * facts.smallest_gain
                 );
             }
@@ -263,20 +284,7 @@ fn words(
     }
     if let Some(calls) = facts.calls_per_day.filter(|_| !single_model) {
         let monthly = comparison.paired(|m| (m(single).cost - m(who.selected).cost) * calls * DAYS_PER_MONTH);
-        // Said as a positive amount, whichever of the two costs more.
-        let (verb, monthly) = if monthly.value < 0.0 {
-            ("costs", Estimate { value: -monthly.value, low: -monthly.high, high: -monthly.low })
-        } else {
-            ("saves", monthly)
-        };
-        let more = if verb == "costs" { " more" } else { "" };
-        let _ = write!(
-            text,
-            " At {calls} calls a day it {verb} {} USD a month{more} against always using `{reference}` [{}, {}].",
-            whole(monthly.value),
-            whole(monthly.low),
-            whole(monthly.high)
-        );
+        text.push_str(&monthly_words(calls, &monthly, reference));
     }
     text
 }
@@ -300,9 +308,62 @@ fn one_model(reference: &str, facts: &Facts<'_>) -> String {
     }
 }
 
+/// What a saving a month (negative where the policy costs more) means in dollars.
+fn monthly_words(calls: f64, saving: &Estimate, reference: &str) -> String {
+    if saving.value == 0.0 && saving.low == 0.0 && saving.high == 0.0 {
+        return String::new();
+    }
+    let opening = format!(" At {calls} calls a day");
+    let (low, high) = (saving.low, saving.high);
+    if low >= 0.0 {
+        format!(
+            "{opening} it saves {} USD a month against `{reference}` [{}, {}].",
+            whole(saving.value),
+            whole(low),
+            whole(high)
+        )
+    } else if high <= 0.0 {
+        format!(
+            "{opening} it costs {} USD a month more than `{reference}` [{}, {}].",
+            whole(-saving.value),
+            whole(-high),
+            whole(-low)
+        )
+    } else {
+        format!(
+            "{opening} its cost a month lies between {} USD less and {} USD more than that of `{reference}`.",
+            whole(high),
+            whole(-low)
+        )
+    }
+}
+
 /// Mean length of a month of the Gregorian calendar.
 const DAYS_PER_MONTH: f64 = 365.242_5 / 12.0;
 
 fn whole(dollars: f64) -> String {
     if dollars.abs() < 100.0 { format!("{dollars:.2}") } else { format!("{dollars:.0}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_say_who_pays() {
+        let words = |value, low, high| monthly_words(1000.0, &Estimate { value, low, high }, "big");
+        assert_eq!(
+            words(14.07, 12.0, 150.4),
+            " At 1000 calls a day it saves 14.07 USD a month against `big` [12.00, 150]."
+        );
+        assert_eq!(
+            words(-14.07, -16.0, -12.5),
+            " At 1000 calls a day it costs 14.07 USD a month more than `big` [12.50, 16.00]."
+        );
+        assert_eq!(
+            words(1.0, -2.0, 3.0),
+            " At 1000 calls a day its cost a month lies between 3.00 USD less and 2.00 USD more than that of `big`."
+        );
+        assert_eq!(words(0.0, 0.0, 0.0), "");
+    }
 }

@@ -93,6 +93,8 @@ pub struct Expected {
     pub share: Vec<Estimate>,
     /// λ at the operating point in quality per US dollar (the slope to its right); `None` past the last vertex.
     pub shadow_price: Option<f64>,
+    /// 95th percentile of path latency in milliseconds, without the load of production; only where the objective limits it.
+    pub latency_ms_p95: Option<f64>,
 }
 
 /// `[[frontier]]`: another point at which the same policy may run.

@@ -3,8 +3,8 @@
 use super::fields::Fields;
 use super::names::{self, Names};
 use super::{
-    AcceptRule, Certificate, Cut, Expected, Fitted, OperatingPoint, Plan, Policy, Rules, SCHEMA, Score,
-    ScoreInput, Stage, Term, codes, forecast_text, router_text,
+    AcceptRule, Certificate, Cut, Expected, Fitted, Guard, OperatingPoint, Plan, Policy, Rules, SCHEMA,
+    Score, ScoreInput, Stage, Term, codes, forecast_text, router_text,
 };
 use crate::config::{Family, Objective, ObjectiveTable, Section};
 use crate::diag::{Diagnostic, Source};
@@ -47,6 +47,7 @@ const KEYS: &[&str] = &[
     "scores",
     "plans",
     "router",
+    "guard",
     "frontier",
 ];
 
@@ -86,6 +87,7 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
     let plans = root.tables("plans", PLAN).into_iter().map(|table| plan_table(table, &names)).collect();
     let router =
         root.optional_table("router", router_text::KEYS).map(|fields| router_text::read(fields, &names));
+    let guard = root.optional_table("guard", GUARD).map(|fields| guard(fields, &names));
     let points = root.tables("frontier", POINT);
     let places: Vec<_> = points.iter().map(|point| point.table.span.clone()).collect();
     let frontier = points.into_iter().map(|table| operating_point(table, &names)).collect();
@@ -99,6 +101,10 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
         plans,
         router: match router {
             Some(router) => Some(router?),
+            None => None,
+        },
+        guard: match guard {
+            Some(guard) => Some(guard?),
             None => None,
         },
     };
@@ -240,20 +246,28 @@ fn objective<'d>(findings: &'d Findings, item: &Item<'d>) -> Option<Objective> {
     objective
 }
 
-const EXPECTED: &[&str] = &["quality", "cost_usd", "calls", "shadow_price", "share"];
+const EXPECTED: &[&str] = &["quality", "cost_usd", "calls", "shadow_price", "latency_ms_p95", "share"];
 
 fn expected(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Expected> {
     let quality = fields.estimate("quality");
     let cost_usd = fields.estimate("cost_usd");
     let calls = fields.estimate("calls");
     let shadow_price = fields.optional_number("shadow_price");
+    let latency_ms_p95 = fields.optional_number("latency_ms_p95");
     let share = fields.table("share", &names.tiers).and_then(|mut share| {
         let shares = names.tiers.iter().map(|tier| share.estimate(tier)).collect();
         share.finish();
         all(shares)
     });
     fields.finish();
-    Some(Expected { quality: quality?, cost_usd: cost_usd?, calls: calls?, share: share?, shadow_price })
+    Some(Expected {
+        quality: quality?,
+        cost_usd: cost_usd?,
+        calls: calls?,
+        share: share?,
+        shadow_price,
+        latency_ms_p95,
+    })
 }
 
 const CERTIFICATE: &[&str] = &["promise", "confidence", "method", "rows", "assumptions", "attempt"];
@@ -276,6 +290,18 @@ fn certificate(mut fields: Fields<'_>) -> Option<Certificate> {
         assumptions: all(assumptions)?,
         attempt: attempt?,
     })
+}
+
+const GUARD: &[&str] = &["tag", "labels", "tier"];
+
+fn guard(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Guard> {
+    let findings = fields.table.findings;
+    let tag = fields.text("tag");
+    let labels = names::read_list(&mut fields.table, "labels", GUARD);
+    let tier = fields.item("tier").and_then(|item| names.tier(findings, &item));
+    fields.finish();
+    let labels = labels?.into_iter().map(str::to_owned).collect();
+    Some(Guard::new(tag?.to_owned(), labels, tier?))
 }
 
 const SCORE: &[&str] = &["name", "tier", "intercept", "per_cost_of", "terms"];
@@ -345,7 +371,8 @@ fn knots(findings: &Findings, item: &Item<'_>) -> Option<Vec<(f64, f64)>> {
     Some(knots)
 }
 
-const POINT: &[&str] = &["quality", "cost_usd", "shadow_price", "router_shadow_price", "plans", "forecasts"];
+const POINT: &[&str] =
+    &["quality", "cost_usd", "shadow_price", "router_shadow_price", "plans", "forecasts", "penalties"];
 
 fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<OperatingPoint> {
     let findings = fields.table.findings;
@@ -371,15 +398,28 @@ fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Operatin
         }
         None => Vec::new(),
     };
+    let penalties = match fields.table.take("penalties") {
+        Some(item) => {
+            let list = item.list(findings)?;
+            if plans.as_ref().is_some_and(|plans| plans.len() != list.len()) {
+                findings.push(item.out_of_range(findings, "must have one entry for each plan"));
+            }
+            all(list.iter().map(|item| item.number(findings)).collect())?
+        }
+        None => Vec::new(),
+    };
     fields.finish();
     let mut plans = plans?;
     for (plan, forecast) in plans.iter_mut().zip(forecasts) {
         plan.forecast = forecast;
     }
+    for (plan, penalty) in plans.iter_mut().zip(penalties) {
+        plan.penalty = penalty;
+    }
     Some(OperatingPoint { quality: quality?, cost_usd: cost_usd?, shadow_price, plans, router_shadow_price })
 }
 
-const PLAN: &[&str] = &["stages", "forecast"];
+const PLAN: &[&str] = &["stages", "forecast", "penalty"];
 
 fn plan_table(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Plan> {
     let findings = fields.table.findings;
@@ -388,8 +428,9 @@ fn plan_table(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Plan> {
         Some(item) => forecast_text::read(findings, &item, names.tiers.len()).ok()?,
         None => None,
     };
+    let penalty = fields.optional_number("penalty").unwrap_or(0.0);
     fields.finish();
-    Some(Plan { forecast, ..plan? })
+    Some(Plan { forecast, penalty, ..plan? })
 }
 
 /// A list of stages: at least one, and a rule on each but the last.

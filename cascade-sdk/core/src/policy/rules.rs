@@ -15,9 +15,53 @@ pub struct Rules {
     pub plans: Vec<Plan>,
     /// Chooses a plan from the prompt.
     pub router: Option<Router>,
+    /// Keeps some requests on one tier, whatever plans and router say.
+    pub guard: Option<Guard>,
+}
+
+/// Requests with certain labels of a tag are answered by one tier alone: slices that a cascade would serve too badly.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guard {
+    /// The tag that every request must have.
+    pub tag: String,
+    /// The labels that are kept, sorted.
+    pub labels: Vec<String>,
+    /// Index into [`Rules::tiers`].
+    tier: usize,
+    plan: Plan,
+}
+
+impl Guard {
+    /// Keeps requests with these labels on a tier.
+    pub fn new(tag: String, mut labels: Vec<String>, tier: usize) -> Self {
+        labels.sort();
+        let plan = Plan::new(vec![Stage { tier, rule: None }]);
+        Self { tag, labels, tier, plan }
+    }
+
+    /// Index into [`Rules::tiers`].
+    pub fn tier(&self) -> usize {
+        self.tier
+    }
+
+    /// Whether a label is kept.
+    pub fn keeps(&self, label: &str) -> bool {
+        self.labels.binary_search_by(|known| known.as_str().cmp(label)).is_ok()
+    }
 }
 
 impl Rules {
+    /// The plan of that number; after the last one comes that of the guard.
+    pub fn plan(&self, index: usize) -> Option<&Plan> {
+        let guarded = self.guard.as_ref().filter(|_| index == self.plans.len()).map(|guard| &guard.plan);
+        self.plans.get(index).or(guarded)
+    }
+
+    /// Whether the choice of a plan depends on the request.
+    pub fn reads_requests(&self) -> bool {
+        self.router.is_some() || self.guard.is_some()
+    }
+
     /// The signals that a rule reads, as indices into [`Rules::signals`], each once: those whose own cost is charged where the stage ran. A
     /// cut that keeps or escalates everything reads none (DESIGN.md 5).
     pub fn signals_read(&self, rule: AcceptRule) -> impl Iterator<Item = usize> + '_ {
@@ -46,12 +90,15 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// How the router predicts the plan as a whole; `None` where it is one tier, which the router predicts by itself.
     pub forecast: Option<Forecast>,
+    /// What a router takes off the predicted quality because the plan exceeds limits on tails more often (MATH.md 11.1),
+    /// in quality; 0 without such limits.
+    pub penalty: f64,
 }
 
 impl Plan {
     /// A plan that no router weighs, or of one tier.
     pub fn new(stages: Vec<Stage>) -> Self {
-        Self { stages, forecast: None }
+        Self { stages, forecast: None, penalty: 0.0 }
     }
 }
 

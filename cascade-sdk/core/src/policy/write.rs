@@ -35,9 +35,18 @@ pub fn write(policy: &Policy) -> String {
         if let Some(forecast) = &plan.forecast {
             writer.pair("forecast", forecast_text::write(forecast));
         }
+        if plan.penalty != 0.0 {
+            writer.pair("penalty", number(plan.penalty));
+        }
     }
     if let Some(router) = &rules.router {
         router_text::write(&mut writer, router, rules);
+    }
+    if let Some(guard) = &rules.guard {
+        writer.table("guard");
+        writer.pair("tag", string(&guard.tag));
+        writer.pair("labels", strings(&guard.labels));
+        writer.pair("tier", string(names::tier(rules, guard.tier())));
     }
     for point in &policy.frontier {
         operating_point(&mut writer, point, rules);
@@ -68,6 +77,9 @@ fn objective(writer: &mut Writer, objective: &Objective) {
         Goal::MaxQuality => {}
     }
     optional(writer, "max_latency_ms_p95", objective.max_latency_ms_p95);
+    if let Some(tail) = objective.max_cost_tail {
+        writer.pair("max_cost_tail", inline([("usd", usd(tail.usd)), ("share", number(tail.share))]));
+    }
     optional(writer, "confidence", objective.confidence);
 }
 
@@ -77,6 +89,7 @@ fn expected(writer: &mut Writer, expected: &Expected, rules: &Rules) {
     writer.pair("cost_usd", estimate(&expected.cost_usd));
     writer.pair("calls", estimate(&expected.calls));
     optional(writer, "shadow_price", expected.shadow_price);
+    optional(writer, "latency_ms_p95", expected.latency_ms_p95);
     writer.table("expected.share");
     for (tier, share) in rules.tiers.iter().zip(&expected.share) {
         writer.pair(tier, estimate(share));
@@ -125,6 +138,9 @@ fn operating_point(writer: &mut Writer, point: &OperatingPoint, rules: &Rules) {
             .iter()
             .map(|plan| plan.forecast.as_ref().map_or_else(|| "{}".to_owned(), forecast_text::write));
         writer.pair("forecasts", lines(forecasts));
+    }
+    if point.plans.iter().any(|plan| plan.penalty != 0.0) {
+        writer.pair("penalties", list(point.plans.iter().map(|plan| number(plan.penalty))));
     }
 }
 

@@ -5,5 +5,6 @@
 
 mod brute;
 mod invariants;
+mod limits;
 mod searches;
 mod vectors;

@@ -89,6 +89,6 @@ fn requests_are_told_apart() {
 fn fingerprints_stay_the_same() {
     assert_eq!(
         fingerprint(REFERENCE, Some("{}")),
-        "e929d9742fc47106e457a752d42d7789397a085a412d960869d36fe85226f609"
+        "0fbd08be58f76c48f04ad4b8f7debc8ebad96d847c67ecf59afe1c5bef8c48c4"
     );
 }

@@ -1,7 +1,7 @@
 //! Policy files: bytes, refusals, and whether a policy still belongs to its configuration.
 
 use crate::expect;
-use cascade_sdk_core::config::{self, Family, Goal, Objective};
+use cascade_sdk_core::config::{self, CostTail, Family, Goal, Objective};
 use cascade_sdk_core::diag::{Diagnostic, Severity, Source, Style, render_all};
 use cascade_sdk_core::feature::text::{Affix, BUCKETS};
 use cascade_sdk_core::feature::{
@@ -10,7 +10,7 @@ use cascade_sdk_core::feature::{
 };
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{
-    self, ALGORITHM, AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, Forecast, Linear,
+    self, ALGORITHM, AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, Forecast, Guard, Linear,
     OperatingPoint, Plan, Policy, Rules, Score, ScoreInput, ScoreSource, Stage, Term, codes,
 };
 use proptest::collection::{btree_set, vec};
@@ -301,8 +301,10 @@ fn rules() -> impl Strategy<Value = Rules> {
                 let numbered = |names: Vec<String>| {
                     names.into_iter().enumerate().map(|(at, name)| format!("{name}{at}")).collect()
                 };
+                let guard = (plans.len() % 2 == 0)
+                    .then(|| Guard::new("tenant \"a\"".into(), vec!["z".into(), "b\n".into()], 0));
                 let router = (plans.len() > 1 || !scores.is_empty()).then_some(router);
-                Rules { tiers: numbered(tiers), signals: numbered(signals), scores, plans, router }
+                Rules { tiers: numbered(tiers), signals: numbered(signals), scores, plans, router, guard }
             },
         )
     })
@@ -316,10 +318,13 @@ fn objective() -> impl Strategy<Value = Objective> {
         (1e-300..1e300).prop_map(Goal::ShadowPrice),
         Just(Goal::MaxQuality),
     ];
-    (goal, 0.1..1e6, any::<bool>(), option::of(0.001..0.999)).prop_map(
-        |(goal, latency, bounded, confidence)| {
-            let max_latency_ms_p95 = (bounded || goal == Goal::MaxQuality).then_some(latency);
-            Objective { goal, max_latency_ms_p95, confidence }
+    let tail =
+        (1..i64::MAX, 0.001..0.999).prop_map(|(pico, share)| CostTail { usd: Usd::from_pico(pico), share });
+    (goal, 0.1..1e6, any::<bool>(), option::of(tail), option::of(0.001..0.999)).prop_map(
+        |(goal, latency, bounded, max_cost_tail, confidence)| {
+            let alone = goal == Goal::MaxQuality && max_cost_tail.is_none();
+            let max_latency_ms_p95 = (bounded || alone).then_some(latency);
+            Objective { goal, max_latency_ms_p95, max_cost_tail, confidence }
         },
     )
 }
@@ -373,7 +378,14 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                 family: Family::RoutedCascade,
                 fitted,
                 objective,
-                expected: Expected { quality, cost_usd, calls, share, shadow_price },
+                expected: Expected {
+                    quality,
+                    cost_usd,
+                    calls,
+                    share,
+                    shadow_price,
+                    latency_ms_p95: shadow_price,
+                },
                 frontier: frontier.collect(),
                 rules,
                 certificate,

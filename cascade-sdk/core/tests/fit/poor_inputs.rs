@@ -25,7 +25,10 @@ fn what_is_missing_is_named() {
     assert_eq!(errors(&log, &none, "answer"), ["fit::no-objective"]);
     let mut hurried = good.clone();
     hurried.routes[0].objective.as_mut().unwrap().max_latency_ms_p95 = Some(800.0);
-    assert_eq!(errors(&log, &hurried, "answer"), ["fit::latency"]);
+    assert_eq!(
+        errors(&log, &hurried, "answer"),
+        ["fit::latency-missing", "fit::latency-missing", "fit::latency-missing"]
+    );
     let mut strangers = good.clone();
     strangers.routes[0].tiers.extend(["d".into(), "e".into()]);
     assert_eq!(errors(&log, &strangers, "answer"), ["fit::tier-not-in-log", "fit::tier-not-in-log"]);

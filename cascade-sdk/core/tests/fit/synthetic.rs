@@ -19,6 +19,8 @@ pub(crate) struct Recipe {
     pub(crate) real_valued: bool,
     /// Rows of one group, which share their difficulty; 1 for rows on their own.
     pub(crate) group_size: usize,
+    /// Whether results say how long they took: 50 to 150 ms, 150 to 450 ms, 450 to 1,350 ms.
+    pub(crate) latencies: bool,
 }
 
 impl Default for Recipe {
@@ -30,6 +32,7 @@ impl Default for Recipe {
             accuracies: [0.5, 0.7, 0.9],
             real_valued: false,
             group_size: 1,
+            latencies: false,
         }
     }
 }
@@ -39,6 +42,7 @@ impl Recipe {
     pub(crate) fn lines(&self, half: impl Fn(usize) -> Option<&'static str>) -> Vec<String> {
         let mut random = SplitMix64::new(self.seed, 0);
         let mut difficulty = 0.0;
+        let mut clock = SplitMix64::new(self.seed, 1);
         (0..self.rows)
             .map(|row| {
                 if row % self.group_size == 0 {
@@ -67,9 +71,14 @@ impl Recipe {
                     if tier > 0 {
                         line.push(',');
                     }
+                    let latency = if self.latencies {
+                        format!(r#""latency_ms":{:.1},"#, [100.0, 300.0, 900.0][tier] * (0.5 + clock.fraction()))
+                    } else {
+                        String::new()
+                    };
                     let _ = write!(
                         line,
-                        r#""{name}":{{"quality":{quality},"cost_usd":{cost:.9},"signals":{{"confidence":{signal:.3}}}}}"#
+                        r#""{name}":{{"quality":{quality},"cost_usd":{cost:.9},{latency}"signals":{{"confidence":{signal:.3}}}}}"#
                     );
                 }
                 line.push_str("}}");
@@ -105,7 +114,8 @@ pub(crate) fn config(goal: Goal, confidence: Option<f64>) -> Config {
     );
     let (config, findings) = cascade_sdk_core::config::read(&Source::new("cascade.toml", text));
     let mut config = config.unwrap_or_else(|| panic!("{findings:#?}"));
-    config.routes[0].objective = Some(Objective { goal, max_latency_ms_p95: None, confidence });
+    config.routes[0].objective =
+        Some(Objective { goal, max_latency_ms_p95: None, max_cost_tail: None, confidence });
     config
 }
 

@@ -7,9 +7,9 @@ use crate::money::Usd;
 use cascade_sdk_core::feature::{self, RequestView};
 
 impl Run<'_> {
-    /// The plan that the router picks; the only one where there is no router.
+    /// The plan that the guard or the router picks; the only one where there is neither.
     pub(super) fn choose_plan(&self, scratch: &mut feature::Scratch) -> Result<usize, Error> {
-        if self.rules.router.is_none() {
+        if !self.rules.reads_requests() {
             return Ok(0);
         }
         let text = self.request.routing_text();
@@ -38,7 +38,7 @@ impl Run<'_> {
             let tier = self.route.tiers.iter().position(|setup| setup.tier.name == *name);
             return Ok(vec![Next { tier: tier.ok_or_else(|| unknown(name))?, judged: None }]);
         }
-        let stages = self.rules.plans.get(plan).map_or(&[][..], |plan| &plan.stages);
+        let stages = self.rules.plan(plan).map_or(&[][..], |plan| &plan.stages);
         let stages = stages.iter().enumerate();
         Ok(stages
             .map(|(index, stage)| Next { tier: self.policy.tier_of(stage), judged: Some(index) })

@@ -63,7 +63,7 @@ impl Run<'_> {
 
     /// The accept rule of a stage, if it has one.
     pub(super) fn rule(&self, plan: usize, next: Next) -> Option<AcceptRule> {
-        self.rules.plans.get(plan)?.stages.get(next.judged?)?.rule
+        self.rules.plan(plan)?.stages.get(next.judged?)?.rule
     }
 
     /// What the signals cost that the stage's rule reads: the same rule as [`cascade_sdk_core::replay`] charges by.

@@ -4,7 +4,9 @@ use super::objective::ObjectiveTable;
 use super::runtime::{self, RuntimeTable};
 use super::{Declared, names, request};
 use crate::config::section::{Read, Section};
-use crate::config::{Budget, Family, FitSettings, Goal, Mode, Objective, Provider, Route, Tier, codes};
+use crate::config::{
+    Budget, Family, FitSettings, Goal, GuardSettings, Mode, Objective, Provider, Route, Tier, codes,
+};
 use crate::document::read::{Findings, Item};
 use crate::name;
 use std::ops::Range;
@@ -54,6 +56,12 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
     let budget = section.text("budget");
     let until_fitted = section.text("until_fitted");
     let objective = section.section("objective").map(ObjectiveTable::read);
+    let guard = section.section("guard").map(|mut section| {
+        let (by, max_loss, min_rows, tier) =
+            (section.text("by"), section.number("max_loss"), section.whole("min_rows"), section.text("tier"));
+        section.finish();
+        (by, max_loss, min_rows, tier)
+    });
     let fit = section.section("fit").map(fit).unwrap_or_default();
     let (request, asks_logprobs) = section.section("request").map(request::read).unwrap_or_default();
     let calls_per_day = section.section("traffic").and_then(|mut traffic| {
@@ -69,6 +77,15 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
     route.check_budget(budget.as_ref());
     route.check_logprobs(asks_logprobs.as_ref());
     route.check_one_of_tiers(until_fitted.as_ref());
+    let guard = guard.and_then(|(by, max_loss, min_rows, tier)| {
+        route.check_one_of_tiers(tier.as_ref());
+        Some(GuardSettings {
+            by: by?.value.to_owned(),
+            max_loss: max_loss?.value,
+            min_rows: min_rows.map_or(100, |read| read.value),
+            tier: tier.map(|read| read.value.to_owned()),
+        })
+    });
     route.check_runtime(&runtime, budget.is_some(), until_fitted.is_some());
     let goal = objective.as_ref().and_then(|table| route.check_objective(table));
     if tiers.as_ref().is_some_and(|tiers| tiers.len() > 1) && until_fitted.is_none() {
@@ -85,6 +102,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         objective: goal,
         fit,
         request,
+        guard,
         calls_per_day,
         until_fitted: until_fitted.map(|tier| tier.value.to_owned()),
         runtime: runtime.settings,
@@ -300,11 +318,11 @@ impl Checker<'_, '_> {
                     findings.error(codes::OBJECTIVE_SEVERAL, message, &item.key_span, "remove this one");
                 findings.push(findings.also(error, &first.key_span, "or this one"));
             }
-        } else if table.latency.is_none() && !table.broken {
+        } else if !table.limits_a_tail() && !table.broken {
             self.objective_missing();
         }
         let objective = table.objective()?;
-        let free = matches!(objective.goal, Goal::ShadowPrice(_)) && objective.max_latency_ms_p95.is_none();
+        let free = matches!(objective.goal, Goal::ShadowPrice(_)) && !objective.limits_a_tail();
         if let Some(confidence) = table.confidence.as_ref().filter(|_| free) {
             let message = "`confidence` certifies a constraint, and a shadow price is none";
             let error = findings.error(codes::NOTHING_TO_CERTIFY, message, &confidence.item.key_span, "");

@@ -52,6 +52,38 @@ pub struct Slice {
     pub share: BTreeMap<String, f64>,
 }
 
+/// Which slices a guard keeps on its reference tier, judged on calibration rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GuardReport {
+    /// The tag.
+    pub tag: String,
+    /// The reference tier.
+    pub tier: String,
+    /// The loss that is tolerated, in quality.
+    pub max_loss: f64,
+    /// Rows that a slice needs to be judged.
+    pub min_rows: u64,
+    /// Slices that are kept on the reference tier.
+    pub kept: Vec<GuardedSlice>,
+    /// Slices that the policy serves.
+    pub passed: Vec<GuardedSlice>,
+    /// Slices with too few rows to be judged; the policy serves them.
+    pub too_few: Vec<GuardedSlice>,
+}
+
+/// One slice before the guard.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GuardedSlice {
+    /// Its label.
+    pub label: String,
+    /// Calibration rows with it.
+    pub rows: usize,
+    /// Mean quality of the reference tier minus that of the policy.
+    pub loss: f64,
+    /// Its interval, 95 % for all judged slices at once; `None` where one group gives none.
+    pub loss_ci: Option<[f64; 2]>,
+}
+
 /// Escalation benefit b(t) = E[q_H − q_L | s = t] of a pair (MATH.md 2).
 #[derive(Clone, Debug, Serialize)]
 pub struct Benefit {

@@ -39,6 +39,15 @@ pub struct FitReport {
     /// where the objective is no budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duality_gap: Option<f64>,
+    /// The limits on tails and their multipliers; empty without such limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitReport>,
+    /// What a certificate takes, known before the fit; absent without `confidence`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certification: Option<Certification>,
+    /// What the guard found; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardReport>,
     /// Is it worth it.
     pub verdict: VerdictReport,
     /// Every two-model frontier on calibration rows.
@@ -88,6 +97,50 @@ pub struct Rows {
     pub calibration: usize,
     /// Rows used for reporting.
     pub test: usize,
+}
+
+/// A limit on a tail and its multiplier at the optimum over single tiers and pairs, mixtures included (MATH.md 11.1).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LimitReport {
+    /// The key of the objective that states the limit.
+    pub limit: &'static str,
+    /// The bound, in milliseconds or US dollars a request.
+    pub bound: f64,
+    /// Share of requests that may exceed it.
+    pub share: f64,
+    /// Quality gained per unit of share that were allowed on top, at equal cost: 0 where the limit does not bind.
+    pub quality_per_share: f64,
+}
+
+/// What certifying takes, before anything is fitted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Certification {
+    /// Confidence asked for.
+    pub confidence: f64,
+    /// Rows set aside to test on.
+    pub rows: usize,
+    /// Groups among them.
+    pub groups: usize,
+    /// Each constraint that is to be certified.
+    pub promises: Vec<PromiseOutlook>,
+}
+
+/// What one constraint takes to be certified.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PromiseOutlook {
+    /// The constraint in words.
+    pub promise: String,
+    /// Its share of δ = 1 − confidence.
+    pub delta: f64,
+    /// Fewest rows with which any policy could pass; `None` if more than a million.
+    pub least_rows: Option<u64>,
+    /// Rows that a policy exactly as good as the reference needs, for a bound on the loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub least_rows_at_no_loss: Option<u64>,
+    /// The most that a request to the cheapest tier alone can cost by its token limits, divided by the bound on the mean
+    /// cost: the larger, the more rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_to_bound: Option<f64>,
 }
 
 /// A family's standing on calibration rows.

@@ -99,6 +99,31 @@ pub struct FamilyReport {
     /// budget; absent where every score was a cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantile_loss: Option<f64>,
+    /// How often its policy exceeds each limit on a tail; empty without such limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<TailReport>,
+}
+
+/// How often a policy exceeds a limit on a tail.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TailReport {
+    /// The key of the objective that states the limit.
+    pub limit: &'static str,
+    /// The bound, in milliseconds or US dollars a request.
+    pub bound: f64,
+    /// Share of requests that may exceed it.
+    pub share_allowed: f64,
+    /// Share of calibration rows that exceed it.
+    pub calibration_share: f64,
+    /// Share of held-out rows that exceed it.
+    pub held_out_share: Option<f64>,
+    /// Its 95 % interval: exact binomial where each row is a group of its own, else by group.
+    pub held_out_share_ci: Option<[f64; 2]>,
+    /// The quantile of held-out path latency or cost that the limit bounds, in the unit of the bound; `None` if it is
+    /// among rows of unknown latency.
+    pub held_out_quantile: Option<f64>,
+    /// How the family was searched under the limit.
+    pub search: &'static str,
 }
 
 /// One stage of a plan.

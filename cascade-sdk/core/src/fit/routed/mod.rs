@@ -11,6 +11,8 @@ mod plans;
 
 use super::chain::Chains;
 use super::family::{Candidate, Draft, FittedFamily, RulesBuilder};
+use super::limited::{Limited, Members, pair_points};
+use super::limits::{Limits, within};
 use super::operating::{CascadeRule, Operating, PolicyClass};
 use super::pair::{self, Pair};
 use super::point_set::PointSet;
@@ -24,7 +26,7 @@ use plans::PlannedRouter;
 
 /// Everything routed cascades can do on some rows.
 pub struct RoutedCascades<'t> {
-    chains: Chains<'t>,
+    chains: Box<dyn PolicyClass + 't>,
     routed: RouterFamily<'t>,
     /// The table with the scores of gains as further signals.
     table: Table,
@@ -42,6 +44,7 @@ struct Sample<'a> {
     /// Weight of each row, 1 on average.
     weight: &'a [f64],
     router: &'a RouterFit,
+    limits: &'a Limits,
     threads: usize,
 }
 
@@ -54,11 +57,31 @@ impl std::fmt::Debug for RoutedCascades<'_> {
 impl<'t> RoutedCascades<'t> {
     /// From a router fitted on `data`; `max_stages` bounds the chains.
     pub fn new(table: &'t Table, data: &Data<'_>, fit: RouterFit, max_stages: usize) -> Self {
+        Self::within(table, data, fit, max_stages, &Limits::default())
+    }
+
+    /// As [`RoutedCascades::new`], of policies that keep limits on tails.
+    pub fn within(
+        table: &'t Table,
+        data: &Data<'_>,
+        fit: RouterFit,
+        max_stages: usize,
+        limits: &Limits,
+    ) -> Self {
         let &Data { rows, folds, threads, .. } = data;
-        let chains = Chains::new(table, rows, max_stages, threads);
-        let mut cascades: Vec<(Totals, CascadeRule)> = (0..table.tiers.len())
-            .map(|tier| (table.single(tier, rows), CascadeRule { tiers: vec![tier], cuts: Vec::new() }))
-            .collect();
+        let chains: Box<dyn PolicyClass + 't> = if limits.is_empty() {
+            Box::new(Chains::new(table, rows, max_stages, threads))
+        } else {
+            Box::new(Limited::new(table, rows, Members::UpTo(max_stages), limits, threads))
+        };
+        let mut cascades: Vec<(Totals, CascadeRule)> = if limits.is_empty() {
+            (0..table.tiers.len())
+                .map(|tier| (table.single(tier, rows), CascadeRule { tiers: vec![tier], cuts: Vec::new() }))
+                .collect()
+        } else {
+            // The hull of the chains begins with the single tiers that keep the limits.
+            Vec::new()
+        };
         cascades.extend(chains.hull().iter().map(|vertex| (vertex.totals, vertex.rule.clone())));
         let mut table_with_gains = table.clone();
         let mut planned = Vec::new();
@@ -66,7 +89,7 @@ impl<'t> RoutedCascades<'t> {
         // A router that predicts the same for every request has nothing to add to a cascade.
         if predicts(&fit) {
             let weight = mean_one(rows.iter().map(|&row| table.weight[row as usize] as f64).collect());
-            let sample = Sample { table, rows, folds, weight: &weight, router: &fit, threads };
+            let sample = Sample { table, rows, folds, weight: &weight, router: &fit, limits, threads };
             let pairs: Vec<Pair> = sample
                 .gains()
                 .into_iter()
@@ -78,10 +101,14 @@ impl<'t> RoutedCascades<'t> {
                 .collect();
             let staircases = threads::map(threads, pairs.len(), |at| {
                 let pair = pairs[at];
+                if !limits.is_empty() {
+                    return pair_points(&table_with_gains, rows, pair, limits);
+                }
                 let values = &table_with_gains.tiers[pair.cheap].signals[pair.signal].value;
-                pair::staircase(&table_with_gains, &Ranking::new(values, rows), pair)
+                let points = pair::staircase(&table_with_gains, &Ranking::new(values, rows), pair);
+                points.into_iter().map(|(totals, member)| (totals, member.rule())).collect()
             });
-            cascades.extend(staircases.into_iter().flatten().map(|(totals, member)| (totals, member.rule())));
+            cascades.extend(staircases.into_iter().flatten());
             own = around_hull(&cascades, &Sample { table: &table_with_gains, ..sample });
         }
         let mut points: Vec<(Totals, Draft)> =
@@ -90,7 +117,7 @@ impl<'t> RoutedCascades<'t> {
             points.push((totals, Draft::Planned(planned.len())));
             planned.push(router);
         }
-        let routed = RouterFamily::new(table, rows, fit);
+        let routed = RouterFamily::within(table, rows, fit, limits);
         points.extend(routed.staircase().iter().cloned());
         Self { chains, routed, table: table_with_gains, planned, points: PointSet::new(points) }
     }
@@ -143,7 +170,9 @@ fn around_hull(cascades: &[(Totals, CascadeRule)], sample: &Sample<'_>) -> Vec<(
         // Among single tiers the router itself weighs better.
         plans.iter().any(|plan| plan.tiers.len() > 1).then(|| sample.weigh(plans, shadow_price))
     });
-    found.into_iter().flatten().collect()
+    let allowed = sample.limits.allowed(sample.table.total_weight(sample.rows));
+    let kept = found.into_iter().flatten().filter(|(sums, _)| within(sums.over, allowed));
+    kept.map(|(sums, router)| (sums.totals(), router)).collect()
 }
 
 impl FittedFamily for RoutedCascades<'_> {
@@ -180,7 +209,7 @@ impl FittedFamily for RoutedCascades<'_> {
 
     fn router_price(&self, draft: &Draft) -> Option<f64> {
         match draft {
-            Draft::Routed(price) => Some(*price),
+            Draft::Routed(price) | Draft::Penalised { price, .. } => Some(*price),
             Draft::Planned(at) => self.planned.get(*at).map(|planned| planned.shadow_price),
             // The cut of a gain per dollar is −λ.
             Draft::Cascade(rule) => rule.tiers.iter().zip(&rule.cuts).find_map(|(&tier, cut)| {

@@ -1,12 +1,13 @@
 //! A router over plans: around a cascade, its parts and its neighbours on the frontier, each forecast as a whole.
 
+use super::super::limited::{Sums, row_sums};
 use super::super::operating::CascadeRule;
 use super::super::ridge::{Line, Ridge};
-use super::super::table::{QUALITY_ONE, Table, Totals};
+use super::super::table::{QUALITY_ONE, Table};
 use super::Sample;
 use crate::feature::argmax;
 use crate::money::PICO_PER_USD;
-use crate::policy::{Cut, Forecast, Linear};
+use crate::policy::{Forecast, Linear};
 
 /// Penalty of the forecasts in rows: what few rows say about a plan must not outweigh its mean.
 const PENALTY: f64 = 20.0;
@@ -44,33 +45,20 @@ pub(super) fn around(hull: &[CascadeRule], vertex: usize) -> Vec<CascadeRule> {
 
 /// What a cascade does with a row: quality and cost in integer units.
 pub(super) fn outcome(table: &Table, rule: &CascadeRule, row: u32) -> (i64, i64) {
-    let at = row as usize;
-    let mut cost = 0_i64;
-    for (stage, &tier) in rule.tiers.iter().enumerate() {
-        let tier = &table.tiers[tier];
-        cost = cost.saturating_add(tier.cost[at]);
-        let Some(cut) = rule.cuts.get(stage) else { return (tier.quality[at], cost) };
-        let signal = &tier.signals[cut.signal];
-        if Cut(cut.at_least).needs_score() {
-            cost = cost.saturating_add(signal.cost.get(at).copied().unwrap_or(0));
-        }
-        if Cut(cut.at_least) == Cut::KEEP_ALL || (!tier.failed[at] && signal.value[at] >= cut.at_least) {
-            return (tier.quality[at], cost);
-        }
-    }
-    (0, cost)
+    let walk = rule.walk(table, row);
+    (walk.quality, walk.cost)
 }
 
 impl Sample<'_> {
     /// The router over `plans` at λ, and what it does out of fold.
-    pub(super) fn weigh(&self, plans: Vec<CascadeRule>, shadow_price: f64) -> (Totals, PlannedRouter) {
+    pub(super) fn weigh(&self, plans: Vec<CascadeRule>, shadow_price: f64) -> (Sums, PlannedRouter) {
         let outcomes: Vec<Vec<(i64, i64)>> = plans
             .iter()
             .map(|plan| self.rows.iter().map(|&row| outcome(self.table, plan, row)).collect())
             .collect();
         let inputs = Inputs::new(self, &plans);
         let places: Vec<usize> = (0..self.rows.len()).collect();
-        let mut totals = Totals::default();
+        let mut totals = Sums::default();
         for fold in 0..=self.folds.iter().copied().max().unwrap_or(0) {
             let (held, train): (Vec<usize>, Vec<usize>) =
                 places.iter().partition(|&&place| self.folds[place] == fold);
@@ -78,8 +66,9 @@ impl Sample<'_> {
             for place in held {
                 let row = inputs.row(place);
                 let options = lines.iter().map(|(quality, cost)| (quality.value(row), cost.value(row)));
-                let (quality, cost) = outcomes[argmax(shadow_price, options)][place];
-                totals += self.table.totals(self.rows[place], quality, cost);
+                let chosen = &plans[argmax(shadow_price, options)];
+                let row = self.rows[place];
+                totals += row_sums(self.table, self.limits, row, chosen.walk(self.table, row));
             }
         }
         let lines = inputs.lines(self.weight, &places, &outcomes);

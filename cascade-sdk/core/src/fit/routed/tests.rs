@@ -205,7 +205,12 @@ fn policies_read_back_with_all_points_of_the_frontier() {
                 seed: 7,
                 refit_on_all: false,
             },
-            objective: Objective { goal: Goal::MinQuality(0.5), max_latency_ms_p95: None, confidence: None },
+            objective: Objective {
+                goal: Goal::MinQuality(0.5),
+                max_latency_ms_p95: None,
+                max_cost_tail: None,
+                confidence: None,
+            },
             expected: Expected { share, ..Expected::default() },
             rules,
             frontier,
