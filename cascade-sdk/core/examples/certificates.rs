@@ -304,6 +304,7 @@ fn ucci_rules(goal: &Goal, log: &EvalLog) -> Option<Rules> {
         scores: Vec::new(),
         plans: vec![Plan::new(stages)],
         router: None,
+        guard: None,
     })
 }
 
