@@ -19,7 +19,9 @@ pub(crate) fn plan(config: &str) -> ClientPlan {
         let name = name.get_ref();
         let tiers = route.get_ref().as_table()?.get("tiers").and_then(|tiers| tiers.get_ref().as_array());
         // Two routes of one name, which is a mistake that was reported, would give two methods of one name.
-        let distinct = taken.insert(name::method(name)) & taken.insert(name::variant(name));
+        let distinct = taken.insert(name::method(name))
+            & taken.insert(name::stream_method(name))
+            & taken.insert(name::variant(name));
         distinct
             .then(|| outline(name, tiers.into_iter().flatten().filter_map(|tier| tier.get_ref().as_str())))
     });

@@ -27,6 +27,7 @@ macro_rules! items {
 }
 
 items! {
+    answer_stream = "AnswerStream";
     builder = "Builder";
     call = "Call";
     check_inputs = "check_inputs";

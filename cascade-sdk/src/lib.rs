@@ -34,7 +34,7 @@ pub use cascade_macros::client;
 #[cfg_attr(not(doctest), doc = include_str!("docs/route.md"))]
 pub use cascade_macros::route;
 #[cfg(feature = "runtime")]
-pub use client::{Answer, Builder, Call, Client, PolicySource};
+pub use client::{Answer, AnswerStream, Builder, Call, Client, PolicySource, StreamEvent};
 #[cfg(feature = "runtime")]
 pub use error::Error;
 #[cfg(feature = "runtime")]
@@ -49,7 +49,7 @@ pub use routed::{Failure, Routed, Step, TierName};
 #[doc(hidden)]
 pub mod __private {
     pub mod v1 {
-        pub use crate::client::{Builder, Call, Client, ClientSpec, RouteSpec};
+        pub use crate::client::{AnswerStream, Builder, Call, Client, ClientSpec, RouteSpec};
         pub use crate::error::Error;
         pub use crate::generated::{
             FeatureValue, FromClient, InputKind, NeededInput, RouteInputs, TagValue, check_inputs, needed,

@@ -92,6 +92,9 @@ pub struct Step<Tier> {
     pub decision: Decision,
     /// Why there was no usable answer; `None` if there was one.
     pub failure: Option<Failure>,
+    /// True if the call failed and another tier was asked because of that: a failover, which says nothing about the answer,
+    /// as opposed to an escalation, which does.
+    pub failover: bool,
     /// The answer's signals by name; larger means more confident. Missing ones are absent.
     pub signals: BTreeMap<String, f64>,
     /// Tokens as the provider counted them; `None` if it did not say.
@@ -121,6 +124,7 @@ impl<Tier> Step<Tier> {
             tier,
             decision: self.decision,
             failure: self.failure,
+            failover: self.failover,
             signals: self.signals,
             usage: self.usage,
             cost: self.cost,

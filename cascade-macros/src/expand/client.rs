@@ -96,11 +96,21 @@ fn method(index: usize, route: &RoutePlan, sdk: &Sdk, span: Span) -> TokenStream
     let method = Ident::new(&name::method(&route.name), span);
     let tier = tiers::ident(route, span);
     let docs = &route.docs;
-    let Sdk { call, into_request, .. } = sdk;
+    let stream_method = Ident::new(&name::stream_method(&route.name), span);
+    let stream_docs = format!(
+        "Asks the route `{}` as `{method}` does, and shows the answer while it arrives.",
+        route.name.replace('`', "'")
+    );
+    let Sdk { answer_stream, call, into_request, .. } = sdk;
     quote! {
         #[doc = #docs]
         pub fn #method(&self, request: impl #into_request) -> #call<'_, #tier> {
             self.client.call(#index, request)
+        }
+
+        #[doc = #stream_docs]
+        pub fn #stream_method(&self, request: impl #into_request) -> #answer_stream<#tier> {
+            self.client.call(#index, request).stream()
         }
     }
 }

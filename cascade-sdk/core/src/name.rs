@@ -60,6 +60,11 @@ pub fn method(name: &str) -> String {
     out
 }
 
+/// `Sort tickets` → `sort_tickets_stream`: the method that streams a route's answers.
+pub fn stream_method(name: &str) -> String {
+    format!("{}_stream", method(name).trim_end_matches('_'))
+}
+
 /// The identifier-safe words of a name: ASCII letters and digits; everything else separates words.
 fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
@@ -132,6 +137,7 @@ mod tests {
             assert_eq!(variant(name), as_variant);
             assert_eq!(method(name), as_method);
         }
+        assert_eq!(stream_method("type"), "type_stream");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A call of a route, before it is awaited.
 
 use super::Client;
+use super::run::Outlet;
+use super::stream::AnswerStream;
 use crate::answer::AnswerError;
 use crate::error::Error;
 use crate::request::Request;
@@ -60,16 +62,12 @@ impl<'c, Tier: TierName> Call<'c, Tier> {
     /// [`Error`] if there is no answer; its predicates say why. [`Error::is_config`] if the route was fitted on answers of
     /// another form than `T`.
     pub async fn answer<T: Answer>(self) -> Result<Routed<T, Tier>, Error> {
-        let form = self.client.form::<T>(self.route)?;
-        let read = |text: &str| -> Result<T, AnswerError> {
-            let value = if form.as_text {
-                Value::String(form.schema.read_text(text)?)
-            } else {
-                form.schema.read(text)?
-            };
-            serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
-        };
-        self.client.run(self.route, self.request, &form.schema, read).await
+        ask(self.client, self.route, self.request, None).await
+    }
+
+    /// Runs the request as [`Call::answer`] does, and shows the answer while it arrives; see [`AnswerStream`].
+    pub fn stream<T: Answer>(self) -> AnswerStream<Tier, T> {
+        AnswerStream::new(self.client, self.route, self.request)
     }
 }
 
@@ -80,6 +78,25 @@ impl<'c, Tier: TierName> IntoFuture for Call<'c, Tier> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.answer::<String>())
     }
+}
+
+/// Asks a route for an answer of type `T`.
+pub(super) async fn ask<T: Answer, Tier: TierName>(
+    client: &Client,
+    route: usize,
+    request: Request,
+    outlet: Option<&Outlet>,
+) -> Result<Routed<T, Tier>, Error> {
+    let form = client.form::<T>(route)?;
+    let read = |text: &str| -> Result<T, AnswerError> {
+        let value = if form.as_text {
+            Value::String(form.schema.read_text(text)?)
+        } else {
+            form.schema.read(text)?
+        };
+        serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
+    };
+    client.run(route, request, &form.schema, read, outlet).await
 }
 
 impl<Tier> fmt::Debug for Call<'_, Tier> {

@@ -9,11 +9,13 @@ mod retry;
 mod route;
 mod run;
 mod spec;
+mod stream;
 
 pub use builder::Builder;
 pub use call::{Answer, Call};
 pub use policy::PolicySource;
 pub use spec::{ClientSpec, RouteSpec};
+pub use stream::{AnswerStream, StreamEvent};
 
 use crate::answer::{AnswerError, AnswerSchema};
 use crate::error::{Error, Kind};
@@ -21,7 +23,7 @@ use crate::request::{IntoRequest, Request};
 use crate::routed::{Routed, Step, TierName};
 use policy::ActivePolicy;
 use route::{AnswerForm, Route};
-use run::{Finished, Progress, Run};
+use run::{Finished, Outlet, Progress, Run};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -124,6 +126,7 @@ impl Client {
         request: Request,
         schema: &AnswerSchema,
         read: impl Fn(&str) -> Result<T, AnswerError> + Send + Sync,
+        outlet: Option<&Outlet>,
     ) -> Result<Routed<T, Tier>, Error> {
         let route = self.route(route)?;
         let request_id = request.id.clone().unwrap_or_else(|| self.next_id());
@@ -133,8 +136,15 @@ impl Client {
             Err(Error::new(Kind::Config, format!("the request to route `{}` has no message", route.name)))
         } else {
             let max_retries = self.inner.max_retries.unwrap_or(route.runtime.max_retries);
-            let run =
-                Run { route, policy: &policy, rules: &policy.rules, request: &request, schema, max_retries };
+            let run = Run {
+                route,
+                policy: &policy,
+                rules: &policy.rules,
+                request: &request,
+                schema,
+                max_retries,
+                outlet,
+            };
             let deadline = request.deadline.or(route.runtime.deadline);
             let late = || late(&route.name, deadline);
             first_of(self.closing(), sleep(deadline), run.work(&mut progress, read), late).await
@@ -243,5 +253,7 @@ impl fmt::Debug for Client {
     }
 }
 
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;

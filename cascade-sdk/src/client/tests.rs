@@ -17,7 +17,7 @@ use serde::Deserialize;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tier {
+pub(super) enum Tier {
     Small,
     Large,
 }
@@ -37,7 +37,7 @@ impl TierName for Tier {
 
 #[derive(Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Team {
+pub(super) enum Team {
     Billing,
     Technical,
 }
@@ -57,7 +57,7 @@ fn tier(name: &str, dollars: &str) -> TierConfig {
     }
 }
 
-fn config(budget: Option<(i64, OnExceeded)>) -> Config {
+pub(super) fn config(budget: Option<(i64, OnExceeded)>) -> Config {
     let budgets = budget.map(|(pico, on_exceeded)| Budget {
         name: "b".into(),
         limit: Usd::from_pico(pico),
@@ -108,25 +108,25 @@ fn pair() -> Rules {
     }
 }
 
-fn client_of(script: &Scripted, config: Config, schema: AnswerSchema) -> Client {
+pub(super) fn client_of(script: &Scripted, config: Config, schema: AnswerSchema) -> Client {
     let baked = Baked { schema, schema_text: None, policy: Some(FittedPolicy::bare(pair(), "hash")) };
     let builder = <Builder>::from_parts("test", PathBuf::new(), config, vec![baked]);
     builder.provider("local", script.clone()).build().unwrap()
 }
 
-fn client(script: &Scripted) -> Client {
+pub(super) fn client(script: &Scripted) -> Client {
     client_of(script, config(None), AnswerSchema::TEXT)
 }
 
-fn confident(text: &str) -> Reply {
+pub(super) fn confident(text: &str) -> Reply {
     Reply::text(text).with_signal("mean_logprob", -0.1)
 }
 
-fn doubtful(text: &str) -> Reply {
+pub(super) fn doubtful(text: &str) -> Reply {
     Reply::text(text).with_signal("mean_logprob", -0.9)
 }
 
-fn status(code: u16) -> ProviderError {
+pub(super) fn status(code: u16) -> ProviderError {
     ProviderError::new(ProviderErrorKind::Status, "failed").with_status(code)
 }
 
@@ -289,7 +289,7 @@ async fn closing_cancels_what_is_under_way() {
 }
 
 /// The worst case of a small call: 32 + 5 + 32 bytes of system prompt, 32 + 1 of prompt, 50 output tokens, each at 10⁶ pico.
-const WORST_SMALL: i64 = (32 + 5 + 32 + 32 + 1 + 50) * 1_000_000;
+pub(super) const WORST_SMALL: i64 = (32 + 5 + 32 + 32 + 1 + 50) * 1_000_000;
 
 #[tokio::test]
 async fn a_full_budget_rejects_before_anything_is_sent() {

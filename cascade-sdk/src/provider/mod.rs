@@ -33,6 +33,8 @@ pub use secret::Secret;
 pub use setup::connect;
 pub use stream::{Chunk, ResponseStream};
 
+pub(crate) use stream::Partial;
+
 pub use cascade_sdk_core::signal::TokenLogprob;
 
 use crate::answer::AnswerSchema;

@@ -1,20 +1,18 @@
 //! One tier is asked, again where that may help, and never without room in the budget.
 
 use super::bill::{bill, settle};
-use super::{Progress, Run};
+use super::receive::{Intake, receive};
+use super::{Next, Progress, Run};
 use crate::client::budget::Reservation;
 use crate::client::retry;
 use crate::client::route::{TierSetup, worst_case};
 use crate::money::{Usage, Usd};
-use crate::provider::{ModelCall, ProviderError, ProviderErrorKind, Response};
+use crate::provider::{ProviderError, ProviderErrorKind, Response};
 use crate::routed::{Failure, Step};
 use cascade_sdk_core::config::OnExceeded;
 use cascade_sdk_core::decide::Decision;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
-
-/// A provider that keeps neither to the time of its call nor reports its overrun is cut off this much later.
-const GRACE: Duration = Duration::from_millis(250);
 
 /// A tier was asked, whatever came of it.
 pub(super) struct Asked {
@@ -24,6 +22,8 @@ pub(super) struct Asked {
     estimated: Usd,
     latency: Duration,
     retries: Vec<Failure>,
+    /// Whether any of the answer was shown already.
+    pub(super) shown: bool,
 }
 
 /// Why a tier could not even be asked.
@@ -36,7 +36,13 @@ pub(super) enum NotAsked {
 
 impl Run<'_> {
     /// Asks one tier, again where that may help.
-    pub(super) async fn ask(&self, setup: &TierSetup, progress: &mut Progress) -> Result<Asked, NotAsked> {
+    pub(super) async fn ask(
+        &self,
+        next: Next,
+        intake: Intake<'_>,
+        progress: &mut Progress,
+    ) -> Result<Asked, NotAsked> {
+        let setup = &self.route.tiers[next.tier];
         let started = Instant::now();
         let call = self.route.call(setup, self.request, self.schema);
         let worst = worst_case(setup, &call);
@@ -47,6 +53,7 @@ impl Run<'_> {
             estimated: Usd::ZERO,
             latency: Duration::ZERO,
             retries: Vec::new(),
+            shown: false,
         };
         loop {
             let mut reservation = match self.reserve(setup, worst.as_ref()) {
@@ -58,11 +65,15 @@ impl Run<'_> {
                     break;
                 }
             };
+            if asked.retries.is_empty() {
+                self.announce(progress, next);
+            }
             progress.in_flight = asked.cost.saturating_add(worst.clone().unwrap_or_default());
             if let Some(reservation) = &mut reservation {
                 reservation.mark_sent();
             }
-            let result = complete(setup, &call).await;
+            let received = receive(setup, &call, intake).await;
+            let result = received.result;
             let bill = bill(setup, &call, &result);
             if let Some(reservation) = reservation {
                 settle(reservation, bill.cost, &setup.tier.name);
@@ -73,7 +84,10 @@ impl Run<'_> {
             asked.latency = bill.latency.unwrap_or_else(|| started.elapsed());
             progress.in_flight = asked.cost;
             let retries = u32::try_from(asked.retries.len()).unwrap_or(u32::MAX);
+            asked.shown = received.shown;
             let wait = match &result {
+                // A second attempt would tell the beginning again.
+                Err(_) if asked.shown => None,
                 Err(error) => retry::wait(error, retries, self.max_retries, retry::random())
                     .map(|wait| (wait, error.clone())),
                 Ok(_) => None,
@@ -121,6 +135,7 @@ impl Asked {
         let step = Step {
             tier,
             decision,
+            failover: matches!((decision, &failure), (Decision::Escalate(_), Some(Failure::Call(_)))),
             failure,
             signals,
             usage: self.usage,
@@ -132,17 +147,5 @@ impl Asked {
             served_model,
         };
         (step, text)
-    }
-}
-
-async fn complete(setup: &TierSetup, call: &ModelCall<'_>) -> Result<Response, ProviderError> {
-    let limit = call.timeout.saturating_add(GRACE);
-    match tokio::time::timeout(limit, setup.provider.complete(call)).await {
-        Ok(result) => result,
-        Err(_) => Err(ProviderError::new(
-            ProviderErrorKind::Timeout,
-            format!("no answer within {:?}", call.timeout),
-        )
-        .after_sending()),
     }
 }

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `plan` | which tiers are asked, in which order |
 //! | `ask` | one tier, again where that may help, under its budget |
+//! | `receive` | one attempt, whose answer comes in whole or piece by piece |
+//! | `outlet` | what a streamed request says before it is over |
 //! | `bill` | what an attempt cost |
 //! | `weigh` | what came back, and what the policy makes of it |
 //! | `end` | the error of a request that has no answer |
@@ -14,7 +16,9 @@
 mod ask;
 mod bill;
 mod end;
+mod outlet;
 mod plan;
+mod receive;
 mod weigh;
 
 use super::policy::ActivePolicy;
@@ -28,7 +32,10 @@ use crate::routed::{Failure, Step};
 use ask::NotAsked;
 use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::feature;
-use cascade_sdk_core::policy::Rules;
+use cascade_sdk_core::policy::{Cut, Rules};
+use receive::Intake;
+
+pub(super) use outlet::{Event, Outlet};
 
 /// One request on its way.
 pub(super) struct Run<'r> {
@@ -39,6 +46,8 @@ pub(super) struct Run<'r> {
     pub(super) request: &'r Request,
     pub(super) schema: &'r AnswerSchema,
     pub(super) max_retries: u32,
+    /// Where a streamed request says what happens.
+    pub(super) outlet: Option<&'r Outlet>,
 }
 
 /// What happened so far. Tiers are positions in [`Route::tiers`].
@@ -86,11 +95,12 @@ impl Run<'_> {
         let mut falling_back = false;
         while let Some(next) = queue.pop() {
             let setup = &self.route.tiers[next.tier];
-            let asked = match self.ask(setup, progress).await {
+            let asked = match self.ask(next, self.intake(plan, next), progress).await {
                 Ok(asked) => asked,
                 Err(NotAsked::Unbounded(message)) => return Err(Error::new(Kind::Config, message)),
                 Err(NotAsked::OverBudget) => {
-                    if let Some((answer, tier)) = at_hand.take_if(|_| self.may_fall_back()) {
+                    if let Some((answer, tier, text)) = at_hand.take_if(|_| self.may_fall_back()) {
+                        self.show(text).await;
                         return Ok(Finished { answer, tier, plan, forced, kept_for_budget: true });
                     }
                     if !falling_back && !forced && self.may_fall_back() {
@@ -112,22 +122,54 @@ impl Run<'_> {
             let seen = self.observe(&asked.result, &read);
             let decision = self.decide(plan, next, &seen, &scratch);
             let signal_cost = self.signal_cost(plan, next, &asked.result);
-            let answer = seen.answer;
+            let (answer, shown) = (seen.answer, asked.shown);
             progress.record(asked.step(next.tier, decision, seen.failure, seen.signals, signal_cost));
             self.after_stage(progress);
             match (decision, answer) {
                 (Decision::Accept { .. }, Some(answer)) => {
+                    if !shown {
+                        self.show(progress.raw_answer.take()).await;
+                    }
                     return Ok(Finished { answer, tier: next.tier, plan, forced, kept_for_budget: false });
                 }
                 (Decision::Escalate(_), answer) => {
                     if let Some(answer) = answer {
-                        at_hand = Some((answer, next.tier));
+                        at_hand = Some((answer, next.tier, progress.raw_answer.take()));
                     }
                 }
                 (_, _) => break,
             }
         }
         Err(self.no_answer(progress))
+    }
+
+    /// Says which tier is asked now, and why.
+    fn announce(&self, progress: &Progress, next: Next) {
+        let Some(outlet) = self.outlet else { return };
+        let to = next.tier;
+        outlet.put(match progress.path.last() {
+            None => Event::Started { tier: to },
+            Some(step) => match step.decision {
+                _ if step.failover => Event::FailedOver { from: step.tier, to },
+                Decision::Escalate(why) => Event::Escalated { from: step.tier, to, why },
+                _ => return,
+            },
+        });
+    }
+
+    /// Only an answer that nothing can take back is shown while it arrives.
+    fn intake(&self, plan: usize, next: Next) -> Intake<'_> {
+        let judged = self.rule(plan, next).is_some_and(|rule| rule.at_least != Cut::KEEP_ALL);
+        match self.outlet {
+            Some(outlet) if !judged => Intake::Shown(outlet),
+            _ => Intake::Whole,
+        }
+    }
+
+    async fn show(&self, text: Option<String>) {
+        if let (Some(outlet), Some(text)) = (self.outlet, text) {
+            outlet.show(text).await;
+        }
     }
 
     /// What is told of every stage that ran.

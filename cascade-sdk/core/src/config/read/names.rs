@@ -45,6 +45,25 @@ pub(super) fn check_collisions(
     }
 }
 
+/// A route must not be named like the method that streams another's answers.
+pub(super) fn check_stream_methods(findings: &Findings, routes: &[(&str, Range<usize>)]) {
+    for (name, span) in routes {
+        let made = name::method(name);
+        if let Some((other, other_span)) = routes.iter().find(|(other, _)| name::stream_method(other) == made)
+        {
+            let error = findings.error(
+                codes::NAME_COLLISION,
+                format!(
+                    "the method `{made}` of `{name}` is also the one that streams the answers of `{other}`"
+                ),
+                span,
+                "rename this one",
+            );
+            findings.push(findings.also(error, other_span, "or this one"));
+        }
+    }
+}
+
 /// A reference to a table that is not declared.
 pub(super) fn unknown(
     findings: &Findings,

@@ -27,6 +27,7 @@ pub(super) fn read_all(root: &mut Section<'_>, known: &Known<'_, '_>) -> Option<
     let entries = root.named("routes");
     let names: Vec<_> = entries.iter().map(|entry| (entry.item.key, entry.item.key_span.clone())).collect();
     names::check_collisions(findings, &names, "method", name::method);
+    names::check_stream_methods(findings, &names);
     names::check_collisions(findings, &distinct_methods(&names), "type", name::variant);
     let routes: Vec<_> = entries.into_iter().map(|entry| read(entry, known)).collect();
     check_policies(findings, &routes);
