@@ -1,5 +1,6 @@
 //! The command line as clap sees it. Types only: what the flags mean is decided in the commands.
 
+use crate::collect::grade::GraderName;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -45,6 +46,8 @@ pub(crate) enum Format {
     Human,
     /// One JSON object on standard output; errors as JSON on standard error.
     Json,
+    /// As human, with findings as annotations of GitHub Actions.
+    Github,
 }
 
 /// The commands.
@@ -55,15 +58,18 @@ pub(crate) enum Command {
     /// Asks for what is not given where there is a terminal to ask on; otherwise takes the defaults. Nothing that exists is
     /// overwritten.
     Init(Init),
-    /// Check configuration, logs and policies; say which families are possible and what collecting would cost.
+    /// Check configuration, logs, policies and prices; say which families are possible and whether the log can carry them.
+    ///
+    /// For CI: exit code 0 if all is well, 1 if not. `--format github` writes annotations.
     Check(Check),
     /// Ask every tier every prompt, grade the answers, and write an eval log.
     ///
     /// What is recorded is never asked again: an interrupted job goes on where it stopped when the same command is run again.
     /// Ctrl-C stops after the calls in flight; a second Ctrl-C stops at once.
     ///
-    /// A prompt has id, input or messages, reference, grader (exact, contains, numeric, choice, regex), and may have
-    /// options (choice), tolerance (numeric), tags, features, group, split, weight, session and turn.
+    /// A prompt has id, input or messages, reference, grader (exact, contains, numeric, choice, regex, json_schema,
+    /// command, judge, judge_pairwise), and may have options (choice), tolerance (numeric), samples, tags, features, group,
+    /// split, weight, session and turn. In CSV, options are separated by `|`; columns tag.NAME and feature.NAME.
     Collect(Collect),
     /// Find the best policy for a route and prove it on held-out rows.
     Fit(Fit),
@@ -71,9 +77,30 @@ pub(crate) enum Command {
     Report(Report),
     /// Run a policy over a log: quality, cost and share of each tier.
     Eval(Eval),
-    /// Show what a policy does with one request: which plan, which stage, why, at what price.
+    /// Show what a policy does with one request: which plan, which stage, why, at what price. Or what a message means.
     Explain(Explain),
-    /// Print a JSON Schema for editors.
+    /// Look at prices: how old they are, which models retire or answered, and what the log would cost at them.
+    ///
+    /// Edit the prices in cascade.toml, then `cascade price ROUTE --refit` says how the policy would change, without
+    /// asking any model again.
+    Price(Price),
+    /// Compare two versions of a policy: rules in words, quality, cost, shares, and which rows change tier.
+    ///
+    /// Two files: `cascade diff old.toml new.toml`. Revisions: `cascade diff HEAD~3 -- ROUTE` compares with the file as it
+    /// is now, `cascade diff v1 v2 -- ROUTE` two revisions; without routes, all.
+    ///
+    /// In git: put `policies/*.toml diff=cascade` into .gitattributes, then
+    /// `git config diff.cascade.command 'cascade diff'`; or, to keep the lines of git,
+    /// `git config diff.cascade.textconv 'cascade diff --textconv'`.
+    Diff(Diff),
+    /// Turn a log of another tool, or a decision log, into an eval log.
+    ///
+    /// routerbench: wide tables of RouterBench, .csv or .parquet. lm-eval: sample logs of lm-evaluation-harness, each with
+    /// --tier NAME=FILE. promptfoo: results as JSON. table: any .csv or .parquet with --map. decisions: what a client
+    /// logged; only requests that were explored on all tiers, and scored, become rows, since all others were seen by the
+    /// dear tier only where the policy escalated.
+    Import(ImportLog),
+    /// Print a JSON Schema of the configuration, of policies or of eval logs, for editors and other tools.
     Schema(Schema),
     /// Print completions for a shell.
     Completions(Completions),
@@ -124,6 +151,22 @@ pub(crate) struct Check {
     /// Warnings count as errors.
     #[arg(long, env = "CASCADE_STRICT", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) strict: bool,
+    /// Days after which a price is too old [default: 180]; once given, a price without a day is a warning too.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) max_price_age: Option<i64>,
+}
+
+/// `cascade price`.
+#[derive(Debug, Args)]
+pub(crate) struct Price {
+    /// Route whose tiers are looked at.
+    pub(crate) route: String,
+    /// Days after which a price is too old [default: 180]; once given, a price without a day is a warning too.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) max_age: Option<i64>,
+    /// Fit the log at these prices, in memory, and say how the policy would change.
+    #[arg(long)]
+    pub(crate) refit: bool,
 }
 
 /// How a log is read.
@@ -208,11 +251,15 @@ pub(crate) enum Half {
 /// `cascade explain`.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// Route whose policy is asked.
-    pub(crate) route: String,
+    /// Route whose policy is asked, or the code of a message such as config::unknown-key.
+    #[arg(required_unless_present = "codes", value_name = "ROUTE|CODE")]
+    pub(crate) subject: Option<String>,
     /// Text of a request; `-` reads it from standard input.
-    #[arg(required_unless_present = "row", conflicts_with = "row")]
+    #[arg(conflicts_with = "row")]
     pub(crate) text: Option<String>,
+    /// List every code that a message can carry.
+    #[arg(long, conflicts_with_all = ["subject", "text", "row"])]
+    pub(crate) codes: bool,
     /// Id of a row of the route's log.
     #[arg(long, value_name = "ID")]
     pub(crate) row: Option<String>,
@@ -230,6 +277,75 @@ pub(crate) struct Explain {
     pub(crate) show_words: bool,
 }
 
+/// `cascade import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportLog {
+    /// What the files are.
+    #[arg(value_enum)]
+    pub(crate) from: ImportFormat,
+    /// Files to read.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Eval log to write.
+    #[arg(long, value_name = "LOG", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
+    /// Replace the log if it exists.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Name of a tier for a model (routerbench), provider (promptfoo) or file (lm-eval); with routerbench and promptfoo,
+    /// models that are not named are left out once one is.
+    #[arg(long, value_name = "NAME=WHAT")]
+    pub(crate) tier: Vec<String>,
+    /// Column of a table: `--map id=question_id`, `--map quality=score`; for wide tables with the tier in front,
+    /// `--map small:quality=score_small`. Columns that are named as in a CSV log need no mention.
+    #[arg(long, value_name = "WHAT=COLUMN")]
+    pub(crate) map: Vec<String>,
+    /// lm-eval: the metric that is the quality [default: acc, exact_match, …, the first that a sample has].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+    /// lm-eval: take samples of this filter only.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) filter: Option<String>,
+    /// decisions: take rows of this route only.
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) route: Option<String>,
+    /// Estimate token counts from the length of texts where nothing states them.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) bytes_per_token: Option<f64>,
+}
+
+/// Logs that can be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// Wide tables of RouterBench.
+    Routerbench,
+    /// Sample logs of lm-evaluation-harness.
+    LmEval,
+    /// Results of promptfoo.
+    Promptfoo,
+    /// Any table, with a map of its columns.
+    Table,
+    /// Decision logs of a client.
+    Decisions,
+}
+
+/// `cascade diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// Two policy files, or one or two git revisions [default: HEAD].
+    #[arg(value_name = "VERSION", value_hint = ValueHint::FilePath)]
+    pub(crate) versions: Vec<String>,
+    /// Routes whose policies are compared between revisions [default: all].
+    #[arg(last = true, value_name = "ROUTE")]
+    pub(crate) routes: Vec<String>,
+    /// Print one policy in words, as git's textconv.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["versions", "routes"], value_hint = ValueHint::FilePath)]
+    pub(crate) textconv: Option<PathBuf>,
+    /// Exit with 1 if the policies differ.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
 /// `cascade schema`.
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
@@ -243,6 +359,10 @@ pub(crate) struct Schema {
 pub(crate) enum SchemaOf {
     /// cascade.toml.
     Config,
+    /// Policy files, read as JSON.
+    Policy,
+    /// One line of an eval log.
+    Log,
 }
 
 /// `cascade completions`.
@@ -253,13 +373,18 @@ pub(crate) struct Completions {
     pub(crate) shell: clap_complete::Shell,
 }
 
+fn grader(name: &str) -> Result<GraderName, String> {
+    GraderName::parse(name)
+        .ok_or_else(|| format!("the graders are {}", GraderName::ALL.map(GraderName::as_str).join(", ")))
+}
+
 /// `cascade collect`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each flag")]
 pub(crate) struct Collect {
     /// Route whose requests are sent.
     pub(crate) route: String,
-    /// Prompts with reference answers, one JSON object a line.
+    /// Prompts with reference answers: JSON Lines, or a .csv file with the same names as columns.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) prompts: PathBuf,
     /// Tiers to ask [default: all of the route].
@@ -286,4 +411,30 @@ pub(crate) struct Collect {
     /// Keep the log-probability of each token in the log.
     #[arg(long)]
     pub(crate) keep_logprobs: bool,
+    /// Ask this tier everything again, because its model changed; its old answers stay until all new ones are there.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["tiers", "regrade"])]
+    pub(crate) replace_tier: Option<String>,
+    /// Ask each prompt so often; samples of one prompt share a group [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) samples: Option<u32>,
+    /// Grader of prompts that name none.
+    #[arg(long, value_name = "NAME", value_parser = grader)]
+    pub(crate) grader: Option<GraderName>,
+    /// Program for the grader `command`: reads JSON (id, tier, input or messages, reference, answer) from standard
+    /// input, prints a number from 0 to 1.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) grader_command: Option<String>,
+    /// Longest run of the grading program in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub(crate) grader_timeout_s: f64,
+    /// Most memory of the grading program in megabytes; not enforced on Windows.
+    #[arg(long, value_name = "MB", default_value_t = 2048)]
+    pub(crate) grader_memory_mb: u64,
+    /// Tier that judges for the graders `judge` (a score) and `judge_pairwise` (better than the reference, asked in
+    /// both orders).
+    #[arg(long, value_name = "TIER", requires = "rubric")]
+    pub(crate) judge: Option<String>,
+    /// What a good answer is, for the judge.
+    #[arg(long, value_name = "FILE", requires = "judge", value_hint = ValueHint::FilePath)]
+    pub(crate) rubric: Option<PathBuf>,
 }

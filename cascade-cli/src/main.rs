@@ -6,13 +6,21 @@
 mod cli;
 mod cmd;
 mod collect;
+mod diff;
+mod doctor;
 mod failure;
 mod files;
 mod fit_report;
+mod github;
+mod import;
 mod init;
 mod money;
 mod outlook;
+mod pages;
+mod policy_words;
+mod prices;
 mod project;
+mod promise;
 #[cfg(test)]
 mod reference;
 mod report;

@@ -39,8 +39,23 @@ impl ConfigFile {
     pub(crate) fn open(global: &Global) -> Result<Self> {
         let path = match &global.config {
             Some(path) => path.clone(),
-            None => find()?,
+            None => find_above(Path::new(""))?,
         };
+        Self::read(path)
+    }
+
+    /// As [`ConfigFile::open`], from a directory upwards.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn open_above(global: &Global, directory: &Path) -> Result<Self> {
+        match &global.config {
+            Some(path) => Self::read(path.clone()),
+            None => Self::read(find_above(directory)?),
+        }
+    }
+
+    fn read(path: PathBuf) -> Result<Self> {
         let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
         Ok(Self { path, text })
     }
@@ -175,13 +190,16 @@ fn as_error(mut finding: Diagnostic) -> Diagnostic {
     finding
 }
 
-/// The nearest configuration file, from the working directory upwards.
-fn find() -> Result<PathBuf> {
-    let here = std::env::current_dir().map_err(|error| Failure::io("read", Path::new("."), &error))?;
-    for (up, directory) in here.ancestors().enumerate() {
-        if directory.join(CONFIG_FILE).is_file() {
+/// The nearest configuration file, from a directory (the working directory if empty) upwards.
+fn find_above(directory: &Path) -> Result<PathBuf> {
+    let here = std::env::current_dir()
+        .map(|here| here.join(directory))
+        .map_err(|error| Failure::io("read", Path::new("."), &error))?;
+    for (up, above) in here.ancestors().enumerate() {
+        if above.join(CONFIG_FILE).is_file() {
             // Relative, as people would type it: messages and files must not depend on where the project lies.
-            return Ok(std::iter::repeat_n("..", up).collect::<PathBuf>().join(CONFIG_FILE));
+            let steps = std::iter::repeat_n("..", up).collect::<PathBuf>();
+            return Ok(directory.join(steps).join(CONFIG_FILE));
         }
     }
     Err(Diagnostic::error(

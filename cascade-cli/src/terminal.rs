@@ -2,6 +2,8 @@
 
 use crate::cli::Format;
 use crate::failure::Result;
+use crate::github;
+use crate::pages;
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::diag::{Style, render_all};
 use serde::Serialize;
@@ -51,13 +53,20 @@ impl Terminal {
         if diagnostics.is_empty() {
             return;
         }
+        if self.format == Format::Github {
+            self.print(&github::annotations(diagnostics));
+            return;
+        }
         let style = match self.format {
             Format::Json => Style::Json,
             // anstream takes the colours out where the terminal or NO_COLOR asks for it.
-            Format::Human => Style::Colour,
+            Format::Human | Format::Github => Style::Colour,
         };
         let mut out = anstream::stderr().lock();
         let _ = out.write_all(render_all(diagnostics, style).as_bytes());
+        if let Some(more) = more_about(diagnostics).filter(|_| style == Style::Colour) {
+            let _ = writeln!(out, "\n{more}");
+        }
     }
 
     /// Findings as JSON, for commands whose result they are.
@@ -72,6 +81,11 @@ impl Terminal {
             .map_err(|error| Diagnostic::error("cli::internal", error.to_string()).into())
     }
 
+    /// True if findings are annotations.
+    pub(crate) fn is_github(self) -> bool {
+        self.format == Format::Github
+    }
+
     /// Prints a remark for people on standard error; nothing in JSON format.
     pub(crate) fn note(self, text: &str) {
         if !self.is_json() {
@@ -79,4 +93,15 @@ impl Terminal {
             let _ = writeln!(out, "{text}");
         }
     }
+}
+
+/// Where to read more about the errors among some findings.
+fn more_about(diagnostics: &[Diagnostic]) -> Option<String> {
+    let mut codes = diagnostics.iter().filter(|finding| finding.is_error()).map(|finding| finding.code);
+    let first = codes.find(|code| pages::find(code).is_some())?;
+    Some(if codes.any(|code| code != first) {
+        format!("more about these errors: cascade explain CODE, for example {first}")
+    } else {
+        format!("more about this error: cascade explain {first}")
+    })
 }

@@ -15,6 +15,11 @@ pub(crate) fn some_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
+/// A number of things: `1 row`, `2 rows`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Breaks a paragraph into lines that fit on a terminal.
 pub(crate) fn wrap(text: &str) -> Vec<String> {
     item("", text)

@@ -1,11 +1,15 @@
 //! `cascade check`.
 
 use crate::cli::{Check, Global, ReadLog};
+use crate::doctor::{self, Advice};
 use crate::failure::{Answer, Failure, Result};
+use crate::github;
 use crate::outlook::Outlook;
+use crate::prices;
 use crate::project::{ConfigFile, Project};
+use crate::promise;
 use crate::terminal::Terminal;
-use crate::words::item;
+use crate::words::{count, item};
 use cascade_sdk::provider::Capabilities;
 use cascade_sdk_core::config::{Api, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
@@ -21,6 +25,7 @@ struct RouteState {
     outlook: Outlook,
     log: String,
     policy: String,
+    doctor: Vec<Advice>,
 }
 
 /// Runs the command.
@@ -36,7 +41,7 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
         }
         let wanted = |route: &&Route| args.routes.is_empty() || args.routes.contains(&route.name);
         for route in project.config.routes.iter().filter(wanted) {
-            states.push(check_route(project, route, &mut findings));
+            states.push(check_route(project, route, args, &mut findings));
         }
     }
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
@@ -48,11 +53,16 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
         return Ok(if fine { Answer::Yes } else { Answer::No });
     }
     terminal.diagnostics(&findings);
+    if terminal.is_github() {
+        let advice = states.iter().flat_map(|state| &state.doctor).filter(|advice| !advice.ok);
+        terminal.print(&advice.map(|advice| github::notice(&advice.text)).collect::<String>());
+    }
     let mut lines = Vec::new();
     for state in &states {
         lines.extend(state.outlook.lines());
         lines.extend(item("  log: ", &state.log));
         lines.extend(item("  policy: ", &state.policy));
+        lines.extend(state.doctor.iter().flat_map(Advice::lines));
         lines.push(String::new());
     }
     lines.push(match (errors, warnings) {
@@ -64,16 +74,14 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
     Ok(if fine { Answer::Yes } else { Answer::No })
 }
 
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-fn check_route(project: &Project, route: &Route, findings: &mut Vec<Diagnostic>) -> RouteState {
+fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Vec<Diagnostic>) -> RouteState {
     check_request(project, route, findings);
+    findings.extend(prices::of_tiers(&project.config, route, prices::today(), args.max_price_age));
     let reading = check_log(project, route, findings);
     let log = match &reading {
         Ok(reading) => {
             findings.extend(leak(&reading.log));
+            findings.extend(prices::of_log(&project.config, route, &reading.log));
             let broken = match reading.skipped {
                 0 => String::new(),
                 skipped => format!(", {skipped} more are broken"),
@@ -83,7 +91,8 @@ fn check_route(project: &Project, route: &Route, findings: &mut Vec<Diagnostic>)
         Err(state) => (*state).to_owned(),
     };
     let policy = check_policy(project, route, reading.as_ref().ok(), findings);
-    RouteState { outlook: Outlook::new(&project.config, route), log, policy }
+    let doctor = reading.as_ref().map_or_else(|_| Vec::new(), |reading| doctor::examine(route, &reading.log));
+    RouteState { outlook: Outlook::new(&project.config, route), log, policy, doctor }
 }
 
 /// A schema that cannot be read, and one that a tier's api cannot be held to.
@@ -160,6 +169,9 @@ fn check_policy(
     let schema = project.schema_text(route).ok().flatten();
     let mut stale = policy::staleness(&policy, &project.config, &route.name, schema.as_deref());
     stale.extend(log.and_then(|reading| policy::log_changed(&policy, route, &reading.log.hash)));
+    if let Some(reading) = log.filter(|_| !stale.iter().any(Diagnostic::is_error)) {
+        findings.extend(promise::kept(&policy, route, &reading.log));
+    }
     let fitted = &policy.fitted;
     let rows = fitted.calibration_rows + fitted.test_rows;
     let state = if stale.is_empty() { "fresh" } else { "stale" };

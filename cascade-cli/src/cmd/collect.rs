@@ -2,18 +2,23 @@
 
 use crate::cli::{Collect, Global};
 use crate::collect::fold::{Recorded, Rows};
-use crate::collect::journal::{Cell, Journal, Past};
+use crate::collect::grading::{self, Court, LaneLimits, Outside, Waiting};
+use crate::collect::journal::{Cell, Journal, Past, Pending};
+use crate::collect::judge::{self, Judge};
+use crate::collect::pace::Pace;
+use crate::collect::program::Program;
 use crate::collect::progress::Progress;
-use crate::collect::prompts::{self, Ask, Prompt};
-use crate::collect::report::{self, Plan};
-use crate::collect::run::{self, Job, Lane};
-use crate::collect::spend::Ledger;
+use crate::collect::prompts::{self, Ask, Defaults, Prompt};
+use crate::collect::record;
+use crate::collect::report::{self, Judging, Plan};
+use crate::collect::run::{self, Job, Lane, Summary};
+use crate::collect::spend::{self, Ledger, Size};
 use crate::failure::{Answer, Failure, Result};
 use crate::project::Project;
 use crate::terminal::Terminal;
 use crate::words::some_of;
-use cascade_sdk::money::Usd;
-use cascade_sdk::provider;
+use cascade_sdk::money::{MoneyError, Usd};
+use cascade_sdk::provider::{self, Provider};
 use cascade_sdk::{AnswerSchema, Message, Request};
 use cascade_sdk_core::config::{Route, Tier, request_fingerprint};
 use cascade_sdk_core::diag::Diagnostic;
@@ -21,7 +26,14 @@ use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
+
+/// Failures of a grading program that are shown.
+const MOST_GRADING_FAILURES: usize = 5;
+
+/// More bytes than tokens of any language have on average.
+const BYTES_OF_A_TOKEN: u64 = 8;
 
 /// Calls in flight for each tier where neither flag nor configuration says otherwise.
 const DEFAULT_CONCURRENCY: u32 = 4;
@@ -33,52 +45,266 @@ const DEFAULT_CONCURRENCY: u32 = 4;
 pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result<Answer> {
     let project = Project::load(global, terminal)?;
     let route = project.route(&args.route)?;
-    let tiers = chosen_tiers(&project, route, &args.tiers)?;
+    let wanted: Vec<String> = args.replace_tier.iter().chain(&args.tiers).cloned().collect();
+    let tiers = chosen_tiers(&project, route, &wanted)?;
     let cap = args.max_spend.as_deref().map(parse_cap).transpose()?;
     let log = log_path(&project, route, args)?;
     let (schema, schema_text) = project.answer_schema(route)?;
-    let job = Job::new(prompts::read(&args.prompts)?, route.request.clone(), schema, args.keep_logprobs)?;
-    let mut rows = Rows::read(&log)?;
+    let defaults = Defaults { grader: args.grader, samples: args.samples };
+    let prompts = prompts::read(&args.prompts, defaults)?;
+    let job = Job::new(prompts, route.request.clone(), schema, args.keep_logprobs)?;
+    note_like_samples(&job, terminal);
+    let outside = outside(&project, args)?;
+    outside.check(&job.prompts)?;
+    let rows = Rows::read(&log)?;
     let past = Journal::read(&log, &route.name)?;
     refuse_changed(&job, &rows, &past, &log)?;
+    let mut work = Work { project: &project, route, job: Arc::new(job), outside, rows, log, cap, terminal };
     if args.regrade {
-        return regrade(&job, rows, &past, &log, terminal);
+        return work.regrade(&past);
     }
     let mut plans = Vec::new();
     for tier in tiers {
         let request = request_fingerprint(&tier.model, &route.request, schema_text.as_deref());
-        let queue = queue(&job, &rows, &past, tier, &request, &log, args.retry_failed)?;
+        let queue = work.queue(&past, tier, &request, args)?;
         plans.push(Plan { tier, request, queue });
     }
     if args.dry_run {
-        report::dry_run(&job, &plans, &past, cap, &log, terminal)?;
+        let judging = work.judging_price(&plans)?;
+        report::dry_run(&work.job, &plans, judging.as_ref(), &past, cap, &work.log, terminal)?;
         return Ok(Answer::Yes);
     }
     report::past(&past, terminal);
+    work.collect(plans, args)
+}
 
-    let lanes = lanes(&project, plans, args.concurrency)?;
-    let calls: usize = lanes.iter().map(|lane| lane.queue.len()).sum();
-    let (journal, past) = Journal::open(&log, &route.name)?;
-    let progress = Progress::new(calls as u64, terminal.is_json());
-    let ledger = Ledger::new(cap, past.spent);
-    let job = Arc::new(job);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Diagnostic::error("cli::io", format!("cannot start the runtime: {error}")))?;
-    let (journal, summary) =
-        runtime.block_on(run::run(Arc::clone(&job), lanes, journal, ledger, progress))?;
-
-    // Read again: the journal on disk is what a killed run would have left, so that both end in the same log.
-    let after = Journal::read(&log, &route.name)?;
-    rows.fold(&job.prompts, &after.results)?;
-    if !after.results.is_empty() {
-        rows.write(&log, &job.prompts)?;
+/// Samples of a prompt differ only where sampling is left to chance.
+fn note_like_samples(job: &Job, terminal: Terminal) {
+    let several = job.prompts.iter().any(|prompt| prompt.id.contains('#') && prompt.about.group.is_some());
+    if several && (job.settings.temperature == Some(0.0) || job.settings.seed.is_some()) {
+        terminal.note("the samples of a prompt will be alike: the route has temperature 0 or a seed");
     }
-    journal.finish(after.spent, summary.is_complete())?;
-    report::end(&route.name, &log, &summary, &after, terminal);
-    Ok(if summary.is_complete() { Answer::Yes } else { Answer::No })
+}
+
+/// Who grades what this process cannot.
+fn outside(project: &Project, args: &Collect) -> Result<Outside> {
+    let timeout = Duration::from_secs_f64(args.grader_timeout_s.clamp(0.001, 86_400.0));
+    let program = args.grader_command.as_deref();
+    let program = program.map(|line| Program::new(line, timeout, args.grader_memory_mb)).transpose()?;
+    let judge = match (&args.judge, &args.rubric) {
+        (Some(name), Some(rubric)) => {
+            let tier = project.config.tier(name).ok_or_else(|| {
+                Failure::usage(
+                    format!("there is no tier `{name}` to judge"),
+                    format!(
+                        "the tiers are {}",
+                        some_of(project.config.tiers.iter().map(|tier| tier.name.as_str()))
+                    ),
+                )
+            })?;
+            let text =
+                std::fs::read_to_string(rubric).map_err(|error| Failure::io("read", rubric, &error))?;
+            if text.trim().is_empty() {
+                return Err(Failure::usage(
+                    format!("the rubric `{}` is empty", rubric.display()),
+                    "say what a good answer is",
+                ));
+            }
+            Some(Judge { tier: tier.clone(), rubric: text.trim().to_owned() })
+        }
+        _ => None,
+    };
+    Ok(Outside { program, judge, concurrency: args.concurrency.unwrap_or(DEFAULT_CONCURRENCY) })
+}
+
+/// One job and what it works on.
+struct Work<'a> {
+    project: &'a Project,
+    route: &'a Route,
+    job: Arc<Job>,
+    outside: Outside,
+    rows: Rows,
+    log: PathBuf,
+    cap: Option<Usd>,
+    terminal: Terminal,
+}
+
+impl Work<'_> {
+    fn collect(mut self, plans: Vec<Plan<'_>>, args: &Collect) -> Result<Answer> {
+        let mut providers = Providers::default();
+        let lanes = lanes(self.project, plans, args.concurrency, &mut providers)?;
+        // Its key is missed before any money is spent.
+        let court = self.court(&mut providers, args.concurrency)?;
+        let calls: usize = lanes.iter().map(|lane| lane.queue.len()).sum();
+        let (journal, past) = Journal::open(&self.log, &self.route.name)?;
+        let progress = Progress::new(calls as u64, self.terminal.is_json());
+        let ledger = Ledger::new(self.cap, past.spent);
+        let runtime = runtime()?;
+        let (mut journal, mut summary) =
+            runtime.block_on(run::run(Arc::clone(&self.job), lanes, journal, ledger, progress))?;
+
+        // Read again: the journal on disk is what a killed run would have left, so that both end in the same log.
+        let mut after = Journal::read(&self.log, &self.route.name)?;
+        let mut waiting = grading::waiting(&after);
+        if !summary.interrupted && !waiting.is_empty() {
+            (journal, after) =
+                self.grade(&runtime, &mut waiting, after, journal, court.as_ref(), &mut summary)?;
+        }
+        grading::apply_verdicts(&self.job, self.outside.judge.as_ref(), &after, &mut waiting);
+        summary.ungraded = ungraded(&waiting);
+        let complete = summary.is_complete();
+        let hold_back: Vec<&str> =
+            args.replace_tier.iter().filter(|_| !complete).map(String::as_str).collect();
+        let (folded, kept) = grading::share_out(&after, &waiting, &hold_back);
+        self.rows.fold(&self.job.prompts, &folded)?;
+        if !folded.is_empty() {
+            self.rows.write(&self.log, &self.job.prompts)?;
+        }
+        journal.finish(after.spent, &kept, complete)?;
+        report::end(&self.route.name, &self.log, &summary, &after, self.terminal);
+        Ok(if complete { Answer::Yes } else { Answer::No })
+    }
+
+    /// Lets programs and the judge grade what waits.
+    fn grade(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        waiting: &mut Waiting,
+        past: Past,
+        journal: Journal,
+        court: Option<&Court<'_>>,
+        summary: &mut Summary,
+    ) -> Result<(Journal, Past)> {
+        let failed = runtime.block_on(grading::by_program(&self.job, &self.outside, waiting));
+        let shown = failed.len().min(MOST_GRADING_FAILURES);
+        self.terminal.diagnostics(&failed[..shown]);
+        let Some(court) = court else { return Ok((journal, past)) };
+        let judged = grading::by_judge(&self.job, court, waiting, &past, journal);
+        let (journal, verdicts) = runtime.block_on(judged)?;
+        summary.add(verdicts);
+        Ok((journal, Journal::read(&self.log, &self.route.name)?))
+    }
+
+    fn court<'w>(&'w self, providers: &mut Providers, concurrency: Option<u32>) -> Result<Option<Court<'w>>> {
+        let Some(judge) = &self.outside.judge else { return Ok(None) };
+        let (provider, lane) = providers.get(self.project, &judge.tier.provider, concurrency)?;
+        Ok(Some(Court { judge, provider, lane, cap: self.cap, quiet: self.terminal.is_json() }))
+    }
+
+    /// Most that judging all answers could cost: what the answers will be is not known, but how long they may be is.
+    fn judging_price(&self, plans: &[Plan<'_>]) -> Result<Option<Judging>> {
+        let Some(judge) = &self.outside.judge else { return Ok(None) };
+        let overflow = |error: MoneyError| {
+            Diagnostic::error("collect::price", error.to_string()).help("check the prices")
+        };
+        let mut judging = Judging { tier: judge.tier.name.clone(), calls: 0, most: Usd::ZERO };
+        for plan in plans {
+            let longest = plan.tier.max_output_tokens.unwrap_or(0).saturating_mul(BYTES_OF_A_TOKEN);
+            for prompt in plan.queue.iter().filter_map(|place| self.job.prompts.get(*place)) {
+                for scale in judge::scales(&prompt.grader) {
+                    let bytes = judge.question(prompt, "", *scale).len() as u64 + longest;
+                    let most =
+                        spend::most_cost(&judge.tier, Size { bytes, messages: 1 }, 0).map_err(overflow)?;
+                    judging.calls += 1;
+                    judging.most = judging.most.saturating_add(most);
+                }
+            }
+        }
+        Ok(Some(judging))
+    }
+
+    /// The prompts that a tier has still to be asked.
+    fn queue(&self, past: &Past, tier: &Tier, request: &str, args: &Collect) -> Result<VecDeque<usize>> {
+        let replaced = args.replace_tier.as_deref() == Some(tier.name.as_str());
+        let mut queue = VecDeque::new();
+        let mut other_request = Vec::new();
+        for (index, prompt) in self.job.prompts.iter().enumerate() {
+            let cell: Cell = (prompt.id.clone(), tier.name.clone());
+            let pending = past.results.get(&cell).map(|pending| Recorded::of(&pending.result));
+            // Of a tier that is being replaced, only what this job asked counts.
+            let recorded = || self.rows.recorded(&prompt.id, &tier.name).filter(|_| !replaced);
+            match pending.or_else(recorded) {
+                None => queue.push_back(index),
+                Some(recorded) if recorded.request.as_deref().is_some_and(|before| before != request) => {
+                    other_request.push(prompt.id.as_str());
+                }
+                Some(recorded) if recorded.failed && args.retry_failed => queue.push_back(index),
+                Some(_) => {}
+            }
+        }
+        if other_request.is_empty() {
+            return Ok(queue);
+        }
+        Err(Diagnostic::error(
+            "collect::request-changed",
+            format!(
+                "`{}` has answers of tier `{}` to another request (model, system prompt, sampling or schema): {}",
+                self.log.display(),
+                tier.name,
+                some_of(other_request)
+            ),
+        )
+        .help("thresholds fitted on mixed requests mean nothing: collect into another log with --out")
+        .help(format!("if the tier changed for good, ask it everything again: --replace-tier {}", tier.name))
+        .into())
+    }
+
+    fn regrade(&mut self, past: &Past) -> Result<Answer> {
+        if !past.results.is_empty() {
+            return Err(Diagnostic::error(
+                "collect::unfinished",
+                format!("an interrupted job left {} results that are not in the log yet", past.results.len()),
+            )
+            .help("finish it first: run the same command without --regrade")
+            .into());
+        }
+        let schema = self.job.schema.clone();
+        let mut changed = self.rows.regrade(&self.job.prompts, |output| schema.read_text(output).ok())?;
+        let mut waiting = grading::again(&self.rows, &self.job);
+        let mut summary = Summary::default();
+        let mut judged = Usd::ZERO;
+        if !waiting.is_empty() {
+            let court = self.court(&mut Providers::default(), None)?;
+            let runtime = runtime()?;
+            let (journal, past) = Journal::open(&self.log, &self.route.name)?;
+            let (journal, after) =
+                self.grade(&runtime, &mut waiting, past, journal, court.as_ref(), &mut summary)?;
+            grading::apply_verdicts(&self.job, self.outside.judge.as_ref(), &after, &mut waiting);
+            summary.ungraded = ungraded(&waiting);
+            waiting.retain(|_, pending| !record::waits_for_grade(&pending.result));
+            changed += self.rows.differing(&waiting);
+            self.rows.fold(&self.job.prompts, &waiting)?;
+            judged = after.spent;
+            // Verdicts of a run that could not grade everything are paid for: the next one finds them.
+            let kept = if summary.is_complete() { Waiting::new() } else { after.results.clone() };
+            journal.finish(after.spent, &kept, summary.is_complete())?;
+        }
+        self.rows.write(&self.log, &self.job.prompts)?;
+        let ungraded = summary.ungraded;
+        if self.terminal.is_json() {
+            let spent = judged.to_f64();
+            self.terminal.print_json(
+                &json!({ "log": self.log, "changed": changed, "ungraded": ungraded, "spent_usd": spent }),
+            );
+        } else {
+            let log = self.log.display();
+            self.terminal.print(&format!("{changed} answers are graded differently now in `{log}`\n"));
+            if ungraded > 0 {
+                self.terminal
+                    .print(&format!("{ungraded} answers keep their grade: nobody graded them again\n"));
+            }
+        }
+        Ok(if summary.is_complete() { Answer::Yes } else { Answer::No })
+    }
+}
+
+fn ungraded(waiting: &Waiting) -> u64 {
+    waiting.values().filter(|pending| record::waits_for_grade(&pending.result)).count() as u64
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Diagnostic::error("cli::io", format!("cannot start the runtime: {error}")).into())
 }
 
 fn chosen_tiers<'a>(project: &'a Project, route: &'a Route, wanted: &[String]) -> Result<Vec<&'a Tier>> {
@@ -167,7 +393,10 @@ fn request(prompt: &Prompt) -> Result<Request> {
 fn refuse_changed(job: &Job, rows: &Rows, past: &Past, log: &Path) -> Result<()> {
     let mut changed = rows.changed(&job.prompts);
     for (prompt, hash) in job.prompts.iter().zip(&job.prompt_hashes) {
-        let pending = past.results.iter().any(|((id, _), result)| *id == prompt.id && result.prompt != *hash);
+        let other = |(cell, pending): (&Cell, &Pending)| {
+            cell.0 == prompt.id && pending.prompt != *hash && !judge::is_verdict(cell)
+        };
+        let pending = past.results.iter().any(other);
         if pending && !changed.contains(&prompt.id.as_str()) {
             changed.push(&prompt.id);
         }
@@ -183,89 +412,55 @@ fn refuse_changed(job: &Job, rows: &Rows, past: &Past, log: &Path) -> Result<()>
     .into())
 }
 
-/// The prompts that a tier has still to be asked.
-fn queue(
-    job: &Job,
-    rows: &Rows,
-    past: &Past,
-    tier: &Tier,
-    request: &str,
-    log: &Path,
-    retry_failed: bool,
-) -> Result<VecDeque<usize>> {
-    let mut queue = VecDeque::new();
-    let mut other_request = Vec::new();
-    for (index, prompt) in job.prompts.iter().enumerate() {
-        let cell: Cell = (prompt.id.clone(), tier.name.clone());
-        let pending = past.results.get(&cell).map(|pending| Recorded::of(&pending.result));
-        match pending.or_else(|| rows.recorded(&prompt.id, &tier.name)) {
-            None => queue.push_back(index),
-            Some(recorded) if recorded.request.as_deref().is_some_and(|before| before != request) => {
-                other_request.push(prompt.id.as_str());
-            }
-            Some(recorded) if recorded.failed && retry_failed => queue.push_back(index),
-            Some(_) => {}
+/// Providers in use, each with its limits over all tiers.
+#[derive(Default)]
+struct Providers(BTreeMap<String, (Arc<dyn Provider>, LaneLimits)>);
+
+impl Providers {
+    fn get(
+        &mut self,
+        project: &Project,
+        name: &str,
+        concurrency: Option<u32>,
+    ) -> Result<(Arc<dyn Provider>, LaneLimits)> {
+        if let Some(known) = self.0.get(name) {
+            return Ok(known.clone());
         }
+        let settings = project.config.provider(name).ok_or_else(|| {
+            Diagnostic::error("cli::internal", format!("the provider `{name}` is not declared"))
+        })?;
+        let connected = provider::connect(settings, None, &|key| std::env::var(key).ok())
+            .map_err(|error| Diagnostic::error("collect::provider", error.to_string()))?;
+        let permits = settings.max_concurrency.map_or(Semaphore::MAX_PERMITS, |limit| limit as usize);
+        let limits = LaneLimits {
+            gate: Arc::new(Semaphore::new(permits)),
+            pace: Arc::new(Pace::new(settings.requests_per_minute)),
+            concurrency: concurrency.or(settings.max_concurrency).unwrap_or(DEFAULT_CONCURRENCY),
+        };
+        let entry = (connected, limits);
+        self.0.insert(name.to_owned(), entry.clone());
+        Ok(entry)
     }
-    if other_request.is_empty() {
-        return Ok(queue);
-    }
-    Err(Diagnostic::error(
-        "collect::request-changed",
-        format!(
-            "`{}` has answers of tier `{}` to another request (model, system prompt, sampling or schema): {}",
-            log.display(),
-            tier.name,
-            some_of(other_request)
-        ),
-    )
-    .help("thresholds fitted on mixed requests mean nothing: collect into another log with --out, or give the changed tier another name")
-    .into())
 }
 
-fn lanes(project: &Project, plans: Vec<Plan<'_>>, concurrency: Option<u32>) -> Result<Vec<Lane>> {
-    let mut providers = BTreeMap::new();
+fn lanes(
+    project: &Project,
+    plans: Vec<Plan<'_>>,
+    concurrency: Option<u32>,
+    providers: &mut Providers,
+) -> Result<Vec<Lane>> {
     let mut lanes = Vec::new();
-    for plan in plans {
-        if plan.queue.is_empty() {
-            continue;
-        }
-        let name = plan.tier.provider.as_str();
-        let Some(settings) = project.config.provider(name) else { continue };
-        if !providers.contains_key(name) {
-            let connected = provider::connect(settings, None, &|key| std::env::var(key).ok())
-                .map_err(|error| Diagnostic::error("collect::provider", error.to_string()))?;
-            let permits = settings.max_concurrency.map_or(Semaphore::MAX_PERMITS, |limit| limit as usize);
-            providers.insert(name, (connected, Arc::new(Semaphore::new(permits))));
-        }
-        let Some((provider, gate)) = providers.get(name) else { continue };
+    for plan in plans.into_iter().filter(|plan| !plan.queue.is_empty()) {
+        let (provider, limits) = providers.get(project, &plan.tier.provider, concurrency)?;
         lanes.push(Lane {
             tier: plan.tier.clone(),
-            provider: Arc::clone(provider),
-            gate: Arc::clone(gate),
-            concurrency: concurrency.or(settings.max_concurrency).unwrap_or(DEFAULT_CONCURRENCY),
+            provider,
+            gate: limits.gate,
+            pace: limits.pace,
+            concurrency: limits.concurrency,
             request: plan.request,
             queue: plan.queue,
         });
     }
     Ok(lanes)
-}
-
-fn regrade(job: &Job, mut rows: Rows, past: &Past, log: &Path, terminal: Terminal) -> Result<Answer> {
-    if !past.results.is_empty() {
-        return Err(Diagnostic::error(
-            "collect::unfinished",
-            format!("an interrupted job left {} results that are not in the log yet", past.results.len()),
-        )
-        .help("finish it first: run the same command without --regrade")
-        .into());
-    }
-    let changed = rows.regrade(&job.prompts, |output| job.schema.read_text(output).ok())?;
-    rows.write(log, &job.prompts)?;
-    if terminal.is_json() {
-        terminal.print_json(&json!({ "log": log, "changed": changed }));
-    } else {
-        terminal.print(&format!("{changed} answers are graded differently now in `{}`\n", log.display()));
-    }
-    Ok(Answer::Yes)
 }

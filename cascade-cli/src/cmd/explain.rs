@@ -6,18 +6,22 @@ use crate::cli::{Explain, Global, ReadLog};
 use crate::collect::spend::{self, Size};
 use crate::failure::{Answer, Failure, Result};
 use crate::money::dollars;
+use crate::pages;
+use crate::policy_words;
 use crate::project::Project;
 use crate::terminal::Terminal;
-use crate::words::item;
+use crate::words::{item, wrap};
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::decide::{Decision, ShownScore};
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::feature::{self, RequestView};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
-use cascade_sdk_core::policy::{AcceptRule, Cut, Policy, Rules, ScoreSource, Stage};
+use cascade_sdk_core::name::nearest;
+use cascade_sdk_core::policy::{Policy, Rules, Stage};
 use cascade_sdk_core::replay::{Replay, Step};
 use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -40,6 +44,11 @@ struct Explanation {
     /// Why the guard answers, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     guard: Option<String>,
+    /// What the application knows of the request.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    features: BTreeMap<String, f64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
     /// The router's log-odds that each tier answers well; empty without a router.
     predictions: BTreeMap<String, f64>,
     /// What the predictions are made of, the inputs that move tiers furthest apart first.
@@ -51,6 +60,9 @@ struct Explanation {
     /// Always using each tier on the same row.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     always: Vec<Single>,
+    /// Mean cost that the policy was expected to have; the frontier's points lie on either side of it.
+    #[serde(skip)]
+    expected_cost: f64,
     /// What the other points of the fitted frontier would have done, cheapest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     frontier: Vec<Neighbour>,
@@ -61,6 +73,9 @@ struct StageStory {
     tier: String,
     /// The rule in words.
     rule: String,
+    /// Signals of the tier's answer in the log.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    signals: BTreeMap<String, f64>,
     /// What became of it; absent for a request that was not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<String>,
@@ -115,8 +130,21 @@ struct Neighbour {
 /// A configuration, policy or log that cannot be used, a row that is not in the log, or a request that lacks what the
 /// router needs.
 pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result<Answer> {
+    let subject = args.subject.as_deref().unwrap_or_default();
+    if args.codes {
+        return Ok(list_codes(terminal));
+    }
+    if args.text.is_none() && args.row.is_none() {
+        if pages::looks_like_code(subject) {
+            return page(subject, terminal);
+        }
+        return Err(Failure::usage(
+            format!("nothing is said of a request to route `{subject}`"),
+            "give its text, or --row ID for a row of the log",
+        ));
+    }
     let project = Project::load(global, terminal)?;
-    let route = project.route(&args.route)?;
+    let route = project.route(subject)?;
     let policy = project.policy(route, args.policy.as_deref(), terminal)?;
     let explanation = match &args.row {
         Some(id) => {
@@ -132,6 +160,39 @@ pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result
         terminal.print_lines(&explanation.lines());
     }
     Ok(Answer::Yes)
+}
+
+/// What a code means.
+fn page(code: &str, terminal: Terminal) -> Result<Answer> {
+    let Some(text) = pages::find(code) else {
+        let error = Diagnostic::error("explain::no-code", format!("there is no page for `{code}`"));
+        let error = match nearest(code, pages::all().map(|(code, _)| code)) {
+            Some(near) => error.help(format!("did you mean `{near}`?")),
+            None => error,
+        };
+        return Err(error.help("`cascade explain --codes` lists all").into());
+    };
+    if terminal.is_json() {
+        terminal.print_json(&json!({ "code": code, "page": text }));
+    } else {
+        let mut lines = vec![code.to_owned()];
+        for paragraph in text.split("\n\n") {
+            lines.push(String::new());
+            lines.extend(wrap(paragraph));
+        }
+        terminal.print_lines(&lines);
+    }
+    Ok(Answer::Yes)
+}
+
+fn list_codes(terminal: Terminal) -> Answer {
+    let codes: Vec<&str> = pages::all().map(|(code, _)| code).collect();
+    if terminal.is_json() {
+        terminal.print_json(&json!({ "codes": codes }));
+    } else {
+        terminal.print_lines(&codes);
+    }
+    Answer::Yes
 }
 
 fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: bool) -> Result<Explanation> {
@@ -150,8 +211,15 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
     let mut steps = Vec::new();
     let outcome = replay.trace(row, &mut scratch, |step| steps.push(step)).map_err(failed)?;
     let plan = rules.plan(outcome.plan).map_or(&[][..], |plan| &plan.stages);
-    let stages =
-        plan.iter().enumerate().map(|(place, stage)| story(rules, stage, steps.get(place))).collect();
+    let stages = plan.iter().enumerate().map(|(place, stage)| {
+        let mut story = story(rules, stage, steps.get(place));
+        if steps.get(place).is_some() {
+            story.signals = signals_of(log, &story.tier, row);
+        }
+        story
+    });
+    let stages = stages.collect();
+    let entry = log.rows.get(row);
     let tier_name = |tier: usize| rules.tiers.get(tier).cloned();
     let always = route.tiers.iter().filter_map(|name| {
         let tier = log.tier(name).filter(|tier| tier.present.get(row) == Some(&true))?;
@@ -180,6 +248,13 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         plan: outcome.plan + 1,
         plans: rules.plans.len(),
         guard: guard_in_words(rules, outcome.plan),
+        features: entry
+            .map(|row| row.features.iter().map(|(name, value)| (name.to_string(), *value)).collect())
+            .unwrap_or_default(),
+        tags: entry
+            .map(|row| row.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
+            .unwrap_or_default(),
+        expected_cost: policy.expected.cost_usd.value,
         predictions: predictions(rules, &predicted),
         reasons,
         stages,
@@ -193,6 +268,13 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         always: always.collect(),
         frontier,
     })
+}
+
+/// Signals that a tier's answer to a row has.
+fn signals_of(log: &EvalLog, tier: &str, row: usize) -> BTreeMap<String, f64> {
+    let columns = log.tier(tier).into_iter().flat_map(|tier| &tier.signals);
+    let values = columns.filter_map(|(name, column)| Some((name.clone(), *column.value.get(row)?)));
+    values.filter(|(_, value)| value.is_finite()).collect()
 }
 
 fn row_predictions(
@@ -285,6 +367,9 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         plan: plan + 1,
         plans: rules.plans.len(),
         guard: guard_in_words(rules, plan),
+        features: features.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+        tags: tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        expected_cost: policy.expected.cost_usd.value,
         predictions: predictions(rules, &predicted),
         reasons: reasons(rules, &view, args.show_words)?,
         stages: stages.collect(),
@@ -322,37 +407,40 @@ fn story(rules: &Rules, stage: &Stage, step: Option<&Step>) -> StageStory {
     let cost = step.map(|step| step.cost.saturating_add(step.signal_cost));
     StageStory {
         tier: rules.tiers.get(stage.tier).cloned().unwrap_or_default(),
-        rule: stage.rule.map_or_else(|| "the last stage".to_owned(), |rule| rule_in_words(rules, rule)),
+        rule: stage.rule.map_or_else(|| "the last stage".to_owned(), |rule| policy_words::rule(rules, rule)),
         decision: step.map(|step| match step.decision {
             Decision::Accept { score: Some(score) } => format!("kept: the score is {}", ShownScore(score)),
             Decision::Accept { score: None } => "kept".to_owned(),
             Decision::Escalate(why) => format!("escalated: {why}"),
             Decision::Fail => "failed, and there is no further stage".to_owned(),
         }),
+        signals: BTreeMap::new(),
         cost_usd: cost.map(Usd::to_f64),
         cost,
     }
 }
 
-fn rule_in_words(rules: &Rules, AcceptRule { score, at_least }: AcceptRule) -> String {
-    let name = match score {
-        ScoreSource::Signal(signal) => rules.signals.get(signal).map(String::as_str),
-        ScoreSource::Score(score) => rules.scores.get(score).map(|score| score.name.as_str()),
-    };
-    match at_least {
-        Cut::KEEP_ALL => "keeps every answer".to_owned(),
-        Cut::ESCALATE_ALL => "escalates every answer".to_owned(),
-        Cut(cut) => format!("keeps answers with {} >= {}", name.unwrap_or_default(), ShownScore(cut)),
-    }
-}
-
 impl Explanation {
+    /// The points of the frontier next to the policy, one on either side.
+    fn neighbours(&self) -> Vec<&Neighbour> {
+        let cheaper = self.frontier.iter().rfind(|point| point.mean_cost_usd < self.expected_cost);
+        let dearer = self.frontier.iter().find(|point| point.mean_cost_usd > self.expected_cost);
+        cheaper.into_iter().chain(dearer).collect()
+    }
+
     fn lines(&self) -> Vec<String> {
         let of = self.row.as_ref().map_or_else(|| "this request".to_owned(), |row| format!("row {row}"));
         let mut lines = vec![format!("{}: {of} under the {} policy", self.route, self.family)];
         if let Some(guard) = &self.guard {
             lines.extend(item("guard: ", guard));
         } else if self.plans > 1 {
+        let features = self.features.iter().map(|(name, value)| format!("{name} = {value}"));
+        let known: Vec<String> =
+            features.chain(self.tags.iter().map(|(name, value)| format!("{name} = {value}"))).collect();
+        if !known.is_empty() {
+            lines.extend(item("known of it: ", &known.join(", ")));
+        }
+        if self.plans > 1 {
             let odds = self.predictions.iter().map(|(tier, odds)| format!("{tier} {odds:+.2}"));
             let odds = odds.collect::<Vec<_>>().join(", ");
             let text =
@@ -382,6 +470,11 @@ impl Explanation {
                 &format!("  {}. ", index + 1),
                 &format!("{}, {}{decision}{cost}", stage.tier, stage.rule),
             ));
+            let signals = stage.signals.iter().map(|(name, value)| format!("{name} {value:.4}"));
+            let signals: Vec<String> = signals.collect();
+            if !signals.is_empty() {
+                lines.extend(item("     signals: ", &signals.join(", ")));
+            }
         }
         if let Some(ending) = &self.outcome {
             let by = ending.answered_by.as_deref().unwrap_or("nobody");
@@ -401,10 +494,11 @@ impl Explanation {
                 dollars(single.cost)
             ));
         }
-        if !self.frontier.is_empty() {
-            lines.push("other points of the frontier, by mean cost:".to_owned());
+        let neighbours = self.neighbours();
+        if !neighbours.is_empty() {
+            lines.push("its neighbours on the frontier, by mean cost, would have done:".to_owned());
         }
-        for point in &self.frontier {
+        for point in neighbours {
             let mean = Usd::from_f64(point.mean_cost_usd).unwrap_or(Usd::MAX);
             let by = point.answered_by.as_deref().unwrap_or("nobody");
             let text = format!("{by}, quality {:.2}, {}", point.quality, dollars(point.cost));

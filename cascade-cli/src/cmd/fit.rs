@@ -32,9 +32,7 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Failure::io("read", &path, &error)),
     };
-    let before = committed
-        .as_deref()
-        .and_then(|text| policy::read(&Source::new(path.display().to_string(), text)).ok());
+    let before = committed.as_deref().and_then(|text| committed_policy(&path, text));
     // What is checked is whether the committed policy can be made again, in the way it was made.
     let refit_on_all =
         args.refit_on_all || args.check && before.as_ref().is_some_and(|before| before.fitted.refit_on_all);
@@ -96,6 +94,17 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
         terminal.note(&format!("wrote `{}`; review and commit it", path.display()));
     }
     Ok(Answer::Yes)
+}
+
+/// The committed policy. Of one with merge conflicts, the side with more attempts at a certificate: merging must not
+/// make them forgotten.
+fn committed_policy(path: &Path, text: &str) -> Option<Policy> {
+    let read = |text: &str| policy::read(&Source::new(path.display().to_string(), text)).ok();
+    let attempts = |policy: &Policy| policy.certificate.as_ref().map_or(0, |certificate| certificate.attempt);
+    match policy::conflict_sides(text) {
+        Some(sides) => sides.iter().filter_map(|side| read(side)).max_by_key(attempts),
+        None => read(text),
+    }
 }
 
 /// Which attempt at a certificate this is. Fitting the same inputs again is no new attempt; other rows or another

@@ -3,10 +3,13 @@
 mod check;
 mod collect;
 mod completions;
+mod diff;
 mod eval;
 mod explain;
 mod fit;
+mod import;
 mod init;
+mod price;
 mod report;
 mod schema;
 
@@ -28,6 +31,9 @@ pub(crate) fn run(cli: &Cli, terminal: Terminal) -> Result<Answer> {
         Command::Report(args) => report::run(global, args, terminal),
         Command::Eval(args) => eval::run(global, args, terminal),
         Command::Explain(args) => explain::run(global, args, terminal),
+        Command::Import(args) => import::run(args, terminal),
+        Command::Price(args) => price::run(global, args, terminal),
+        Command::Diff(args) => diff::run(global, args, terminal),
         Command::Schema(args) => Ok(schema::run(args, terminal)),
         Command::Completions(args) => Ok(completions::run(args, terminal)),
     }

@@ -89,6 +89,26 @@ impl Rows {
         Ok(())
     }
 
+    /// Recorded outputs of prompts that somebody outside grades, as answers that wait for it.
+    pub(crate) fn to_grade_outside(&self, prompts: &[Prompt], hashes: &[String]) -> BTreeMap<Cell, Pending> {
+        let mut waiting = BTreeMap::new();
+        for (prompt, hash) in prompts.iter().zip(hashes).filter(|(prompt, _)| prompt.grader.is_external()) {
+            let results = self.row(&prompt.id).into_iter().flat_map(|row| &row.results);
+            for (tier, result) in results.filter(|(_, result)| result.error.is_none()) {
+                let mut pending = Pending { prompt: hash.clone(), result: result.clone() };
+                super::record::wait_for_grade(&mut pending.result);
+                waiting.insert((prompt.id.clone(), tier.to_string()), pending);
+            }
+        }
+        waiting
+    }
+
+    /// How many of these results have another quality than the recorded ones.
+    pub(crate) fn differing(&self, results: &BTreeMap<Cell, Pending>) -> usize {
+        let recorded = |(id, tier): &Cell| self.row(id)?.results.get(tier.as_str())?.quality;
+        results.iter().filter(|(cell, pending)| recorded(cell) != pending.result.quality).count()
+    }
+
     /// Grades every recorded output of these prompts again; returns how many qualities changed.
     pub(crate) fn regrade(
         &mut self,
@@ -103,7 +123,7 @@ impl Rows {
             describe(row, prompt)?;
             for result in row.results.values_mut().filter(|result| result.error.is_none()) {
                 let Some(text) = result.output.as_deref().and_then(&answer) else { continue };
-                let quality = prompt.grader.grade(&text);
+                let Some(quality) = prompt.grader.grade(&text) else { continue };
                 changes += usize::from(result.quality != Some(quality));
                 result.quality = Some(quality);
                 result.graded_by = Some(prompt.graded_by.into());

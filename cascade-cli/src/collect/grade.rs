@@ -3,6 +3,8 @@
 //! Answers come from models and are not trusted: every grader runs in time linear in the answer (regular expressions
 //! by crate `regex`, which does not backtrack).
 
+use super::judge::Scale;
+use cascade_sdk::AnswerSchema;
 use regex::{Regex, RegexBuilder};
 use std::fmt;
 
@@ -26,6 +28,16 @@ pub(crate) enum Grader {
     Choice { any_option: Regex, reference: String },
     /// The expression matches the trimmed answer.
     Regex(Regex),
+    /// The answer is JSON that follows the schema.
+    JsonSchema { schema: AnswerSchema, is_object: bool },
+    /// A program of the user's says.
+    Command,
+    /// A model says, by a rubric.
+    Judge,
+    /// A model says whether it is better than the reference, by a rubric.
+    JudgePairwise,
+    /// The answer is itself a judge's verdict on another one.
+    Verdict(Scale),
 }
 
 /// The name of a grader in a prompt file.
@@ -37,9 +49,31 @@ pub(crate) enum GraderName {
     Numeric,
     Choice,
     Regex,
+    JsonSchema,
+    Command,
+    Judge,
+    JudgePairwise,
 }
 
 impl GraderName {
+    /// Every grader.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Exact,
+        Self::Contains,
+        Self::Numeric,
+        Self::Choice,
+        Self::Regex,
+        Self::JsonSchema,
+        Self::Command,
+        Self::Judge,
+        Self::JudgePairwise,
+    ];
+
+    /// The grader of that name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grader| grader.as_str() == name)
+    }
+
     /// Its name in files.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -48,6 +82,10 @@ impl GraderName {
             Self::Numeric => "numeric",
             Self::Choice => "choice",
             Self::Regex => "regex",
+            Self::JsonSchema => "json_schema",
+            Self::Command => "command",
+            Self::Judge => "judge",
+            Self::JudgePairwise => "judge_pairwise",
         }
     }
 }
@@ -82,7 +120,8 @@ impl Grader {
         tolerance: Option<f64>,
     ) -> Result<Self, BadReference> {
         let bad = |key, message: String, help| Err(BadReference { key, message, help });
-        if reference.trim().is_empty() {
+        let needs_none = matches!(name, GraderName::Command | GraderName::Judge);
+        if reference.trim().is_empty() && !needs_none {
             return bad("reference", "the reference is empty".into(), "write the expected answer");
         }
         if tolerance.is_some() && name != GraderName::Numeric {
@@ -150,12 +189,37 @@ impl Grader {
                     "see https://docs.rs/regex for the syntax; look-around and back-references do not exist",
                 ),
             },
+            GraderName::JsonSchema => match AnswerSchema::from_json(reference) {
+                Ok(schema) => {
+                    let root = serde_json::from_str::<serde_json::Value>(reference).unwrap_or_default();
+                    Ok(Self::JsonSchema { schema, is_object: root["type"] == "object" })
+                }
+                Err(error) => bad("reference", error.to_string(), "write the JSON Schema as the reference"),
+            },
+            GraderName::Command => Ok(Self::Command),
+            GraderName::Judge => Ok(Self::Judge),
+            GraderName::JudgePairwise => Ok(Self::JudgePairwise),
         }
     }
 
-    /// Quality of an answer in [0, 1].
-    pub(crate) fn grade(&self, answer: &str) -> f64 {
+    /// True if something outside this process says how good an answer is.
+    pub(crate) fn is_external(&self) -> bool {
+        matches!(self, Self::Command | Self::Judge | Self::JudgePairwise)
+    }
+
+    /// Quality of an answer in [0, 1]; `None` where this process cannot say.
+    pub(crate) fn grade(&self, answer: &str) -> Option<f64> {
         let good = match self {
+            Self::Command | Self::Judge | Self::JudgePairwise => return None,
+            Self::Verdict(scale) => return scale.quality(answer),
+            Self::JsonSchema { schema, is_object: true } => schema.read(answer).is_ok(),
+            // Any other root is read inside the object that a provider would be asked for.
+            Self::JsonSchema { schema, is_object: false } => {
+                schema.is_text()
+                    || serde_json::from_str::<serde_json::Value>(answer).is_ok_and(|value| {
+                        schema.read(&serde_json::json!({ "answer": value }).to_string()).is_ok()
+                    })
+            }
             Self::Exact(reference) => plain(answer) == *reference,
             Self::Contains(expression) => expression.is_match(answer),
             Self::Numeric { reference, tolerance } => last_number(answer)
@@ -165,7 +229,7 @@ impl Grader {
             }
             Self::Regex(expression) => expression.is_match(answer.trim()),
         };
-        if good { 1.0 } else { 0.0 }
+        Some(if good { 1.0 } else { 0.0 })
     }
 }
 
@@ -285,7 +349,7 @@ mod tests {
     use super::*;
 
     fn quality(name: GraderName, reference: &str, answer: &str) -> f64 {
-        Grader::new(name, reference, &[], None).unwrap().grade(answer)
+        Grader::new(name, reference, &[], None).unwrap().grade(answer).unwrap()
     }
 
     #[track_caller]
@@ -341,18 +405,18 @@ mod tests {
     #[test]
     fn numeric_tolerance_is_relative() {
         let grader = Grader::new(GraderName::Numeric, "200", &[], Some(0.01)).unwrap();
-        assert_eq!(grader.grade("about 202"), 1.0);
-        assert_eq!(grader.grade("about 202.1"), 0.0);
+        assert_eq!(grader.grade("about 202"), Some(1.0));
+        assert_eq!(grader.grade("about 202.1"), Some(0.0));
         let strict = Grader::new(GraderName::Numeric, "200", &[], None).unwrap();
-        assert_eq!(strict.grade("200.0001"), 1.0);
-        assert_eq!(strict.grade("200.001"), 0.0);
+        assert_eq!(strict.grade("200.0001"), Some(1.0));
+        assert_eq!(strict.grade("200.001"), Some(0.0));
     }
 
     #[test]
     fn choice_takes_the_first_option_named() {
         let options = ["billing", "refund", "not sure", "not"].map(String::from);
         let grade = |reference: &str, answer| {
-            Grader::new(GraderName::Choice, reference, &options, None).unwrap().grade(answer)
+            Grader::new(GraderName::Choice, reference, &options, None).unwrap().grade(answer).unwrap()
         };
         assert_eq!(grade("billing", "Billing. Or refund?"), 1.0);
         assert_eq!(grade("refund", "Billing. Or refund?"), 0.0);
@@ -364,6 +428,14 @@ mod tests {
     #[test]
     fn regex_matches_the_trimmed_answer() {
         check(GraderName::Regex, "^(?i)yes\\.?$", &["Yes.\n", " yes"], &["yes, please"]);
+    }
+
+    #[test]
+    fn json_schema_wants_json_that_follows_it() {
+        let object = r#"{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}"#;
+        check(GraderName::JsonSchema, object, &["{\"a\": 1}"], &["{}", "{\"a\": \"1\"}", "a", ""]);
+        let list = r#"{"type":"array","items":{"type":"integer"}}"#;
+        check(GraderName::JsonSchema, list, &["[1, 2]", "[]"], &["[\"a\"]", "{\"answer\": [1]}", "1"]);
     }
 
     #[test]
@@ -380,6 +452,8 @@ mod tests {
             (GraderName::Choice, "a", &[], None, "reference"),
             (GraderName::Regex, "(", &[], None, "reference"),
             (GraderName::Regex, "(?=x)", &[], None, "reference"),
+            (GraderName::JsonSchema, "[]", &[], None, "reference"),
+            (GraderName::JudgePairwise, "", &[], None, "reference"),
         ] {
             let error = Grader::new(name, reference, options, tolerance).unwrap_err();
             assert_eq!(error.key, key, "{name:?} {reference:?}: {error}");

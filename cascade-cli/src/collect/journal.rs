@@ -24,7 +24,7 @@ const VERSION: u32 = 1;
 enum Entry {
     /// The first line.
     Job { version: u32, route: String },
-    /// Money that this job spent on results that stand in the log by now.
+    /// Money that this job spent on results that stand in the log by now, and below.
     Spent { pico_usd: i64 },
     /// A call is about to be made.
     Ask { id: String, tier: String, prompt: String, reserved_pico_usd: i64 },
@@ -145,17 +145,26 @@ impl Journal {
         })
     }
 
-    /// After the results were folded into the log: forgets them. What the job spent is kept until it is complete.
+    /// After results were folded into the log: forgets them. What the job spent, and the results that could not be folded
+    /// yet, are kept until it is complete.
     ///
     /// # Errors
     /// A file that cannot be written or removed.
-    pub(crate) fn finish(self, spent: Usd, complete: bool) -> Result<()> {
+    pub(crate) fn finish(self, spent: Usd, kept: &BTreeMap<Cell, Pending>, complete: bool) -> Result<()> {
         let path = self.path;
         if complete {
             return std::fs::remove_file(&path).map_err(|error| Failure::io("remove", &path, &error));
         }
         let mut text = line(&Entry::Job { version: VERSION, route: self.route }, &path)?;
         text.push_str(&line(&Entry::Spent { pico_usd: spent.pico() }, &path)?);
+        for ((id, tier), Pending { prompt, result }) in kept {
+            let mut row = RowRecord::new(id.clone());
+            row.results.insert(tier.clone().into(), result.clone());
+            let row = serde_json::value::to_raw_value(&row)
+                .map_err(|error| Failure::io("write", &path, &error.into()))?;
+            let (id, tier, prompt) = (id.clone(), tier.clone(), prompt.clone());
+            text.push_str(&line(&Entry::Got { id, tier, prompt, spent_pico_usd: 0, row }, &path)?);
+        }
         crate::files::write_atomically(&path, text.as_bytes())
     }
 

@@ -10,9 +10,14 @@
 
 pub(crate) mod fold;
 pub(crate) mod grade;
+pub(crate) mod grading;
 pub(crate) mod journal;
+pub(crate) mod judge;
+pub(crate) mod pace;
+pub(crate) mod program;
 pub(crate) mod progress;
 pub(crate) mod prompts;
+mod prompts_csv;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod run;

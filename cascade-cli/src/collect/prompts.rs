@@ -72,68 +72,144 @@ pub(crate) struct Message {
 }
 
 /// Fields of a prompt that the log row takes over.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct About {
     pub(crate) split: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) weight: Option<f64>,
-    #[serde(default)]
     pub(crate) features: BTreeMap<String, f64>,
-    #[serde(default)]
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) session: Option<String>,
     pub(crate) turn: Option<u32>,
 }
 
 /// A line as written.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
-    id: String,
-    input: Option<String>,
-    messages: Option<Vec<Message>>,
-    reference: Reference,
-    grader: GraderName,
+pub(super) struct Line {
+    pub(super) id: String,
+    pub(super) input: Option<String>,
+    pub(super) messages: Option<Vec<Message>>,
+    pub(super) reference: Option<Reference>,
+    pub(super) grader: Option<GraderName>,
     #[serde(default)]
-    options: Vec<String>,
-    tolerance: Option<f64>,
-    split: Option<String>,
-    group: Option<String>,
-    weight: Option<f64>,
+    pub(super) options: Vec<String>,
+    pub(super) tolerance: Option<f64>,
+    pub(super) samples: Option<u32>,
+    pub(super) split: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) weight: Option<f64>,
     #[serde(default)]
-    features: BTreeMap<String, f64>,
+    pub(super) features: BTreeMap<String, f64>,
     #[serde(default)]
-    tags: BTreeMap<String, String>,
-    session: Option<String>,
-    turn: Option<u32>,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) session: Option<String>,
+    pub(super) turn: Option<u32>,
 }
 
-/// A reference is a text; a number is accepted as it is written.
+/// A reference is a text; a number is accepted as it is written, and a JSON Schema as an object.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Reference {
+pub(super) enum Reference {
     Text(String),
     Number(serde_json::Number),
+    Object(serde_json::Map<String, serde_json::Value>),
 }
 
-/// Reads a prompt file; every mistake of the file is found in one run.
+/// What holds for prompts that do not say it themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Defaults {
+    /// How answers are graded.
+    pub(crate) grader: Option<GraderName>,
+    /// How often each prompt is asked.
+    pub(crate) samples: Option<u32>,
+}
+
+/// Most samples of one prompt.
+const MOST_SAMPLES: u32 = 1_000;
+
+/// Reads a prompt file, `.csv` or JSON Lines; every mistake of the file is found in one run.
 ///
 /// # Errors
 /// A file that cannot be read, is empty, or has a line that is wrong.
-pub(crate) fn read(path: &Path) -> Result<Vec<Prompt>> {
+pub(crate) fn read(path: &Path, defaults: Defaults) -> Result<Vec<Prompt>> {
     let bytes = std::fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
-    parse(&path.display().to_string(), &bytes)
+    let name = path.display().to_string();
+    let prompts = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+        super::prompts_csv::parse(&name, &bytes, defaults)
+    } else {
+        parse(&name, &bytes, defaults)
+    };
+    Ok(prompts?.into_iter().flat_map(samples).collect())
 }
 
-fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>> {
-    let mut prompts = Vec::new();
-    let mut findings = Vec::new();
-    let mut first_seen: BTreeMap<String, usize> = BTreeMap::new();
+/// One prompt for each sample; they share a group, and the first has the prompt's own id, so that more samples can be
+/// asked for later.
+fn samples((prompt, samples): (Prompt, u32)) -> Vec<Prompt> {
+    let mut prompt = prompt;
+    if samples > 1 && prompt.about.group.is_none() {
+        prompt.about.group = Some(prompt.id.clone());
+    }
+    let further =
+        (2..=samples).map(|number| Prompt { id: format!("{}#{number}", prompt.id), ..prompt.clone() });
+    let further: Vec<Prompt> = further.collect();
+    std::iter::once(prompt).chain(further).collect()
+}
+
+/// Collects prompts and what is wrong with them.
+#[derive(Default)]
+pub(super) struct Found {
+    prompts: Vec<(Prompt, u32)>,
+    findings: Vec<Diagnostic>,
+    first_seen: BTreeMap<String, usize>,
+}
+
+impl Found {
+    /// Adds a prompt of a line; `source` shows the line.
+    pub(super) fn add(&mut self, number: usize, prompt: (Prompt, u32), source: impl Fn() -> Diagnostic) {
+        if let Some(first) = self.first_seen.insert(prompt.0.id.clone(), number) {
+            let mut finding = source();
+            finding.message = format!("the id `{}` was used on line {first}", prompt.0.id);
+            self.findings.push(finding.help("give each prompt an id of its own"));
+        }
+        self.prompts.push(prompt);
+    }
+
+    /// Adds something that is wrong.
+    pub(super) fn wrong(&mut self, finding: Diagnostic) {
+        self.findings.push(finding);
+    }
+
+    /// All prompts, if nothing is wrong.
+    pub(super) fn finish(self, name: &str) -> Result<Vec<(Prompt, u32)>> {
+        let Self { prompts, mut findings, .. } = self;
+        if findings.is_empty() && prompts.is_empty() {
+            findings.push(Diagnostic::error("prompts::empty", format!("`{name}` has no prompts")).help(
+                r#"write one object a line: {"id":"1","input":"2+2?","reference":"4","grader":"numeric"}"#,
+            ));
+        }
+        if findings.is_empty() {
+            return Ok(prompts);
+        }
+        if findings.len() > MOST_FINDINGS {
+            let more = findings.len() - MOST_FINDINGS;
+            findings.truncate(MOST_FINDINGS);
+            findings.push(
+                Diagnostic::error("prompts::more", format!("and {more} more lines of `{name}` are wrong"))
+                    .help("mend the ones shown first"),
+            );
+        }
+        Err(findings.into())
+    }
+}
+
+fn parse(name: &str, bytes: &[u8], defaults: Defaults) -> Result<Vec<(Prompt, u32)>> {
+    let mut found = Found::default();
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let number = index + 1;
         let Ok(text) = std::str::from_utf8(line) else {
             let shown = Source::line(name, number, String::from_utf8_lossy(line).into_owned());
-            findings.push(
+            found.wrong(
                 Diagnostic::error("prompts::utf8", "the line is not UTF-8")
                     .at(&shown, 0..0, "")
                     .help("save the file as UTF-8"),
@@ -143,42 +219,23 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Prompt>> {
         if text.trim().is_empty() {
             continue;
         }
-        match read_line(name, number, text) {
-            Ok(prompt) => {
-                if let Some(first) = first_seen.insert(prompt.id.clone(), number) {
-                    let source = Source::line(name, number, text);
-                    findings.push(
-                        Diagnostic::error(
-                            "prompts::duplicate-id",
-                            format!("the id `{}` was used on line {first}", prompt.id),
-                        )
-                        .at(&source, span_of(text, "id"), "used twice")
-                        .help("give each prompt an id of its own"),
-                    );
-                }
-                prompts.push(prompt);
-            }
-            Err(finding) => findings.push(*finding),
+        match read_line(name, number, text, defaults) {
+            Ok(prompt) => found.add(number, prompt, || {
+                let source = Source::line(name, number, text);
+                Diagnostic::error("prompts::duplicate-id", "").at(&source, span_of(text, "id"), "used twice")
+            }),
+            Err(finding) => found.wrong(*finding),
         }
     }
-    if findings.is_empty() && prompts.is_empty() {
-        findings.push(Diagnostic::error("prompts::empty", format!("`{name}` has no prompts")).help(
-            r#"write one object a line: {"id":"1","input":"2+2?","reference":"4","grader":"numeric"}"#,
-        ));
-    }
-    if findings.is_empty() {
-        return Ok(prompts);
-    }
-    if findings.len() > MOST_FINDINGS {
-        let more = findings.len() - MOST_FINDINGS;
-        findings.truncate(MOST_FINDINGS);
-        findings
-            .push(Diagnostic::error("prompts::more", format!("and {more} more lines of `{name}` are wrong")));
-    }
-    Err(findings.into())
+    found.finish(name)
 }
 
-fn read_line(name: &str, number: usize, text: &str) -> std::result::Result<Prompt, Box<Diagnostic>> {
+fn read_line(
+    name: &str,
+    number: usize,
+    text: &str,
+    defaults: Defaults,
+) -> std::result::Result<(Prompt, u32), Box<Diagnostic>> {
     let source = || Source::line(name, number, text);
     let line: Line = serde_json::from_str(text).map_err(|error| {
         let at = byte_at_column(text, error.column());
@@ -187,13 +244,23 @@ fn read_line(name: &str, number: usize, text: &str) -> std::result::Result<Promp
         Box::new(
             Diagnostic::error("prompts::line", message)
                 .at(&source(), at..at, "")
-                .help("a prompt has id, input or messages, reference, grader (exact, contains, numeric, choice, regex), and may have options, tolerance, split, group, weight, features, tags, session, turn"),
+                .help(format!(
+                    "a prompt has id, input or messages, reference, grader ({}), and may have options, tolerance, samples, split, group, weight, features, tags, session, turn",
+                    GraderName::ALL.map(GraderName::as_str).join(", ")
+                )),
         )
     })?;
+    check(line, defaults, |key, finding| finding.at(&source(), span_of(text, key), ""))
+}
+
+/// Checks what a line says; `at` adds the place of a key to a finding.
+pub(super) fn check(
+    line: Line,
+    defaults: Defaults,
+    at: impl Fn(&str, Diagnostic) -> Diagnostic,
+) -> std::result::Result<(Prompt, u32), Box<Diagnostic>> {
     let wrong = |key: &str, message: String, help: &str| {
-        Box::new(
-            Diagnostic::error("prompts::value", message).at(&source(), span_of(text, key), "").help(help),
-        )
+        Box::new(at(key, Diagnostic::error("prompts::value", message).help(help)))
     };
     if line.id.trim().is_empty() {
         return Err(wrong("id", "the id is empty".into(), "give each prompt an id of its own"));
@@ -242,27 +309,34 @@ fn read_line(name: &str, number: usize, text: &str) -> std::result::Result<Promp
         ));
     }
     let reference = match line.reference {
-        Reference::Text(text) => text,
-        Reference::Number(number) => number.to_string(),
+        None => String::new(),
+        Some(Reference::Text(text)) => text,
+        Some(Reference::Number(number)) => number.to_string(),
+        Some(Reference::Object(object)) => serde_json::Value::Object(object).to_string(),
     };
-    let grader = Grader::new(line.grader, &reference, &line.options, line.tolerance)
+    let Some(name) = line.grader.or(defaults.grader) else {
+        return Err(wrong(
+            "id",
+            "there is no `grader`".into(),
+            "add `grader`, or give --grader for all prompts",
+        ));
+    };
+    let grader = Grader::new(name, &reference, &line.options, line.tolerance)
         .map_err(|bad| wrong(bad.key, bad.to_string(), bad.help))?;
-    Ok(Prompt {
-        id: line.id,
-        ask,
-        reference,
-        grader,
-        graded_by: line.grader.as_str(),
-        about: About {
-            split: line.split,
-            group: line.group,
-            weight: line.weight,
-            features: line.features,
-            tags: line.tags,
-            session: line.session,
-            turn: line.turn,
-        },
-    })
+    let samples = line.samples.or(defaults.samples).unwrap_or(1);
+    if !(1..=MOST_SAMPLES).contains(&samples) {
+        return Err(wrong("samples", format!("{samples} samples"), "ask for 1 to 1000 samples"));
+    }
+    let about = About {
+        split: line.split,
+        group: line.group,
+        weight: line.weight,
+        features: line.features,
+        tags: line.tags,
+        session: line.session,
+        turn: line.turn,
+    };
+    Ok((Prompt { id: line.id, ask, reference, grader, graded_by: name.as_str(), about }, samples))
 }
 
 /// Where a key stands in a line, quotes included; the start of the line if it is not there.
@@ -286,7 +360,7 @@ mod tests {
     use super::*;
 
     fn messages(text: &str) -> Vec<String> {
-        match parse("p.jsonl", text.as_bytes()) {
+        match parse("p.jsonl", text.as_bytes(), Defaults::default()) {
             Ok(_) => Vec::new(),
             Err(Failure(findings)) => findings
                 .iter()
@@ -336,20 +410,33 @@ mod tests {
     #[test]
     fn an_empty_file_and_bad_bytes_are_errors() {
         assert_eq!(messages("\n \n"), ["0: `p.jsonl` has no prompts"]);
-        let Err(Failure(found)) = parse("p.jsonl", b"\xff\xfe\n") else { panic!("bad bytes were read") };
+        let Err(Failure(found)) = parse("p.jsonl", b"\xff\xfe\n", Defaults::default()) else {
+            panic!("bad bytes were read")
+        };
         assert_eq!(found[0].message, "the line is not UTF-8");
     }
 
     #[test]
     fn a_good_line_keeps_what_the_log_needs() {
         let text = r#"{"id":"a","messages":[{"role":"user","content":"x"}],"reference":"y","grader":"choice","options":["y","n"],"tags":{"k":"v"},"features":{"n":2},"group":"g","split":"test"}"#;
-        let prompts = parse("p.jsonl", text.as_bytes()).unwrap();
-        let prompt = &prompts[0];
+        let prompts = parse("p.jsonl", text.as_bytes(), Defaults::default()).unwrap();
+        let prompt = &prompts[0].0;
         assert_eq!(prompt.graded_by, "choice");
         assert_eq!(prompt.about.tags["k"], "v");
         assert_eq!(prompt.about.features["n"], 2.0);
         assert_eq!(prompt.about.group.as_deref(), Some("g"));
-        assert_eq!(prompt.grader.grade("Y!"), 1.0);
+        assert_eq!(prompt.grader.grade("Y!"), Some(1.0));
         assert!(matches!(&prompt.ask, Ask::Messages(messages) if messages[0].content == "x"));
+    }
+
+    #[test]
+    fn samples_share_a_group_and_the_first_keeps_the_id() {
+        let text = r#"{"id":"a","input":"x","reference":"y","samples":3}"#;
+        let defaults = Defaults { grader: Some(GraderName::Exact), samples: None };
+        let prompts: Vec<Prompt> =
+            parse("p.jsonl", text.as_bytes(), defaults).unwrap().into_iter().flat_map(samples).collect();
+        let ids: Vec<&str> = prompts.iter().map(|prompt| prompt.id.as_str()).collect();
+        assert_eq!(ids, ["a", "a#2", "a#3"]);
+        assert!(prompts.iter().all(|prompt| prompt.about.group.as_deref() == Some("a")));
     }
 }

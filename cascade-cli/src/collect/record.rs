@@ -46,7 +46,15 @@ pub(crate) fn of_response(
     };
     match answer {
         Ok(answer) => {
-            result.quality = Some(asked.grader.grade(&answer));
+            match asked.grader.grade(&answer) {
+                Some(quality) => result.quality = Some(quality),
+                None if asked.grader.is_external() => wait_for_grade(&mut result),
+                None => {
+                    // A verdict that cannot be read is no verdict.
+                    fail(&mut result, &Failure::Refused);
+                    return Ok((cost, result));
+                }
+            }
             let signals = cascade_sdk::signals(response, &job.schema);
             result.signals = signals.into_iter().map(|(name, value)| (name.into(), Some(value))).collect();
             let costs = response.signal_costs.iter();
@@ -68,6 +76,20 @@ pub(crate) fn of_failure(
     let mut result = begin(lane, asked, elapsed, cost);
     fail(&mut result, &Failure::Call(error.clone()));
     result
+}
+
+/// Stands in `graded_by` until somebody outside has graded the answer. Such results stay in the journal.
+const PENDING: &str = "pending";
+
+/// Marks an answer as one that nobody has graded yet.
+pub(crate) fn wait_for_grade(result: &mut ResultRecord<'static>) {
+    result.quality = Some(0.0);
+    result.graded_by = Some(PENDING.into());
+}
+
+/// True for an answer that nobody has graded yet.
+pub(crate) fn waits_for_grade(result: &ResultRecord<'_>) -> bool {
+    result.graded_by.as_deref() == Some(PENDING) && result.error.is_none()
 }
 
 /// A call that ran and failed counts, with quality 0 and without signals.

@@ -1,5 +1,6 @@
 //! What `cascade collect` says: before, about earlier runs, and at the end.
 
+use crate::collect::grading::spent_on_judging;
 use crate::collect::journal::Past;
 use crate::collect::run::{Job, Stop, Summary};
 use crate::collect::spend;
@@ -24,6 +25,14 @@ pub(crate) struct Plan<'a> {
     pub(crate) queue: VecDeque<usize>,
 }
 
+/// What judging could cost.
+#[derive(Debug)]
+pub(crate) struct Judging {
+    pub(crate) tier: String,
+    pub(crate) calls: u64,
+    pub(crate) most: Usd,
+}
+
 /// Says what a job would ask and what it could cost.
 ///
 /// # Errors
@@ -31,6 +40,7 @@ pub(crate) struct Plan<'a> {
 pub(crate) fn dry_run(
     job: &Job,
     plans: &[Plan<'_>],
+    judging: Option<&Judging>,
     past: &Past,
     cap: Option<Usd>,
     log: &Path,
@@ -44,7 +54,8 @@ pub(crate) fn dry_run(
         let input: u64 = plan.queue.iter().map(|prompt| job.size(*prompt).likely_input_tokens()).sum();
         rows.push((plan, most, input, plan.tier.max_output_tokens.is_some()));
     }
-    let total = Usd::sum(rows.iter().map(|row| row.1)).map_err(overflow)?;
+    let judged = judging.map_or(Usd::ZERO, |judging| judging.most);
+    let total = Usd::sum(rows.iter().map(|row| row.1).chain([judged])).map_err(overflow)?;
     let bounded = rows.iter().all(|row| row.3);
     let fits = cap.is_none_or(|cap| past.spent.saturating_add(total) <= cap);
     if terminal.is_json() {
@@ -53,6 +64,8 @@ pub(crate) fn dry_run(
                 "most_usd": bounded.then(|| most.to_f64()) })
         };
         terminal.print_json(&json!({
+            "judging": judging.map(|judging| json!({
+                "tier": judging.tier, "calls": judging.calls, "most_usd": judging.most.to_f64() })),
             "log": log, "tiers": rows.iter().map(tier).collect::<Vec<_>>(),
             "most_usd": bounded.then(|| total.to_f64()), "spent_usd": past.spent.to_f64(),
             "fits_max_spend": fits && bounded,
@@ -63,6 +76,10 @@ pub(crate) fn dry_run(
     for (plan, most, input, bounded) in &rows {
         let most = if *bounded { dollars(*most) } else { "no limit: set max_output_tokens".into() };
         table.add_row([plan.tier.name.clone(), plan.queue.len().to_string(), format!("about {input}"), most]);
+    }
+    if let Some(judging) = judging {
+        let name = format!("{} as judge", judging.tier);
+        table.add_row([name, judging.calls.to_string(), String::new(), dollars(judging.most)]);
     }
     let mut lines = vec![
         format!("would collect into `{}`", log.display()),
@@ -115,7 +132,16 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
         failed => format!(", {failed} of them failures of the tier (--retry-failed asks again)"),
     };
     let first = format!("{} answers recorded in `{}`{failed}", summary.recorded, log.display());
-    let mut lines = vec![first, format!("{} spent by this job", dollars(after.spent))];
+    let judged = spent_on_judging(after);
+    let judged =
+        if judged > Usd::ZERO { format!(", {} of it for judging", dollars(judged)) } else { String::new() };
+    let mut lines = vec![first, format!("{} spent by this job{judged}", dollars(after.spent))];
+    if summary.ungraded > 0 {
+        lines.push(format!(
+            "{} answers are without a grade yet; they are kept beside the log",
+            summary.ungraded
+        ));
+    }
     if summary.lost > 0 {
         lines.push(format!("{} calls failed without telling anything of the tier", summary.lost));
     }
@@ -128,7 +154,10 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
     }
     if !summary.is_complete() {
         let left = summary.left + summary.lost;
-        lines.push(format!("{left} calls are left; run the same command again to go on"));
+        lines.push(match left {
+            0 => "run the same command again to finish".to_owned(),
+            left => format!("{left} calls are left; run the same command again to go on"),
+        });
     }
     terminal.print_lines(&lines);
 }
@@ -146,6 +175,7 @@ fn end_json(route: &str, log: &Path, summary: &Summary, after: &Past) -> Value {
         "route": route, "log": log, "complete": summary.is_complete(), "recorded": summary.recorded,
         "failed": summary.failed, "lost": summary.lost, "left": summary.left,
         "interrupted": summary.interrupted, "stopped": stopped.collect::<Vec<_>>(),
+        "ungraded": summary.ungraded, "judging_usd": spent_on_judging(after).to_f64(),
         "spent_usd": after.spent.to_f64(), "may_have_been_charged": charged,
     })
 }

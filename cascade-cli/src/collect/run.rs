@@ -1,6 +1,7 @@
 //! Asking: every tier has a lane of its own, all lanes share one ledger and one journal.
 
 use super::journal::{Cell, Journal};
+use super::pace::Pace;
 use super::progress::Progress;
 use super::prompts::Prompt;
 use super::record;
@@ -33,6 +34,8 @@ pub(crate) struct Lane {
     pub(crate) provider: Arc<dyn Provider>,
     /// Limits the calls in flight at the provider, which several tiers may share.
     pub(crate) gate: Arc<Semaphore>,
+    /// Spaces the calls of the provider.
+    pub(crate) pace: Arc<Pace>,
     /// Calls in flight of this lane.
     pub(crate) concurrency: u32,
     /// Fingerprint of model, request and schema.
@@ -91,12 +94,23 @@ pub(crate) struct Summary {
     pub(crate) stopped: Vec<(String, Stop)>,
     /// True after Ctrl-C.
     pub(crate) interrupted: bool,
+    /// Money of this run.
+    pub(crate) spent: Usd,
+    /// Answers that nobody has graded yet.
+    pub(crate) ungraded: u64,
 }
 
 impl Summary {
-    /// True if every prompt has its answers.
+    /// True if every prompt has its answers, graded.
     pub(crate) fn is_complete(&self) -> bool {
-        self.left == 0 && self.lost == 0 && self.stopped.is_empty() && !self.interrupted
+        self.left == 0 && self.lost == 0 && self.stopped.is_empty() && !self.interrupted && self.ungraded == 0
+    }
+
+    /// Adds a further run of the same job, whose results are no answers but verdicts on them.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.stopped.extend(other.stopped);
+        self.interrupted |= other.interrupted;
+        self.spent = self.spent.saturating_add(other.spent);
     }
 }
 
@@ -174,6 +188,7 @@ pub(crate) async fn run(
     ledger: Ledger,
     progress: Progress,
 ) -> Result<(Journal, Summary)> {
+    let before = ledger.spent();
     let states = lanes
         .iter()
         .map(|lane| LaneState {
@@ -212,6 +227,7 @@ pub(crate) async fn run(
         return Err(broken);
     }
     let mut summary = state.summary;
+    summary.spent = state.ledger.spent().saturating_sub(before);
     for (lane, state) in shared.lanes.iter().zip(state.lanes) {
         summary.left += state.queue.len() as u64;
         if let Some(stop) = state.stopped {
@@ -253,6 +269,9 @@ async fn wait_for_interrupt() {
 async fn work(shared: Arc<Shared>, lane: usize) {
     while let Some(here) = shared.lanes.get(lane) {
         let Ok(permit) = here.gate.acquire().await else { return };
+        if !shared.turn(here).await {
+            return;
+        }
         // Registered before looking, so that a settlement in between is not missed.
         let settled = shared.settled.notified();
         match shared.next(lane) {
@@ -348,6 +367,7 @@ impl Shared {
             }
             wait *= 2;
             self.pause(pause).await;
+            self.turn(lane).await;
             ticket = loop {
                 let settled = self.settled.notified();
                 let next = self.announce(&mut self.lock(), index, prompt);
@@ -363,6 +383,15 @@ impl Shared {
                     }
                 }
             };
+        }
+    }
+
+    /// Waits for the provider's pace; false after an interrupt.
+    async fn turn(&self, lane: &Lane) -> bool {
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            () = lane.pace.turn() => true,
+            _ = stop.wait_for(|stop| *stop) => false,
         }
     }
 

@@ -55,6 +55,7 @@ fn config(answers: &Answers) -> String {
         let _ = writeln!(
             text,
             "[tiers.{}]\nprovider = {}\nmodel = {}\nprice = {{ input = {}, output = {} }}\n\
+             # price_as_of = \"2026-01-31\"   # the day you compared it; `cascade check` warns when that is long ago\n\
              max_input_tokens = 4000\nmax_output_tokens = 256\ntimeout_s = 60\n",
             key(&tier.name),
             quoted(provider),
@@ -113,13 +114,17 @@ const PROMPTS: &str = concat!(
 );
 
 const ATTRIBUTES: &str = "\
-# Policies are written by `cascade fit`: reviewed, never edited by hand. Logs are data.
-policies/*.toml linguist-generated=true
+# Policies are written by `cascade fit`: reviewed, never edited by hand.
+# To read changes in words, once in each clone:
+#   git config diff.cascade.command 'cascade diff'
+policies/*.toml diff=cascade
+policies/*.weights -diff
 evals/*.jsonl linguist-generated=true -diff
 ";
 
 const WORKFLOW: &str = "\
-# Fails if the configuration has a mistake, a log cannot be read, or a policy is stale.
+# Fails if the configuration has a mistake, a log cannot be read, a policy is stale or breaks its promise, or a price is
+# older than price_as_of allows.
 name: cascade
 on: [push, pull_request]
 jobs:
@@ -128,5 +133,5 @@ jobs:
     steps:
       - uses: actions/checkout@v4
       - run: cargo install cascade-cli --locked
-      - run: cascade check --strict
+      - run: cascade check --strict --format github
 ";

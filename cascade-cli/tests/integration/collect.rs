@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Input price 1, output price 2 USD per million tokens; the server counts 10 and 2 tokens: 14 millionths a call.
-const CALL_USD: f64 = 14e-6;
+pub(crate) const CALL_USD: f64 = 14e-6;
 
-const COLLECT: [&str; 4] = ["collect", "sums", "--prompts", "prompts.jsonl"];
+pub(crate) const COLLECT: [&str; 4] = ["collect", "sums", "--prompts", "prompts.jsonl"];
 
-fn config(url: &str) -> String {
+pub(crate) fn config(url: &str) -> String {
     format!(
         r#"schema = 1
 
@@ -45,7 +45,7 @@ top_logprobs = 2
     )
 }
 
-fn prompts(words: &[&str]) -> String {
+pub(crate) fn prompts(words: &[&str]) -> String {
     let line = |(index, word): (usize, &&str)| {
         json!({"id": format!("q{index}"), "input": format!("{word} {index}+1"),
             "reference": (index + 1).to_string(), "grader": "numeric", "tags": {"word": word}})
@@ -54,19 +54,19 @@ fn prompts(words: &[&str]) -> String {
     words.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn project(server: &Server, words: &[&str]) -> Project {
+pub(crate) fn project(server: &Server, words: &[&str]) -> Project {
     let project = Project::new();
     project.write("cascade.toml", &config(&server.url));
     project.write("prompts.jsonl", &prompts(words));
     project
 }
 
-fn rows(project: &Project) -> Vec<Value> {
+pub(crate) fn rows(project: &Project) -> Vec<Value> {
     project.read("log.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The log without what a clock decides.
-fn timeless(project: &Project) -> Vec<Value> {
+pub(crate) fn timeless(project: &Project) -> Vec<Value> {
     let mut rows = rows(project);
     for row in &mut rows {
         for (_, result) in row["results"].as_object_mut().unwrap() {
@@ -129,39 +129,6 @@ fn what_is_recorded_is_never_asked_again() {
     let rows = rows(&project);
     assert_eq!(rows.len(), 3);
     assert!(rows[2]["results"]["small"].is_null() && rows[2]["results"]["large"].is_object());
-}
-
-#[test]
-fn a_killed_job_goes_on_and_ends_in_the_same_log() {
-    let words = [""; 12];
-    let undisturbed_server = Server::start(Duration::ZERO);
-    let undisturbed = project(&undisturbed_server, &words);
-    undisturbed.run(&COLLECT).expect_code(0);
-
-    let server = Server::start(Duration::from_millis(30));
-    let project = project(&server, &words);
-    let arguments = [&COLLECT[..], &["--concurrency", "2", "--format", "json"]].concat();
-    let kills: u32 = 3;
-    for _ in 0..kills {
-        let before = server.calls();
-        let mut child = project.command(&arguments).spawn().unwrap();
-        let started = Instant::now();
-        while server.calls() < before + 6 && started.elapsed() < Duration::from_secs(20) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(project.exists("log.jsonl.journal"));
-    }
-    let summary = project.run(&arguments).expect_code(0).json();
-    assert_eq!(summary["complete"], true, "{summary}");
-    let charged = summary["may_have_been_charged"].as_array().unwrap().len();
-    assert!((1..=12).contains(&charged), "{summary}");
-    // Two tiers of two calls each were in flight at every kill.
-    assert!(server.calls() <= 24 + kills * 4, "{} calls", server.calls());
-    assert_eq!(timeless(&project), timeless(&undisturbed));
-    // What may have been charged is counted at the most it can have cost.
-    assert!(summary["spent_usd"].as_f64().unwrap() > 24.0 * CALL_USD);
 }
 
 #[test]

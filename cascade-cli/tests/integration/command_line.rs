@@ -39,9 +39,20 @@ fn no_colour_reaches_a_pipe() {
 #[test]
 fn help_of_every_command_fits_on_a_terminal() {
     let project = Project::new();
-    for command in
-        ["", "init", "check", "collect", "fit", "eval", "explain", "report", "schema", "completions"]
-    {
+    for command in [
+        "",
+        "init",
+        "check",
+        "collect",
+        "fit",
+        "eval",
+        "explain",
+        "report",
+        "diff",
+        "import",
+        "schema",
+        "completions",
+    ] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|text| !text.is_empty()).collect();
         let ran = project.run(&arguments).expect_code(0);
         let widest = ran.stdout.lines().map(|line| line.chars().count()).max();
@@ -68,4 +79,25 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
     let ran = child.wait_with_output().unwrap();
     assert_eq!((ran.status.code(), ran.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn codes_have_pages_that_messages_point_to() {
+    let project = Project::new();
+    let ran = project.run(&["fit", "r"]).expect_code(2);
+    assert!(
+        ran.stderr.ends_with("\nmore about this error: cascade explain cli::no-config\n"),
+        "{}",
+        ran.stderr
+    );
+    let page = project.run(&["explain", "config::unknown-key"]).expect_code(0);
+    insta::assert_snapshot!(page.stdout);
+    let json = project.run(&["explain", "config::unknown-key", "--format", "json"]).expect_code(0).json();
+    assert_eq!(json["code"], "config::unknown-key");
+    let codes = project.run(&["explain", "--codes"]).expect_code(0).stdout;
+    assert!(codes.lines().any(|line| line == "policy::conflict"), "{codes}");
+    let ran = project.run(&["explain", "config::unknown-kye"]).expect_code(2);
+    assert!(ran.stderr.contains("did you mean `config::unknown-key`?"), "{}", ran.stderr);
+    let ran = project.run(&["explain", "triage"]).expect_code(2);
+    assert!(ran.stderr.contains("give its text, or --row ID"), "{}", ran.stderr);
 }

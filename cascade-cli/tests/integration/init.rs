@@ -31,7 +31,7 @@ fn lines_for_an_existing_gitattributes_are_shown() {
     let project = Project::new();
     project.write(".gitattributes", "* text=auto\n");
     let ran = project.run(&["init", "--yes"]).expect_code(0);
-    assert!(ran.stdout.contains("  policies/*.toml linguist-generated=true"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("  policies/*.toml diff=cascade"), "{}", ran.stdout);
     assert_eq!(project.read(".gitattributes"), "* text=auto\n");
 }
 

@@ -7,9 +7,15 @@
 
 mod check;
 mod collect;
+mod collect_kill;
 mod command_line;
+mod diff;
 mod documents;
 mod fit;
+mod grading;
+mod import;
 mod init;
+mod price;
 mod project;
+mod schema;
 mod server;

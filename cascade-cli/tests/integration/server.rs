@@ -7,6 +7,9 @@
 //! | `reject` | status 400 |
 //! | `flaky` | status 503 the first time |
 //! | `refuse` | finish reason `content_filter` |
+//!
+//! Asked to judge, it gives 2 of 10 to requests with the word `wrong` and 9 to others, 7 by the second rubric, and always
+//! prefers the answer that it was shown first.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -117,7 +120,14 @@ fn answer(model: &str, prompt: &str, before: u32) -> (&'static str, Value) {
         .map(|digits| digits.parse::<i64>().unwrap())
         .sum();
     let sum = sum + i64::from(prompt.contains("wrong"));
-    let text = format!("It is {sum}.");
+    let text = if prompt.contains("SCORE:") {
+        let score = if prompt.contains("strictly") { 7 } else { 9 };
+        format!("SCORE: {}", if prompt.contains("wrong") { 2 } else { score })
+    } else if prompt.contains("VERDICT:") {
+        "VERDICT: A".to_owned()
+    } else {
+        format!("It is {sum}.")
+    };
     let finish = if prompt.contains("refuse") { "content_filter" } else { "stop" };
     let token = |text: &str, logprob: f64| {
         json!({"token": text, "bytes": text.as_bytes(), "logprob": logprob,

@@ -49,6 +49,8 @@ fn tier(name: &str, dollars: &str) -> TierConfig {
         provider: "local".into(),
         model: format!("model-{name}"),
         price: Price { rates: Rates { input: price, output: price, ..Rates::default() }, ..Price::default() },
+        price_as_of: None,
+        retires: None,
         max_input_tokens: None,
         max_output_tokens: Some(50),
         timeout: Some(Duration::from_millis(200)),
@@ -76,6 +78,7 @@ pub(super) fn config(budget: Option<(i64, OnExceeded)>) -> Config {
             allow_http: false,
             log: Vec::new(),
             max_concurrency: None,
+            requests_per_minute: None,
         }],
         tiers: vec![tier("small", "1"), tier("large", "10")],
         routes: vec![RouteConfig {

@@ -30,6 +30,8 @@ codes! {
     AMOUNT_TOO_LARGE = "config::amount-too-large";
     /// A length of time that cannot be read.
     INVALID_WINDOW = "config::invalid-window";
+    /// A day that cannot be read or does not exist.
+    INVALID_DATE = "config::invalid-date";
     /// A list that must name something is empty.
     EMPTY_LIST = "config::empty-list";
     /// A list names the same thing twice.

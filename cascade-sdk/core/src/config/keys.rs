@@ -62,6 +62,8 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// A length of time such as `30s`, `15m`, `1h`, `1d`.
     Window,
+    /// A day such as `2026-11-01`.
+    Date,
     /// `"text"` or `{ schema = "path" }`.
     Answer,
 }
@@ -118,8 +120,8 @@ const fn key(path: &'static str, kind: Kind, need: Need, unit: &'static str, mea
 }
 
 use Kind::{
-    Answer, Boolean, Choice, Choices, Money, Named, Number, Price, Table, Text, TextMap, Texts, TokenPrice,
-    Whole, Window,
+    Answer, Boolean, Choice, Choices, Date, Money, Named, Number, Price, Table, Text, TextMap, Texts,
+    TokenPrice, Whole, Window,
 };
 use Need::{Default, Optional, Required};
 
@@ -164,6 +166,13 @@ pub const KEYS: &[Key] = &[
         Optional,
         "requests",
         "Most requests in flight at once while collecting.",
+    ),
+    key(
+        "providers.*.requests_per_minute",
+        Whole { min: 1, max: 1_000_000 },
+        Optional,
+        "requests",
+        "Most requests begun in a minute while collecting, evenly spaced.",
     ),
     key("tiers", Named, Required, "", "Models that routes choose from."),
     key("tiers.*", Table, Optional, "", "One model at one price."),
@@ -221,6 +230,20 @@ pub const KEYS: &[Key] = &[
         Optional,
         PER_MILLION,
         "Cache writes beyond it.",
+    ),
+    key(
+        "tiers.*.price_as_of",
+        Date,
+        Optional,
+        "",
+        "Day on which the price was last compared with the provider's list; `cascade check` warns when it is old.",
+    ),
+    key(
+        "tiers.*.retires",
+        Date,
+        Optional,
+        "",
+        "Day from which the provider no longer serves the model; `cascade check` warns before it.",
     ),
     key("tiers.*.max_input_tokens", TOKENS, Optional, "tokens", "Longest input the model takes."),
     key(

@@ -9,6 +9,7 @@
 
 mod api;
 pub mod codes;
+mod date;
 mod fingerprint;
 pub mod keys;
 mod model;
@@ -23,6 +24,7 @@ mod url;
 mod window;
 
 pub use api::Api;
+pub use date::Date;
 pub use fingerprint::{fingerprint, request_fingerprint};
 pub use model::*;
 pub use places::Places;

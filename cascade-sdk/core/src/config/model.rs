@@ -1,6 +1,7 @@
 //! The valid configuration, after every rule was checked.
 
 use super::api::Api;
+use super::date::Date;
 use super::places::Places;
 use super::runtime_settings::{Circuit, RuntimeSettings};
 use crate::money::{Price, Usd};
@@ -62,6 +63,8 @@ pub struct Provider {
     pub log: Vec<String>,
     /// Most requests in flight at once during `collect`.
     pub max_concurrency: Option<u32>,
+    /// Most requests begun in a minute during `collect`.
+    pub requests_per_minute: Option<u32>,
 }
 
 /// `[tiers.NAME]`: one model at one price.
@@ -75,6 +78,10 @@ pub struct Tier {
     pub model: String,
     /// What it costs.
     pub price: Price,
+    /// Day on which the price was last compared with the provider's list.
+    pub price_as_of: Option<Date>,
+    /// Day from which the model is no longer served.
+    pub retires: Option<Date>,
     /// Longest input in tokens.
     pub max_input_tokens: Option<u64>,
     /// Longest output in tokens; sent with each request.

@@ -47,6 +47,7 @@ fn value(kind: Kind) -> String {
         Kind::TokenPrice => "amount, up to six decimals".to_owned(),
         Kind::Choice(words) => format!("one of {}", quoted(words)),
         Kind::Choices(words) => format!("list of {}", quoted(words)),
+        Kind::Date => "a day such as `2026-11-01`".to_owned(),
         Kind::Window => "`30s`, `15m`, `1h`, `1d`".to_owned(),
         Kind::Answer => "`\"text\"` or `{ schema = \"path\" }`".to_owned(),
     }

@@ -67,6 +67,11 @@ fn value(key: &Key) -> Vec<(&'static str, Json)> {
         Kind::Price | Kind::TokenPrice => vec![kind("number"), ("minimum", Json::Integer(0))],
         Kind::Choice(choices) => vec![words(choices)],
         Kind::Choices(choices) => list(Json::object([words(choices)])),
+        Kind::Date => vec![
+            kind("string"),
+            ("format", Json::text("date")),
+            ("pattern", Json::text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$")),
+        ],
         Kind::Window => vec![kind("string"), ("pattern", Json::text("^[0-9]+[smhd]$"))],
         Kind::Answer => {
             let schema = Json::object([

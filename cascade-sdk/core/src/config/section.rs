@@ -1,5 +1,6 @@
 //! A table of `cascade.toml` that is read by the rules of [`super::keys`].
 
+use super::date::Date;
 use super::keys::{self, Key, Kind, Need};
 use super::{codes, window};
 use crate::diag::Diagnostic;
@@ -203,6 +204,20 @@ impl<'d> Section<'d> {
             list.push(Read { value, item });
         }
         Some(list)
+    }
+
+    pub(crate) fn date(&mut self, name: &str) -> Option<Date> {
+        let (item, _) = self.take(name)?;
+        let value = item.text(self.findings())?;
+        let date = Date::parse(value);
+        if date.is_none() {
+            let message = format!("`{value}` is not a day");
+            let error = item
+                .error(self.findings(), codes::INVALID_DATE, message, "")
+                .help("year, month and day in quotes: \"2026-11-01\"");
+            self.findings().push(error);
+        }
+        date
     }
 
     pub(crate) fn window(&mut self, name: &str) -> Option<Duration> {

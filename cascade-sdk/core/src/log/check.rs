@@ -52,6 +52,17 @@ pub(super) fn row(row: &RowRecord<'_>, faults: &mut Vec<Fault>) {
         faults.push(Fault::new("log::value", "turn", format!("is {turn}, too large")));
     }
     finite(&row.features, &["features"], faults);
+    if row.unknown.get("kind").is_some_and(|kind| DECISION_KINDS.contains(&kind.get())) {
+        let fault = Fault::new(
+            "log::decision-row",
+            "kind",
+            "is of a decision log, which is no evidence of all tiers",
+        );
+        faults.push(fault.help(
+            "`cascade import decisions` takes the requests that were explored on all tiers; the others were seen by a dear tier only where the policy escalated",
+        ));
+        return;
+    }
     if row.results.is_empty() && !mistyped(faults, "results") {
         let fault = Fault::new("log::no-results", "results", "holds no result of any tier");
         faults.push(fault.help("each row needs `results = {\"TIER\": {\"quality\": …, \"cost_usd\": …}}`"));
@@ -171,6 +182,9 @@ pub(super) fn complete(
         }
     }
 }
+
+/// Kinds of rows that a client's decision log has, as JSON.
+const DECISION_KINDS: [&str; 4] = ["\"decision\"", "\"exploration\"", "\"feedback\"", "\"dropped\""];
 
 fn note_unknown(row: &RowRecord<'_>, place: &Place<'_>, problems: &mut Problems) {
     const ROW_KEYS: [&str; 13] = [

@@ -16,6 +16,7 @@ mod parse;
 mod problems;
 mod read;
 mod record;
+mod schema;
 mod split;
 mod write;
 
@@ -25,6 +26,7 @@ pub use files::LogFiles;
 pub use index::{Index, LookupError};
 pub use read::{LogReading, LogSource, ReadOptions, RecordReading, hash, read, records};
 pub use record::{RawJson, ResultRecord, RowRecord};
+pub use schema::json_schema;
 pub use split::{group_key, half, leak};
 pub use write::write_row;
 

@@ -6,6 +6,8 @@ use crate::document::read::Codes;
 codes! {
     /// The file is not TOML.
     SYNTAX = "policy::syntax";
+    /// Git could not merge two versions of the file.
+    CONFLICT = "policy::conflict";
     /// The file was written by a newer version of the tool.
     SCHEMA_TOO_NEW = "policy::schema-too-new";
     /// A key that no policy has.

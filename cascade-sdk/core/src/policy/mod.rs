@@ -4,18 +4,22 @@
 //! operating points of the fitted frontier.
 
 pub mod codes;
+mod conflict;
 mod fields;
 mod forecast_text;
 mod names;
 mod read;
 mod router_text;
 mod rules;
+mod schema;
 mod sidecar;
 mod staleness;
 mod write;
 
+pub use conflict::conflict_sides;
 pub use read::read;
 pub use rules::*;
+pub use schema::json_schema;
 pub use sidecar::complete;
 pub use staleness::{log_changed, missing, staleness};
 pub use write::write;

@@ -19,6 +19,9 @@ use toml::de::DeTable;
 /// # Errors
 /// Everything that is wrong with the file, each with its place and the command that mends it.
 pub fn read(source: &Arc<Source>) -> Result<Policy, Vec<Diagnostic>> {
+    if let Some(conflict) = super::conflict::conflict(source) {
+        return Err(vec![conflict]);
+    }
     let findings = Findings::new(&codes::DOCUMENT, Arc::clone(source));
     let (tree, broken) = parse(&source.text, &findings);
     // What a policy says is not judged where it cannot be read: the tool writes it anew in either case.

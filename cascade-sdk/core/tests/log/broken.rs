@@ -300,3 +300,15 @@ fn whatever_the_bytes_nothing_panics() {
         }
     }
 }
+
+#[test]
+fn rows_of_a_decision_log_are_no_evidence() {
+    for row in [
+        r#"{"schema":1,"kind":"decision","id":"bad","route":"r","path":[]}"#,
+        r#"{"schema":1,"kind":"exploration","id":"bad","route":"r","results":{"small":{"cost_usd":1e-5}}}"#,
+        r#"{"schema":1,"kind":"feedback","id":"bad","score":1.0}"#,
+    ] {
+        let shown = complaint(row);
+        assert!(shown.contains("log::decision-row") && shown.contains("cascade import decisions"), "{shown}");
+    }
+}

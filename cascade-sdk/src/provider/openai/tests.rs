@@ -13,6 +13,8 @@ fn tier() -> Tier {
         provider: "local".into(),
         model: "qwen-0.5b".into(),
         price: Price::default(),
+        price_as_of: None,
+        retires: None,
         max_input_tokens: None,
         max_output_tokens: Some(48),
         timeout: None,

@@ -22,6 +22,7 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
     let allow_http = section.boolean("allow_http");
     let log = section.item("log").map(|item| (section.texts_of(&item, "log").unwrap_or_default(), item));
     let max_concurrency = section.whole("max_concurrency");
+    let requests_per_minute = section.whole("requests_per_minute");
     section.finish();
 
     let url = base_url.as_ref().filter(|url| {
@@ -65,6 +66,7 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
             .map(|(log, _)| log.into_iter().map(|read| read.value.to_owned()).collect())
             .unwrap_or_default(),
         max_concurrency: max_concurrency.and_then(|most| u32::try_from(most.value).ok()),
+        requests_per_minute: requests_per_minute.and_then(|most| u32::try_from(most.value).ok()),
     })
 }
 

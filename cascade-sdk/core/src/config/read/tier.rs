@@ -31,6 +31,8 @@ fn read<'d>(
     let provider = section.text("provider");
     let model = section.text("model");
     let price = price(&mut section, &item);
+    let price_as_of = section.date("price_as_of");
+    let retires = section.date("retires");
     let max_input_tokens = section.whole("max_input_tokens");
     let max_output_tokens = section.whole("max_output_tokens");
     let timeout = section.number("timeout_s");
@@ -58,6 +60,8 @@ fn read<'d>(
         provider: provider.value.to_owned(),
         model: model?.value.to_owned(),
         price: price?,
+        price_as_of,
+        retires,
         max_input_tokens: max_input_tokens.map(|tokens| tokens.value),
         max_output_tokens: max_output_tokens.map(|tokens| tokens.value),
         timeout: timeout.map(|seconds| Duration::from_secs_f64(seconds.value)),

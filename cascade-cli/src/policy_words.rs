@@ -1,0 +1,124 @@
+//! A policy in words: for reviews, explanations and git.
+
+use crate::money::{dollars, dollars_f64};
+use cascade_sdk_core::config::{Goal, Objective};
+use cascade_sdk_core::decide::ShownScore;
+use cascade_sdk_core::policy::{AcceptRule, Cut, Estimate, Plan, Policy, Rules, ScoreSource};
+
+/// Costs of single calls are tiny; per this many calls they can be read.
+const CALLS: f64 = 1_000.0;
+
+/// The name of what a rule compares.
+pub(crate) fn score(rules: &Rules, source: ScoreSource) -> &str {
+    let name = match source {
+        ScoreSource::Signal(signal) => rules.signals.get(signal).map(String::as_str),
+        ScoreSource::Score(score) => rules.scores.get(score).map(|score| score.name.as_str()),
+    };
+    name.unwrap_or_default()
+}
+
+/// An accept rule: `keeps answers with mean_logprob >= -0.2000`.
+pub(crate) fn rule(rules: &Rules, AcceptRule { score: source, at_least }: AcceptRule) -> String {
+    match at_least {
+        Cut::KEEP_ALL => "keeps every answer".to_owned(),
+        Cut::ESCALATE_ALL => "escalates every answer".to_owned(),
+        Cut(cut) => format!("keeps answers with {} >= {}", score(rules, source), ShownScore(cut)),
+    }
+}
+
+/// The name of a tier of the rules.
+pub(crate) fn tier(rules: &Rules, index: usize) -> &str {
+    rules.tiers.get(index).map_or("", String::as_str)
+}
+
+/// The tiers of a plan in order: `small, then large`.
+pub(crate) fn tiers_of(rules: &Rules, plan: &Plan) -> String {
+    plan.stages.iter().map(|stage| tier(rules, stage.tier)).collect::<Vec<_>>().join(", then ")
+}
+
+/// A whole plan: `small keeps answers with mean_logprob >= -0.2000, else large`.
+pub(crate) fn plan(rules: &Rules, plan: &Plan) -> String {
+    let stage = |stage: &cascade_sdk_core::policy::Stage| {
+        let name = tier(rules, stage.tier);
+        stage.rule.map_or_else(|| name.to_owned(), |of| format!("{name} {}", rule(rules, of)))
+    };
+    plan.stages.iter().map(stage).collect::<Vec<_>>().join(", else ")
+}
+
+/// What is optimised.
+pub(crate) fn objective(objective: &Objective) -> String {
+    let goal = match &objective.goal {
+        Goal::MaxCost(cost) => format!("best quality at a mean cost of at most {}", dollars(*cost)),
+        Goal::MinQuality(quality) => format!("least cost at a mean quality of at least {quality}"),
+        Goal::MaxQualityLoss { versus, by } => {
+            format!("least cost at a mean quality of at most {by} below always {versus}")
+        }
+        Goal::ShadowPrice(price) => format!("a dollar is spent where it buys at least {price} of quality"),
+        Goal::MaxQuality => "best quality".to_owned(),
+        _ => "another goal".to_owned(),
+    };
+    let latency = objective
+        .max_latency_ms_p95
+        .map_or_else(String::new, |bound| format!(", 95 % of requests within {bound} ms"));
+    let confidence = objective
+        .confidence
+        .map_or_else(String::new, |confidence| format!(", certified with confidence {confidence}"));
+    goal + &latency + &confidence
+}
+
+/// A share with its interval, in percent: `63.1 [56.9, 69.5]`.
+pub(crate) fn percent(estimate: &Estimate) -> String {
+    interval(estimate, |share| format!("{:.1}", 100.0 * share))
+}
+
+/// A mean cost per 1000 calls with its interval.
+pub(crate) fn per_1000_calls(estimate: &Estimate) -> String {
+    interval(estimate, |cost| dollars_f64(CALLS * cost))
+}
+
+/// A plain figure with its interval.
+pub(crate) fn figure(estimate: &Estimate) -> String {
+    interval(estimate, |value| format!("{value:.2}"))
+}
+
+fn interval(estimate: &Estimate, shown: impl Fn(f64) -> String) -> String {
+    format!("{} [{}, {}]", shown(estimate.value), shown(estimate.low), shown(estimate.high))
+}
+
+/// The policy as lines, one fact a line, so that a line-by-line difference says something.
+pub(crate) fn describe(policy: &Policy) -> Vec<String> {
+    let rules = &policy.rules;
+    let expected = &policy.expected;
+    let fitted = &policy.fitted;
+    let mut lines = vec![
+        format!("route: {}", policy.route),
+        format!("family: {}", policy.family.name()),
+        format!("objective: {}", objective(&policy.objective)),
+    ];
+    lines.extend(rules.plans.iter().map(|one| format!("plan: {}", plan(rules, one))));
+    if let Some(router) = &rules.router {
+        lines.push(format!("router: a dollar must buy {:.4} of predicted quality", router.shadow_price));
+        let weights = router.awaits.clone().or_else(|| router.sidecar().map(|weights| weights.file));
+        lines.push(format!("router weights: {}", weights.as_deref().unwrap_or("in the policy")));
+    }
+    for one in &rules.scores {
+        lines.push(format!("score: {} of {}, {} terms", one.name, tier(rules, one.tier), one.terms.len()));
+    }
+    lines.push(format!("quality %: {}", percent(&expected.quality)));
+    lines.push(format!("$ per 1000 calls: {}", per_1000_calls(&expected.cost_usd)));
+    lines.push(format!("calls a request: {}", figure(&expected.calls)));
+    for (name, share) in rules.tiers.iter().zip(&expected.share) {
+        lines.push(format!("answered by {name} %: {}", percent(share)));
+    }
+    if let Some(certificate) = &policy.certificate {
+        lines.push(format!("certificate: {}, confidence {}", certificate.promise, certificate.confidence));
+    }
+    lines.push(format!(
+        "fitted on: {} rows, reported on {} held-out rows",
+        fitted.calibration_rows, fitted.test_rows
+    ));
+    lines.push(format!("log: {}", fitted.log_hash));
+    lines.push(format!("configuration: {}", fitted.config_hash));
+    lines.push(format!("frontier: {} other operating points", policy.frontier.len()));
+    lines
+}

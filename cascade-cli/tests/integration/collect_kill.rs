@@ -1,0 +1,101 @@
+//! `cascade collect`, killed at random moments.
+//!
+//! `CASCADE_KILLS=50` kills it 50 times instead of a few.
+
+use crate::collect::{CALL_USD, COLLECT, project, timeless};
+use crate::project::Project;
+use crate::server::Server;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Calls in flight for each tier, of which there are two.
+const CONCURRENCY: u32 = 2;
+
+/// Moments that look random and are the same in every run.
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self, longest: Duration) -> Duration {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        longest.mul_f64((self.0 >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+/// Cells that are recorded: in the log, or in whole lines of the journal.
+fn recorded(project: &Project) -> Vec<(String, String)> {
+    let mut cells = Vec::new();
+    if project.exists("log.jsonl.journal") {
+        let journal = std::fs::read(project.path("log.jsonl.journal")).unwrap();
+        for line in journal.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            // Every whole line is an entry, whenever the kill came.
+            let entry: Value = serde_json::from_slice(line).unwrap();
+            if let Some(got) = entry.get("got") {
+                cells
+                    .push((got["id"].as_str().unwrap().to_owned(), got["tier"].as_str().unwrap().to_owned()));
+            }
+        }
+    }
+    if project.exists("log.jsonl") {
+        // The log is whole whenever the kill came.
+        for row in crate::collect::rows(project) {
+            let id = row["id"].as_str().unwrap();
+            cells
+                .extend(row["results"].as_object().unwrap().keys().map(|tier| (id.to_owned(), tier.clone())));
+        }
+    }
+    cells
+}
+
+#[test]
+fn killed_at_random_moments_it_ends_in_the_same_log() {
+    let kills: u32 = std::env::var("CASCADE_KILLS").map_or(6, |kills| kills.parse().unwrap());
+    let words = vec![""; 10 + 4 * kills as usize];
+    let undisturbed_server = Server::start(Duration::ZERO);
+    let undisturbed = project(&undisturbed_server, &words);
+    undisturbed.run(&COLLECT).expect_code(0);
+
+    let server = Server::start(Duration::from_millis(25));
+    let project = project(&server, &words);
+    let concurrency = CONCURRENCY.to_string();
+    let arguments = [&COLLECT[..], &["--concurrency", &concurrency, "--format", "json"]].concat();
+    let mut moments = Moments(7);
+    let calls_of = |cell: &(String, String)| {
+        let model = if cell.1 == "small" { "s" } else { "l" };
+        let number = &cell.0[1..];
+        let prompt = format!(" {number}+1");
+        server.seen().calls.get(&(model.to_owned(), prompt)).copied().unwrap_or(0)
+    };
+    // How often a cell had been asked when it was recorded.
+    let mut asked_until_recorded: BTreeMap<(String, String), u32> = BTreeMap::new();
+    for _ in 0..kills {
+        let mut child = project.command(&arguments).spawn().unwrap();
+        std::thread::sleep(moments.next(Duration::from_millis(220)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for cell in recorded(&project) {
+            let calls = calls_of(&cell);
+            asked_until_recorded.entry(cell).or_insert(calls);
+        }
+    }
+    let summary = project.run(&arguments).expect_code(0).json();
+    assert_eq!(summary["complete"], true, "{summary}");
+    assert_eq!(timeless(&project), timeless(&undisturbed));
+    assert!(!project.exists("log.jsonl.journal"));
+
+    let cells = 2 * u32::try_from(words.len()).unwrap();
+    let repeated = server.calls() - cells;
+    assert!(repeated <= kills * 2 * CONCURRENCY, "{repeated} repeated calls after {kills} kills");
+    for (cell, calls) in &asked_until_recorded {
+        assert_eq!(calls_of(cell), *calls, "{cell:?} was asked again after it was recorded");
+    }
+    let charged = u32::try_from(summary["may_have_been_charged"].as_array().unwrap().len()).unwrap();
+    assert!(charged >= repeated && charged <= kills * 2 * CONCURRENCY, "{charged} for {repeated}");
+    // What may have been charged is counted, at the most it can have cost.
+    let spent = summary["spent_usd"].as_f64().unwrap();
+    assert!(spent >= f64::from(cells + repeated) * CALL_USD - 1e-12, "{summary}");
+    eprintln!(
+        "{kills} kills: {repeated} repeated calls, {} cells recorded before the end",
+        asked_until_recorded.len()
+    );
+}
