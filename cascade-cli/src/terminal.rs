@@ -97,7 +97,10 @@ impl Terminal {
 
 /// Where to read more about the errors among some findings.
 fn more_about(diagnostics: &[Diagnostic]) -> Option<String> {
-    let mut codes = diagnostics.iter().filter(|finding| finding.is_error()).map(|finding| finding.code);
+    // What these say is all there is to say.
+    let plain = |code: &&str| matches!(*code, "cli::usage" | "cli::io");
+    let errors = diagnostics.iter().filter(|finding| finding.is_error()).map(|finding| finding.code);
+    let mut codes = errors.filter(|code| !plain(code));
     let first = codes.find(|code| pages::find(code).is_some())?;
     Some(if codes.any(|code| code != first) {
         format!("more about these errors: cascade explain CODE, for example {first}")

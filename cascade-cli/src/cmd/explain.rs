@@ -2,6 +2,7 @@
 //!
 //! Neither prompt nor answer is shown, but words of the prompt with `--show-words`: explanations are read in CI logs.
 
+use super::explain_code;
 use crate::cli::{Explain, Global, ReadLog};
 use crate::collect::spend::{self, Size};
 use crate::failure::{Answer, Failure, Result};
@@ -10,18 +11,16 @@ use crate::pages;
 use crate::policy_words;
 use crate::project::Project;
 use crate::terminal::Terminal;
-use crate::words::{item, wrap};
+use crate::words::item;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::decide::{Decision, ShownScore};
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::feature::{self, RequestView};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
-use cascade_sdk_core::name::nearest;
 use cascade_sdk_core::policy::{Policy, Rules, Stage};
 use cascade_sdk_core::replay::{Replay, Step};
 use serde::Serialize;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -132,11 +131,11 @@ struct Neighbour {
 pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result<Answer> {
     let subject = args.subject.as_deref().unwrap_or_default();
     if args.codes {
-        return Ok(list_codes(terminal));
+        return Ok(explain_code::list(terminal));
     }
     if args.text.is_none() && args.row.is_none() {
         if pages::looks_like_code(subject) {
-            return page(subject, terminal);
+            return explain_code::page(subject, terminal);
         }
         return Err(Failure::usage(
             format!("nothing is said of a request to route `{subject}`"),
@@ -160,39 +159,6 @@ pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result
         terminal.print_lines(&explanation.lines());
     }
     Ok(Answer::Yes)
-}
-
-/// What a code means.
-fn page(code: &str, terminal: Terminal) -> Result<Answer> {
-    let Some(text) = pages::find(code) else {
-        let error = Diagnostic::error("explain::no-code", format!("there is no page for `{code}`"));
-        let error = match nearest(code, pages::all().map(|(code, _)| code)) {
-            Some(near) => error.help(format!("did you mean `{near}`?")),
-            None => error,
-        };
-        return Err(error.help("`cascade explain --codes` lists all").into());
-    };
-    if terminal.is_json() {
-        terminal.print_json(&json!({ "code": code, "page": text }));
-    } else {
-        let mut lines = vec![code.to_owned()];
-        for paragraph in text.split("\n\n") {
-            lines.push(String::new());
-            lines.extend(wrap(paragraph));
-        }
-        terminal.print_lines(&lines);
-    }
-    Ok(Answer::Yes)
-}
-
-fn list_codes(terminal: Terminal) -> Answer {
-    let codes: Vec<&str> = pages::all().map(|(code, _)| code).collect();
-    if terminal.is_json() {
-        terminal.print_json(&json!({ "codes": codes }));
-    } else {
-        terminal.print_lines(&codes);
-    }
-    Answer::Yes
 }
 
 fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: bool) -> Result<Explanation> {

@@ -92,6 +92,9 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
         files::write_atomically(&path, text.as_bytes())?;
         remove_old_weights(before.as_ref(), &fitted, &path);
         terminal.note(&format!("wrote `{}`; review and commit it", path.display()));
+        if route.until_fitted.is_some() {
+            terminal.note("now take `until_fitted` out of cascade.toml: the policy decides");
+        }
     }
     Ok(Answer::Yes)
 }

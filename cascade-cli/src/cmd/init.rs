@@ -63,6 +63,9 @@ pub(crate) fn run(args: &Init, terminal: Terminal) -> Result<Answer> {
     lines.push("next:".into());
     let prompts = written.iter().find(|name| name.ends_with("-prompts.jsonl")).copied().unwrap_or_default();
     let route = name::shell_word(&answers.route);
+    if args.directory != std::path::Path::new(".") {
+        lines.push(format!("  cd {}", name::shell_word(&args.directory.display().to_string())));
+    }
     lines.push(format!("  replace the sample prompts in {prompts} by your own"));
     lines.push(format!("  cascade collect {route} --prompts {prompts} --dry-run"));
     lines.push(format!("  cascade collect {route} --prompts {prompts} --max-spend 1"));

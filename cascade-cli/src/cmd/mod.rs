@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod eval;
 mod explain;
+mod explain_code;
 mod fit;
 mod import;
 mod init;

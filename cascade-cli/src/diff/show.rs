@@ -131,7 +131,7 @@ impl Comparison {
     }
 
     fn expected(&self, old: &Policy, new: &Policy) -> Vec<String> {
-        let mut table = table::new(["expected on held-out rows", "old [95 %]", "new [95 %]"]);
+        let mut table = table::new(["on held-out rows", "old [95 %]", "new [95 %]"]);
         let mut add = |name: String,
                        before: Option<Estimate>,
                        now: Option<Estimate>,

@@ -3,7 +3,7 @@
 use crate::project::Project;
 use crate::server::Server;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Input price 1, output price 2 USD per million tokens; the server counts 10 and 2 tokens: 14 millionths a call.
 pub(crate) const CALL_USD: f64 = 14e-6;

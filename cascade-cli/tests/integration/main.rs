@@ -15,6 +15,7 @@ mod fit;
 mod grading;
 mod import;
 mod init;
+mod outputs;
 mod price;
 mod project;
 mod schema;
