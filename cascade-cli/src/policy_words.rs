@@ -1,9 +1,10 @@
 //! A policy in words: for reviews, explanations and git.
 
 use crate::money::{dollars, dollars_f64};
+use crate::words::some_of;
 use cascade_sdk_core::config::{Goal, Objective};
 use cascade_sdk_core::decide::ShownScore;
-use cascade_sdk_core::policy::{AcceptRule, Cut, Estimate, Plan, Policy, Rules, ScoreSource};
+use cascade_sdk_core::policy::{AcceptRule, Cut, Estimate, Guard, Plan, Policy, Rules, ScoreSource};
 
 /// Costs of single calls are tiny; per this many calls they can be read.
 const CALLS: f64 = 1_000.0;
@@ -45,6 +46,11 @@ pub(crate) fn plan(rules: &Rules, plan: &Plan) -> String {
     plan.stages.iter().map(stage).collect::<Vec<_>>().join(", else ")
 }
 
+/// Which requests a guard keeps on one tier.
+pub(crate) fn guard_words(rules: &Rules, guard: &Guard) -> String {
+    format!("requests whose `{}` is {} stay on {}", guard.tag, some_of(guard.labels.iter().map(String::as_str)), tier(rules, guard.tier()))
+}
+
 /// What is optimised.
 pub(crate) fn objective(objective: &Objective) -> String {
     let goal = match &objective.goal {
@@ -60,10 +66,13 @@ pub(crate) fn objective(objective: &Objective) -> String {
     let latency = objective
         .max_latency_ms_p95
         .map_or_else(String::new, |bound| format!(", 95 % of requests within {bound} ms"));
+    let tail = objective.max_cost_tail.map_or_else(String::new, |tail| {
+        format!(", at most {} % of requests dearer than {}", 100.0 * tail.share, dollars(tail.usd))
+    });
     let confidence = objective
         .confidence
         .map_or_else(String::new, |confidence| format!(", certified with confidence {confidence}"));
-    goal + &latency + &confidence
+    goal + &latency + &tail + &confidence
 }
 
 /// A share with its interval, in percent: `63.1 [56.9, 69.5]`.
@@ -96,6 +105,9 @@ pub(crate) fn describe(policy: &Policy) -> Vec<String> {
         format!("objective: {}", objective(&policy.objective)),
     ];
     lines.extend(rules.plans.iter().map(|one| format!("plan: {}", plan(rules, one))));
+    if let Some(guard) = &rules.guard {
+        lines.push(format!("guard: {}", guard_words(rules, guard)));
+    }
     if let Some(router) = &rules.router {
         lines.push(format!("router: a dollar must buy {:.4} of predicted quality", router.shadow_price));
         let weights = router.awaits.clone().or_else(|| router.sidecar().map(|weights| weights.file));
@@ -107,6 +119,9 @@ pub(crate) fn describe(policy: &Policy) -> Vec<String> {
     lines.push(format!("quality %: {}", percent(&expected.quality)));
     lines.push(format!("$ per 1000 calls: {}", per_1000_calls(&expected.cost_usd)));
     lines.push(format!("calls a request: {}", figure(&expected.calls)));
+    if let Some(latency) = expected.latency_ms_p95 {
+        lines.push(format!("95 % of requests within ms: {latency:.0}"));
+    }
     for (name, share) in rules.tiers.iter().zip(&expected.share) {
         lines.push(format!("answered by {name} %: {}", percent(share)));
     }

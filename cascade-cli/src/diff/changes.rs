@@ -16,6 +16,7 @@ pub(crate) fn changes(old: &Policy, new: &Policy) -> Vec<String> {
     plans(&old.rules, &new.rules, &mut found);
     scores(&old.rules, &new.rules, &mut found);
     router(&old.rules, &new.rules, &mut found);
+    guard(&old.rules, &new.rules, &mut found);
     if old.objective != new.objective {
         let (now, before) = (objective(&new.objective), objective(&old.objective));
         found.push(format!("the objective is now: {now}; before: {before}"));
@@ -50,7 +51,7 @@ fn plans(old: &Rules, new: &Rules, found: &mut Vec<String>) {
         let (before, now) = (before.get(sequence).unwrap_or(&empty), now.get(sequence).unwrap_or(&empty));
         for (before, now) in before.iter().zip(now) {
             thresholds(old, before, new, now, found);
-            if before.forecast != now.forecast {
+            if before.forecast != now.forecast || before.penalty.to_bits() != now.penalty.to_bits() {
                 found.push(format!("what the router predicts of `{}` is fitted anew", tiers_of(new, now)));
             }
         }
@@ -150,6 +151,20 @@ fn router(old: &Rules, new: &Rules, found: &mut Vec<String>) {
         before.map(|router| (router, old.tiers.as_slice())),
         now.map(|router| (router, new.tiers.as_slice())),
     ));
+}
+
+fn guard(old: &Rules, new: &Rules, found: &mut Vec<String>) {
+    let words = |rules: &Rules| rules.guard.as_ref().map(|guard| policy_words::guard_words(rules, guard));
+    match (words(old), words(new)) {
+        (before, now) if before == now => {}
+        (None, Some(now)) => found.push(format!("a guard now: {now}")),
+        (Some(before), None) => found.push(format!("no guard any more; before: {before}")),
+        (before, now) => found.push(format!(
+            "the guard is now: {}; before: {}",
+            now.unwrap_or_default(),
+            before.unwrap_or_default()
+        )),
+    }
 }
 
 fn weights_file(router: &Router) -> Option<String> {

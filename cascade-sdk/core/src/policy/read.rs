@@ -495,3 +495,8 @@ fn cut(findings: &Findings, item: &Item<'_>) -> Option<Cut> {
         }
     }
 }
+
+/// The keys of every table, for the schema.
+#[cfg(test)]
+pub(super) const ALL_KEYS: [&[&str]; 10] =
+    [KEYS, FITTED, EXPECTED, CERTIFICATE, GUARD, SCORE, TERM, POINT, PLAN, STAGE];

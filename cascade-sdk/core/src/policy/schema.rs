@@ -30,6 +30,7 @@ pub fn json_schema() -> String {
             ("scores", list(score(), "Fitted combinations that rules may compare."), false),
             ("plans", list(plan(), "The plans; one without a router."), true),
             ("router", router(), false),
+            ("guard", guard(), false),
             ("frontier", list(point(), "Other operating points, cheapest first."), false),
         ],
         "",
@@ -121,6 +122,13 @@ fn objective() -> Json {
         ],
         "Most quality that may be lost against always using a tier.",
     );
+    let tail = object(
+        &[
+            ("usd", number("What a dear request costs, in US dollars."), true),
+            ("share", number("Most of the requests that may cost that much."), true),
+        ],
+        "Upper bound on the share of dear requests.",
+    );
     Json::object(object(
         &[
             ("max_cost_usd", number("Most a call may cost on average, in US dollars."), false),
@@ -132,6 +140,7 @@ fn objective() -> Json {
                 number("Upper bound on the 95th percentile of latency in milliseconds."),
                 false,
             ),
+            ("max_cost_tail", Json::object(tail), false),
             ("confidence", number("Confidence with which the constraint is certified."), false),
         ],
         "What was optimised.",
@@ -149,6 +158,7 @@ fn expected() -> Json {
             ("cost_usd", estimate("Mean cost of a request in US dollars."), true),
             ("calls", estimate("Mean calls of a request."), true),
             ("shadow_price", number("Quality that one more US dollar buys."), false),
+            ("latency_ms_p95", number("95th percentile of path latency in milliseconds."), false),
             ("share", share, true),
         ],
         "Figures on held-out rows.",
@@ -215,6 +225,7 @@ fn plan() -> Json {
         &[
             ("stages", list(stage(), "Stages, first to last."), true),
             ("forecast", anything("How a router predicts the plan."), false),
+            ("penalty", anything("What the router subtracts from the plan's value."), false),
         ],
         "",
     ))
@@ -235,6 +246,17 @@ fn router() -> Json {
     ))
 }
 
+fn guard() -> Json {
+    Json::object(object(
+        &[
+            ("tag", text("The tag that every request must have."), true),
+            ("labels", list(text("A label."), "Labels that are kept on one tier."), true),
+            ("tier", text("The tier."), true),
+        ],
+        "Requests with certain labels that one tier answers alone.",
+    ))
+}
+
 fn point() -> Json {
     Json::object(object(
         &[
@@ -244,7 +266,21 @@ fn point() -> Json {
             ("router_shadow_price", anything("The router's shadow price at this point."), false),
             ("plans", list(list(stage(), "Stages of a plan."), "Plans at this point."), true),
             ("forecasts", anything("How the router predicts the plans."), false),
+            ("penalties", anything("What the router subtracts from the plans' values."), false),
         ],
         "",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{read, router_text};
+
+    #[test]
+    fn every_key_that_the_reader_knows_is_in_the_schema() {
+        let schema = super::json_schema();
+        for key in read::ALL_KEYS.iter().chain([&router_text::KEYS]).copied().flatten() {
+            assert!(schema.contains(&format!("\"{key}\": {{")), "{key}");
+        }
+    }
 }
