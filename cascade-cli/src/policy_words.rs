@@ -48,7 +48,12 @@ pub(crate) fn plan(rules: &Rules, plan: &Plan) -> String {
 
 /// Which requests a guard keeps on one tier.
 pub(crate) fn guard_words(rules: &Rules, guard: &Guard) -> String {
-    format!("requests whose `{}` is {} stay on {}", guard.tag, some_of(guard.labels.iter().map(String::as_str)), tier(rules, guard.tier()))
+    format!(
+        "requests whose `{}` is {} stay on {}",
+        guard.tag,
+        some_of(guard.labels.iter().map(String::as_str)),
+        tier(rules, guard.tier())
+    )
 }
 
 /// What is optimised.

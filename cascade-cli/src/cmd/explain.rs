@@ -397,16 +397,15 @@ impl Explanation {
     fn lines(&self) -> Vec<String> {
         let of = self.row.as_ref().map_or_else(|| "this request".to_owned(), |row| format!("row {row}"));
         let mut lines = vec![format!("{}: {of} under the {} policy", self.route, self.family)];
-        if let Some(guard) = &self.guard {
-            lines.extend(item("guard: ", guard));
-        } else if self.plans > 1 {
         let features = self.features.iter().map(|(name, value)| format!("{name} = {value}"));
         let known: Vec<String> =
             features.chain(self.tags.iter().map(|(name, value)| format!("{name} = {value}"))).collect();
         if !known.is_empty() {
             lines.extend(item("known of it: ", &known.join(", ")));
         }
-        if self.plans > 1 {
+        if let Some(guard) = &self.guard {
+            lines.extend(item("guard: ", guard));
+        } else if self.plans > 1 {
             let odds = self.predictions.iter().map(|(tier, odds)| format!("{tier} {odds:+.2}"));
             let odds = odds.collect::<Vec<_>>().join(", ");
             let text =
