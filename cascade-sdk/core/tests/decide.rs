@@ -47,6 +47,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         scores,
         plans,
         router: None,
+        guard: None,
     })
 }
 
