@@ -1,6 +1,7 @@
 //! Tests that cross the packages.
 #![allow(clippy::unwrap_used, reason = "what is used by tests only is a test, too")]
 
+mod compat;
 mod dependencies;
 #[path = "../ui/pass/mod.rs"]
 mod pass;
