@@ -40,7 +40,7 @@ pub use error::Error;
 #[cfg(feature = "runtime")]
 pub use observe::signals;
 #[cfg(feature = "runtime")]
-pub use request::{IntoRequest, Message, Part, Request, Role};
+pub use request::{Bound, Image, IntoRequest, Message, Part, Request, Role, Tool, ToolCall, ToolResult};
 #[cfg(feature = "runtime")]
 pub use routed::{Failure, Routed, Step, TierName};
 

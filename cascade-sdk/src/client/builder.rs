@@ -255,10 +255,13 @@ impl<C> Connections<'_, C> {
     fn tier(&mut self, route: &config::Route, name: &str) -> Result<TierSetup, String> {
         let config = &self.builder.config;
         let missing = |what: &str, name: &str| format!("route `{}`: there is no {what} `{name}`", route.name);
-        let tier = config.tier(name).ok_or_else(|| missing("tier", name))?.clone();
+        let mut tier = config.tier(name).ok_or_else(|| missing("tier", name))?.clone();
         let provider = config.provider(&tier.provider).ok_or_else(|| missing("provider", &tier.provider))?;
         let provider = self.provider(route, provider)?;
-        Ok(TierSetup { tier, capabilities: provider.capabilities(), provider })
+        let capabilities = provider.capabilities();
+        // A provider of the application's own may hold to no schema; its prompt then says what the answer must be.
+        tier.json_schema &= capabilities.json_schema;
+        Ok(TierSetup { tier, provider, capabilities })
     }
 
     fn provider(

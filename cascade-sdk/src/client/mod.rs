@@ -134,6 +134,8 @@ impl Client {
         let policy = route.policy(&request_id);
         let result = if request.messages.is_empty() {
             Err(Error::new(Kind::Config, format!("the request to route `{}` has no message", route.name)))
+        } else if let Err(error) = route.check(&request, schema) {
+            Err(error)
         } else {
             let max_retries = self.inner.max_retries.unwrap_or(route.runtime.max_retries);
             let run = Run {

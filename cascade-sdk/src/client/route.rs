@@ -9,6 +9,7 @@ use crate::answer::AnswerSchema;
 use crate::error::{Error, Kind};
 use crate::money::Usd;
 use crate::provider::{Capabilities, ModelCall, Provider};
+use crate::request::Request;
 use cascade_sdk_core::config::{self, Config, OnExceeded, RequestSettings, RuntimeSettings};
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -81,6 +82,18 @@ impl Route {
         let mut mistakes = Vec::new();
         for setup in &tiers {
             check_bound(setup, budget.as_ref(), &mut mistakes);
+            if route.request.tools && !(setup.tier.tools && setup.capabilities.tools) {
+                mistakes.push(format!(
+                    "route `{}` has `tools = true`, but tier `{}` cannot call tools: take it off the route",
+                    route.name, setup.tier.name
+                ));
+            }
+            // What no request to this tier could get past.
+            let any = Request::new("");
+            let call = ModelCall::new(&setup.tier, &route.request, &schema, &any);
+            if let Err(error) = setup.provider.check(&call) {
+                mistakes.push(format!("route `{}`, tier `{}`: {error}", route.name, setup.tier.name));
+            }
         }
         let base = ActivePolicy::new(route, &tiers, policy, PolicySource::BakedIn)
             .map_err(|found| mistakes.extend(found))
@@ -135,10 +148,30 @@ impl Route {
     pub(super) fn call<'a>(
         &'a self,
         setup: &'a TierSetup,
-        request: &'a crate::request::Request,
+        request: &'a Request,
         schema: &'a AnswerSchema,
     ) -> ModelCall<'a> {
         ModelCall::new(&setup.tier, &self.settings, schema, request)
+    }
+
+    /// Whether every tier that the request may come to can be sent it: what one of them refuses would otherwise be found
+    /// out after others were paid.
+    pub(super) fn check(&self, request: &Request, schema: &AnswerSchema) -> Result<(), Error> {
+        let refuse = |why: String| Err(Error::new(Kind::Config, format!("route `{}`{why}", self.name)));
+        if !request.tools().is_empty() && !self.settings.tools {
+            return refuse(format!(
+                ": requests may not define tools: set `tools = true` under [routes.{}.request]",
+                self.name
+            ));
+        }
+        // A policy may be replaced while the client runs, so every tier of the route counts.
+        let forced = request.tier.as_deref();
+        for setup in self.tiers.iter().filter(|setup| forced.is_none_or(|name| name == setup.tier.name)) {
+            if let Err(error) = setup.provider.check(&self.call(setup, request, schema)) {
+                return refuse(format!(", tier `{}`: {error}", setup.tier.name));
+            }
+        }
+        Ok(())
     }
 
     /// The form in which answers of type `T` are asked for.

@@ -56,6 +56,11 @@ fn tier(name: &str, dollars: &str) -> TierConfig {
         timeout: Some(Duration::from_millis(200)),
         log_probabilities: true,
         circuit: Circuit::default(),
+        json_schema: true,
+        tools: true,
+        images: true,
+        takes_temperature: true,
+        reasoning_effort: None,
     }
 }
 
@@ -74,7 +79,10 @@ pub(super) fn config(budget: Option<(i64, OnExceeded)>) -> Config {
             api: Api::OpenAi,
             base_url: None,
             api_key_env: None,
+            api_key_header: None,
             headers: Vec::new(),
+            query: Vec::new(),
+            length_key: None,
             allow_http: false,
             log: Vec::new(),
             max_concurrency: None,

@@ -89,6 +89,14 @@ impl HttpClient {
         Ok(Self { client, base: url, headers: map })
     }
 
+    /// Sends these query parameters with every request.
+    pub(crate) fn with_query(mut self, parameters: &[(String, String)]) -> Self {
+        if !parameters.is_empty() {
+            self.base.query_pairs_mut().extend_pairs(parameters);
+        }
+        self
+    }
+
     /// The host of the base URL.
     pub(crate) fn host(&self) -> &str {
         self.base.host_str().unwrap_or("")

@@ -3,7 +3,12 @@
 //! [`ModelCall`] is the one description of a call: `collect` and the client make it with [`ModelCall::new`], every wire
 //! format reads it. A [`Provider`] answers one call; retries, budgets and escalation are the client's business.
 
+#[cfg(feature = "http")]
+mod anthropic;
+mod call;
 mod error;
+#[cfg(feature = "http")]
+mod gemini;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
@@ -18,10 +23,19 @@ mod setup;
 #[cfg(feature = "http")]
 mod sse;
 mod stream;
+#[cfg(all(test, feature = "http"))]
+mod testing;
+#[cfg(feature = "http")]
+mod wire;
 
+#[cfg(feature = "http")]
+pub use anthropic::Anthropic;
+pub use call::{DEFAULT_TIMEOUT, ModelCall};
 #[cfg(any(feature = "http", feature = "replay"))]
 pub use error::SetupError;
 pub use error::{ProviderError, ProviderErrorKind};
+#[cfg(feature = "http")]
+pub use gemini::Gemini;
 #[cfg(feature = "http")]
 pub use openai::OpenAi;
 #[cfg(feature = "replay")]
@@ -37,27 +51,29 @@ pub(crate) use stream::Partial;
 
 pub use cascade_sdk_core::signal::TokenLogprob;
 
-use crate::answer::AnswerSchema;
 use crate::money::{Usage, Usd};
-use crate::request::{Part, Request};
+use crate::request::{Bound, Message, Part, Role, ToolCall};
 use async_trait::async_trait;
-use cascade_sdk_core::config::{Api, RequestSettings, Tier};
-use std::borrow::Cow;
+use cascade_sdk_core::config::Api;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-
-/// Time allowed for a call whose tier sets no `timeout_s`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// More than any known chat template adds to one message.
-const TEMPLATE_TOKENS: usize = 32;
 
 /// Answers one call. Implement it to bring a model that no built-in wire format reaches.
 #[async_trait]
 pub trait Provider: Send + Sync + fmt::Debug {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// Says, before anything is sent, why this call cannot be sent as asked: images or tools that the provider does not
+    /// take, parts of earlier answers that only another api can read. The client asks every tier that a request may come
+    /// to before it asks the first for an answer.
+    ///
+    /// # Errors
+    /// [`ProviderErrorKind::Unsupported`] with the reason.
+    fn check(&self, call: &ModelCall<'_>) -> Result<(), ProviderError> {
+        call.check(self.capabilities(), None)
+    }
 
     /// Sends one call and waits for the whole answer, without retrying.
     ///
@@ -89,6 +105,10 @@ pub struct Capabilities {
     pub top_logprobs: u8,
     /// Whether it can be held to a JSON Schema.
     pub json_schema: bool,
+    /// Whether it takes tool definitions and returns tool calls.
+    pub tools: bool,
+    /// Whether messages may hold images.
+    pub images: bool,
     /// Whether it takes a sampling seed.
     pub seed: bool,
     /// Whether it implements [`Provider::stream`].
@@ -106,84 +126,14 @@ impl Capabilities {
             // More than this no provider returns.
             top_logprobs: if api.gives_log_probabilities() { 20 } else { 0 },
             json_schema: api.takes_json_schema(),
+            // What is replayed does not depend on them.
+            tools: api.takes_tools() || !api.uses_network(),
+            images: api.takes_images() || !api.uses_network(),
             seed: api.takes_seed(),
-            // What is spoken here; the client makes one piece of whole answers elsewhere.
-            streaming: matches!(api, Api::OpenAi),
+            streaming: api.streams(),
             own_signals: !api.uses_network(),
             free: !api.uses_network(),
         }
-    }
-}
-
-/// One call of one model: everything that shapes the bytes that are sent.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ModelCall<'a> {
-    /// The tier's name.
-    pub tier: &'a str,
-    /// The model as the provider calls it.
-    pub model: &'a str,
-    /// The route's system prompt, then the request's own.
-    pub system: Option<Cow<'a, str>>,
-    /// The request: its messages, its id.
-    pub request: &'a Request,
-    /// Sampling temperature.
-    pub temperature: Option<f64>,
-    /// Alternatives asked for per token; `None` asks for no log-probabilities.
-    pub top_logprobs: Option<u8>,
-    /// Sampling seed.
-    pub seed: Option<u64>,
-    /// Form of the answer.
-    pub schema: &'a AnswerSchema,
-    /// Longest output in tokens.
-    pub max_output_tokens: Option<u64>,
-    /// Longest wait for the whole answer.
-    pub timeout: Duration,
-}
-
-impl<'a> ModelCall<'a> {
-    /// The call that asks `tier` this `request` on a route with these settings. `collect` and the client both make
-    /// their calls here, so that a policy meets the requests it was fitted on.
-    pub fn new(
-        tier: &'a Tier,
-        settings: &'a RequestSettings,
-        schema: &'a AnswerSchema,
-        request: &'a Request,
-    ) -> Self {
-        let system = match (settings.system.as_deref(), request.system.as_deref()) {
-            (Some(route), Some(own)) => Some(Cow::Owned(format!("{route}\n\n{own}"))),
-            (text, None) | (None, text) => text.map(Cow::Borrowed),
-        };
-        Self {
-            tier: &tier.name,
-            model: &tier.model,
-            system,
-            request,
-            temperature: settings.temperature,
-            top_logprobs: settings.top_logprobs.filter(|_| tier.log_probabilities),
-            seed: settings.seed,
-            schema,
-            max_output_tokens: tier.max_output_tokens,
-            timeout: tier.timeout.unwrap_or(DEFAULT_TIMEOUT),
-        }
-    }
-
-    /// No tokenizer makes more tokens of the input than this: its UTF-8 bytes, plus room for what chat templates add to each
-    /// message. `None` with images, whose tokens depend on the model.
-    pub fn input_bound(&self) -> Option<u64> {
-        let mut bytes = TEMPLATE_TOKENS + self.system.as_ref().map_or(0, |text| text.len() + TEMPLATE_TOKENS);
-        for message in &self.request.messages {
-            bytes += TEMPLATE_TOKENS;
-            for part in &message.parts {
-                match part {
-                    Part::Text(text) => bytes += text.len(),
-                    Part::Image { .. } => return None,
-                }
-            }
-        }
-        // Servers without grammar support paste the schema into the prompt.
-        bytes += self.schema.sent().map_or(0, |schema| schema.to_string().len());
-        u64::try_from(bytes).ok()
     }
 }
 
@@ -193,6 +143,10 @@ impl<'a> ModelCall<'a> {
 pub struct Response {
     /// The text; empty where the model returned none.
     pub text: String,
+    /// The tools that the model asks to be called, in order.
+    pub tool_calls: Vec<ToolCall>,
+    /// Parts of the answer that the api wants back with the next turn, such as signed reasoning.
+    pub bound: Vec<Bound>,
     /// Why it stopped.
     pub finish: FinishReason,
     /// What it used; `None` if the server did not say.
@@ -223,6 +177,8 @@ pub enum FinishReason {
     Length,
     /// The model or a content filter refused.
     Refused,
+    /// It asks for tools to be called.
+    ToolCalls,
     /// Anything else, in the server's word.
     Other(String),
 }
@@ -231,6 +187,19 @@ impl Response {
     /// A whole answer of this text.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
+    }
+
+    /// Adds a tool that the model asks to be called.
+    #[must_use]
+    pub fn with_tool_call(mut self, call: ToolCall) -> Self {
+        self.tool_calls.push(call);
+        self.finish = FinishReason::ToolCalls;
+        self
+    }
+
+    /// The answer as a message of the conversation that the next request continues, with all that the api wants back.
+    pub fn message(&self) -> Message {
+        message(&self.text, &self.tool_calls, &self.bound)
     }
 
     /// Sets what was used.
@@ -248,11 +217,20 @@ impl Response {
     }
 }
 
+/// An answer as a turn of the model's. Apis want reasoning first and calls last.
+pub(crate) fn message(text: &str, calls: &[ToolCall], bound: &[Bound]) -> Message {
+    let text = Some(text).filter(|text| !text.is_empty()).map(|text| Part::Text(text.to_owned()));
+    let calls = calls.iter().cloned().map(Part::ToolCall);
+    let parts = bound.iter().cloned().map(Part::Bound).chain(text).chain(calls).collect();
+    Message { role: Role::Assistant, parts }
+}
+
 /// Answers do not belong in logs: `Debug` shows their length only.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("text", &format_args!("{} bytes", self.text.len()))
+            .field("tool_calls", &self.tool_calls)
             .field("finish", &self.finish)
             .field("usage", &self.usage)
             .field("token_logprobs", &self.token_logprobs.as_ref().map(Vec::len))

@@ -65,6 +65,11 @@ impl Provider for Replay {
         Capabilities::of(Api::Replay)
     }
 
+    /// What was answered does not depend on what could be sent.
+    fn check(&self, _: &ModelCall<'_>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
     async fn complete(&self, call: &ModelCall<'_>) -> Result<Response, ProviderError> {
         if self.log.rows.is_empty() {
             return Err(unsupported("there is no log to replay: set `log` for the route"));

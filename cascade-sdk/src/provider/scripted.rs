@@ -177,6 +177,8 @@ impl Provider for Scripted {
         Capabilities {
             top_logprobs: 20,
             json_schema: true,
+            tools: true,
+            images: true,
             seed: true,
             streaming: true,
             own_signals: true,

@@ -2,6 +2,7 @@
 
 use super::{FinishReason, ProviderError, ProviderErrorKind, Response, TokenLogprob};
 use crate::money::{Usage, Usd};
+use crate::request::{Bound, ToolCall};
 use futures_core::Stream;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,10 @@ use std::task::{Context, Poll};
 pub struct Chunk {
     /// What comes next of the text; may be empty.
     pub text: String,
+    /// Tools that the model asks to be called; each whole.
+    pub tool_calls: Vec<ToolCall>,
+    /// Parts of the answer that the api wants back with the next turn.
+    pub bound: Vec<Bound>,
     /// Log-probabilities of the tokens of this piece, end-of-sequence entries left out; empty where the server returns
     /// none.
     pub token_logprobs: Vec<TokenLogprob>,
@@ -46,6 +51,8 @@ impl From<Response> for Chunk {
     fn from(response: Response) -> Self {
         Self {
             text: response.text,
+            tool_calls: response.tool_calls,
+            bound: response.bound,
             token_logprobs: response.token_logprobs.unwrap_or_default(),
             finish: Some(response.finish),
             usage: response.usage,
@@ -123,6 +130,8 @@ impl Partial {
     pub(crate) fn push(&mut self, chunk: Chunk) {
         let response = &mut self.response;
         response.text.push_str(&chunk.text);
+        response.tool_calls.extend(chunk.tool_calls);
+        response.bound.extend(chunk.bound);
         if !chunk.token_logprobs.is_empty() {
             response.token_logprobs.get_or_insert_default().extend(chunk.token_logprobs);
         }

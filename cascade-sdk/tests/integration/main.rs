@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod apis;
 mod faults;
 mod policies;
 mod real;

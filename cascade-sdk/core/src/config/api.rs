@@ -53,7 +53,7 @@ impl Api {
         !matches!(self, Self::Anthropic)
     }
 
-    /// True if it takes a JSON Schema for the answer.
+    /// True if it can hold an answer to a JSON Schema. Where a model cannot, the schema becomes a part of the system prompt.
     pub const fn takes_json_schema(self) -> bool {
         true
     }
@@ -72,4 +72,43 @@ impl Api {
     pub const fn takes_tools(self) -> bool {
         !matches!(self, Self::Replay)
     }
+
+    /// True if messages may hold images. A replayed log knows texts only.
+    pub const fn takes_images(self) -> bool {
+        !matches!(self, Self::Replay)
+    }
+
+    /// True if every request must say how long its answer may become.
+    pub const fn needs_max_output_tokens(self) -> bool {
+        matches!(self, Self::Anthropic)
+    }
+
+    /// Highest sampling temperature that it takes.
+    pub const fn highest_temperature(self) -> f64 {
+        match self {
+            Self::Anthropic => 1.0,
+            _ => 2.0,
+        }
+    }
+
+    /// Words of `reasoning_effort` that it takes.
+    pub const fn reasoning_efforts(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenAi | Self::Replay => &EFFORTS,
+            Self::Anthropic => &["low", "medium", "high", "max"],
+            Self::Gemini => &["minimal", "low", "medium", "high"],
+        }
+    }
+
+    /// The header that carries the key unless a provider says otherwise; in `authorization` it stands after `Bearer`.
+    pub const fn key_header(self) -> &'static str {
+        match self {
+            Self::OpenAi | Self::Replay => "authorization",
+            Self::Anthropic => "x-api-key",
+            Self::Gemini => "x-goog-api-key",
+        }
+    }
 }
+
+/// Every word of `reasoning_effort`.
+pub const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];

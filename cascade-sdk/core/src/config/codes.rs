@@ -64,6 +64,8 @@ codes! {
     BUDGET_CIRCLE = "config::budget-circle";
     /// A route that explores without a budget for it.
     EXPLORE_UNBOUNDED = "config::explore-unbounded";
+    /// An api needs the longest output of each request, and a tier does not say it.
+    LENGTH_MISSING = "config::length-missing";
     /// A request for something that a tier's api cannot give.
     NOT_SUPPORTED = "config::not-supported";
     /// A key that does nothing for this api.

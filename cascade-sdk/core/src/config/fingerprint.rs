@@ -85,6 +85,14 @@ fn tier(canonical: &mut Canonical, tier: &Tier) {
     canonical.optional("max_input_tokens", tier.max_input_tokens);
     canonical.optional("max_output_tokens", tier.max_output_tokens);
     canonical.line("log_probabilities", tier.log_probabilities);
+    // Facts that most models share have no line, so that policies outlive the keys that were added later.
+    if !tier.json_schema {
+        canonical.line("json_schema", false);
+    }
+    if !tier.takes_temperature {
+        canonical.line("takes_temperature", false);
+    }
+    canonical.optional("reasoning_effort", tier.reasoning_effort.as_deref());
 }
 
 fn rates(canonical: &mut Canonical, key: &str, rates: &Rates) {
@@ -99,6 +107,9 @@ fn request(canonical: &mut Canonical, settings: &RequestSettings, schema_text: O
     canonical.optional("request.temperature", settings.temperature.map(number));
     canonical.optional("request.top_logprobs", settings.top_logprobs);
     canonical.optional("request.seed", settings.seed);
+    if settings.tools {
+        canonical.line("request.tools", true);
+    }
     // The schema's path may change, its text may not; line ends differ between checkouts and change nothing.
     let schema = schema_text.map(|text| hex(&sha256(text.replace("\r\n", "\n").as_bytes())));
     let answer = match &settings.answer {

@@ -23,7 +23,7 @@ mod section;
 mod url;
 mod window;
 
-pub use api::Api;
+pub use api::{Api, EFFORTS};
 pub use date::Date;
 pub use fingerprint::{fingerprint, request_fingerprint};
 pub use model::*;

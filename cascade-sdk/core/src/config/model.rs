@@ -55,8 +55,14 @@ pub struct Provider {
     pub base_url: Option<String>,
     /// Name of the environment variable that holds the key, never the key.
     pub api_key_env: Option<String>,
+    /// Header that carries the key; the api's own where absent.
+    pub api_key_header: Option<String>,
     /// Extra request headers, for gateways.
     pub headers: Vec<(String, String)>,
+    /// Query parameters of every request.
+    pub query: Vec<(String, String)>,
+    /// For `openai`: what the server calls the longest output, where people say so.
+    pub length_key: Option<LengthKey>,
     /// Plain `http` to a host that is not loopback is refused unless this is set.
     pub allow_http: bool,
     /// For `replay`: a log of its own instead of the route's.
@@ -67,7 +73,32 @@ pub struct Provider {
     pub requests_per_minute: Option<u32>,
 }
 
+/// What a server that speaks the format of OpenAI calls the longest output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LengthKey {
+    /// `max_tokens`
+    MaxTokens,
+    /// `max_completion_tokens`
+    MaxCompletionTokens,
+}
+
+impl LengthKey {
+    /// Its name in a request.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+
+    /// The key of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::MaxTokens, Self::MaxCompletionTokens].into_iter().find(|key| key.name() == name)
+    }
+}
+
 /// `[tiers.NAME]`: one model at one price.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
     /// The table's name.
@@ -92,6 +123,16 @@ pub struct Tier {
     pub log_probabilities: bool,
     /// When it is left alone because its server is failing.
     pub circuit: Circuit,
+    /// Whether the model can be held to a JSON Schema; where it cannot, the schema stands in the system prompt.
+    pub json_schema: bool,
+    /// Whether the model calls tools.
+    pub tools: bool,
+    /// Whether the model takes images.
+    pub images: bool,
+    /// Whether the model takes a temperature; where it does not, none is sent.
+    pub takes_temperature: bool,
+    /// How much the model reasons before it answers, in the api's word.
+    pub reasoning_effort: Option<String>,
 }
 
 /// `[budgets.NAME]`: spending that must not be exceeded.
@@ -296,6 +337,8 @@ pub struct RequestSettings {
     pub top_logprobs: Option<u8>,
     /// Sampling seed sent to providers that take one.
     pub seed: Option<u64>,
+    /// Whether requests may define tools.
+    pub tools: bool,
     /// Form of the answer.
     pub answer: AnswerForm,
 }

@@ -45,8 +45,14 @@ fn secrets_never_reach_a_finding() {
         let (_, findings) = read(path);
         for style in [Style::Plain, Style::Colour, Style::Json] {
             let text = render_all(&findings, style);
-            for secret in ["THISWOULDBEAKEY", "hunter2", "hunter3", "not a variable", "abcdefghij0123456789"]
-            {
+            for secret in [
+                "THISWOULDBEAKEY",
+                "hunter2",
+                "hunter3",
+                "hunter 4",
+                "not a variable",
+                "abcdefghij0123456789",
+            ] {
                 assert!(!text.contains(secret), "{secret} in {text}");
             }
         }

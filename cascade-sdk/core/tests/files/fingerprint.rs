@@ -36,6 +36,10 @@ fn what_the_fit_depends_on_counts() {
         ("top_logprobs = 5", "top_logprobs = 4"),
         ("support tickets.", "tickets."),
         ("answer = { schema = \"schemas/triage.json\" }", "answer = \"text\""),
+        ("max_output_tokens = 1024", "max_output_tokens = 1024\njson_schema = false"),
+        ("max_output_tokens = 1024", "max_output_tokens = 1024\ntakes_temperature = false"),
+        ("max_output_tokens = 1024", "max_output_tokens = 1024\nreasoning_effort = \"low\""),
+        ("top_logprobs = 5", "top_logprobs = 5\ntools = true"),
     ] {
         assert_ne!(changed(from, to), before, "{from} -> {to}");
     }

@@ -1,7 +1,7 @@
 //! The table of keys, and what is made from it.
 
 use cascade_sdk_core::config::keys::{KEYS, Kind, Need, children};
-use cascade_sdk_core::config::{self, Api, Config, Family};
+use cascade_sdk_core::config::{self, Api, Config, Family, LengthKey};
 use cascade_sdk_core::diag::{Source, Style, render_all};
 use cascade_sdk_core::policy;
 use std::collections::BTreeSet;
@@ -55,13 +55,14 @@ fn defaults_in_the_table_are_those_of_the_reader() {
     let minimal = |fit: &str,
                    budget: &str,
                    provider: &str,
+                   tier: &str,
                    price: &str,
                    request: &str,
                    circuit: &str,
                    runtime: &str| {
         read(&format!(
             "schema = 1\n[providers.p]\napi = 'openai'\nbase_url = 'http://localhost'\n{provider}\n\
-             [tiers.t]\nprovider = 'p'\nmodel = 'm'\nmax_output_tokens = 9\nprice = {{ input = 1, output = 2{price} }}\n\
+             [tiers.t]\nprovider = 'p'\nmodel = 'm'\nmax_output_tokens = 9\n{tier}\nprice = {{ input = 1, output = 2{price} }}\n\
              [tiers.t.circuit]\n{circuit}\n\
              [budgets.b]\nlimit_usd = 1\nwindow = '1d'\n{budget}\n\
              [routes.r]\ntiers = ['t']\nbudget = 'b'\n[routes.r.fit]\n{fit}\n[routes.r.request]\n{request}\n[routes.r.runtime]\n{runtime}\n"
@@ -81,12 +82,13 @@ fn defaults_in_the_table_are_those_of_the_reader() {
         &lines("routes.*.fit"),
         &lines("budgets.*"),
         &lines("providers.*"),
+        &lines("tiers.*"),
         &price,
         &lines("routes.*.request"),
         &lines("tiers.*.circuit"),
         &lines("routes.*.runtime"),
     );
-    let silent = minimal("", "", "", "", "", "", "");
+    let silent = minimal("", "", "", "", "", "", "", "");
     assert_eq!(
         (written.providers, written.tiers, written.budgets, written.routes),
         (silent.providers, silent.tiers, silent.budgets, silent.routes)
@@ -100,6 +102,15 @@ fn words_in_the_table_are_those_of_the_types() {
         match key.path {
             "providers.*.api" => assert_eq!(words, Api::ALL.map(Api::name)),
             "routes.*.fit.families" => assert_eq!(words, Family::ALL.map(Family::name)),
+            "providers.*.length_key" => {
+                assert!(
+                    words.iter().all(|word| LengthKey::parse(word).is_some_and(|key| key.name() == *word))
+                );
+            }
+            "tiers.*.reasoning_effort" => {
+                let known = Api::ALL.iter().flat_map(|api| api.reasoning_efforts());
+                assert!(known.copied().all(|word| words.contains(&word)));
+            }
             "budgets.*.on_exceeded" => assert_eq!(words, ["reject", "cheapest"]),
             "budgets.*.per" => assert_eq!(words, ["all", "route", "tenant"]),
             "routes.*.runtime.sticky" => assert_eq!(words, ["up", "entry"]),
@@ -142,7 +153,7 @@ fn wire_formats() -> String {
     let mut out = String::from(
         "# Wire formats\n\nValues of `api` in `[providers.NAME]`, and what each can carry. A server behind it may still leave \
          parts out; a policy\nthat needs what a tier cannot give is refused, never silently replaced.\n\n\
-         | `api` | default address | log-probabilities | JSON schema | seed | streaming | tools |\n|---|---|---|---|---|---|---|\n",
+         | `api` | default address | log-probabilities | JSON schema | seed | streaming | tools | images |\n|---|---|---|---|---|---|---|---|\n",
     );
     let word = |yes: bool| if yes { "yes" } else { "no" };
     for api in Api::ALL {
@@ -150,20 +161,22 @@ fn wire_formats() -> String {
             api.default_base_url().map_or("none: answers from an eval log".into(), |url| format!("`{url}`"));
         writeln!(
             out,
-            "| `{}` | {url} | {} | {} | {} | {} | {} |",
+            "| `{}` | {url} | {} | {} | {} | {} | {} | {} |",
             api.name(),
             word(api.gives_log_probabilities()),
             word(api.takes_json_schema()),
             word(api.takes_seed()),
             word(api.streams()),
-            word(api.takes_tools())
+            word(api.takes_tools()),
+            word(api.takes_images())
         )
         .unwrap();
     }
-    out.push_str(
-        "\nThe formats are OpenAI's chat completions, Anthropic's messages and Google's `generateContent`. `openai` fits every \
-         compatible\nserver: llama.cpp, vLLM, Ollama, gateways. `replay` answers from the route's own log, offline.\n",
-    );
+    let efforts = Api::ALL.into_iter().filter(|api| api.uses_network()).fold(String::new(), |rows, api| {
+        let words: Vec<_> = api.reasoning_efforts().iter().map(|word| format!("`{word}`")).collect();
+        format!("{rows}| `{}` | {} |\n", api.name(), words.join(", "))
+    });
+    out.push_str(&include_str!("wire-formats.md").replace("EFFORTS", &efforts));
     out
 }
 

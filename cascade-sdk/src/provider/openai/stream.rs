@@ -1,12 +1,14 @@
 //! Chat completions that arrive as server-sent events.
 
-use super::{Logprobs, WireUsage, error_object, finish_reason, tokens};
+use super::{Logprobs, WireCall, WireUsage, error_object, finish_reason, tokens};
 use crate::provider::error::{ProviderError, ProviderErrorKind};
 use crate::provider::http::{HttpResponse, HttpStream};
 use crate::provider::sse::{Event, events};
-use crate::provider::{Chunk, FinishReason, ResponseStream};
+use crate::provider::{Chunk, FinishReason, ResponseStream, wire};
+use crate::request::ToolCall;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The body that asks for a stream, and for the token counts at its end.
 pub(super) fn streamed(mut body: Value) -> Value {
@@ -17,8 +19,15 @@ pub(super) fn streamed(mut body: Value) -> Value {
 
 /// Reads a stream.
 pub(super) fn read(body: HttpStream) -> ResponseStream {
-    let mut refused = false;
-    events(body, move |data| event(data, &mut refused))
+    let mut seen = Seen::default();
+    events(body, move |data| event(data, &mut seen))
+}
+
+/// What is remembered until the end: whether the model refused, and the tool calls, which arrive in pieces.
+#[derive(Default)]
+struct Seen {
+    refused: bool,
+    calls: BTreeMap<u32, WireCall>,
 }
 
 #[derive(Deserialize)]
@@ -43,14 +52,49 @@ struct Choice {
 struct Delta {
     content: Option<String>,
     refusal: Option<String>,
+    tool_calls: Option<Vec<CallDelta>>,
 }
 
-/// What one event says. The first has no content, the last no choice; `refused` remembers a refusal until the end.
-fn event(data: &str, refused: &mut bool) -> Result<Event, ProviderError> {
+#[derive(Deserialize)]
+struct CallDelta {
+    #[serde(default)]
+    index: u32,
+    id: Option<String>,
+    function: Option<FunctionDelta>,
+}
+
+#[derive(Deserialize)]
+struct FunctionDelta {
+    name: Option<String>,
+    arguments: Option<String>,
+}
+
+impl Seen {
+    fn add(&mut self, delta: CallDelta) {
+        let call = self.calls.entry(delta.index).or_default();
+        call.id.push_str(&delta.id.unwrap_or_default());
+        let Some(function) = delta.function else { return };
+        call.function.name.push_str(&function.name.unwrap_or_default());
+        if let Value::String(arguments) = &mut call.function.arguments {
+            arguments.push_str(&function.arguments.unwrap_or_default());
+        } else {
+            call.function.arguments = Value::String(function.arguments.unwrap_or_default());
+        }
+    }
+
+    fn take_calls(&mut self) -> Result<Vec<ToolCall>, ProviderError> {
+        let calls = std::mem::take(&mut self.calls).into_values().enumerate();
+        let calls: Option<Vec<ToolCall>> = calls.map(|(index, call)| call.read(index)).collect();
+        calls.ok_or_else(|| wire::bad_body(200, "holds a tool call whose arguments are not JSON"))
+    }
+}
+
+/// What one event says. The first has no content, the last no choice.
+fn event(data: &str, seen: &mut Seen) -> Result<Event, ProviderError> {
     if data.trim() == "[DONE]" {
         return Ok(Event::End);
     }
-    let wire: WireChunk = serde_json::from_str(data).map_err(|error| {
+    let read: WireChunk = serde_json::from_str(data).map_err(|error| {
         // serde's own text quotes the data.
         let what = if error.is_data() {
             "an event that is not a chunk of a completion"
@@ -60,21 +104,28 @@ fn event(data: &str, refused: &mut bool) -> Result<Event, ProviderError> {
         ProviderError::new(ProviderErrorKind::BadBody, format!("the server's stream holds {what}"))
             .after_sending()
     })?;
-    if let Some(error) = wire.error.filter(|error| !error.is_null()) {
+    if let Some(error) = read.error.filter(|error| !error.is_null()) {
         // The status was sent before the error was known.
         let answer = HttpResponse { status: 200, body: Vec::new(), retry_after: None };
         return Err(error_object(&error, None, &answer).after_sending());
     }
-    let mut chunk = Chunk { usage: wire.usage.map(Into::into), served_model: wire.model, ..Chunk::default() };
-    for choice in wire.choices.into_iter().filter(|choice| choice.index == 0) {
+    let mut chunk =
+        Chunk { usage: read.usage.and_then(WireUsage::usage), served_model: read.model, ..Chunk::default() };
+    for choice in read.choices.into_iter().filter(|choice| choice.index == 0) {
         if let Some(delta) = choice.delta {
             chunk.text.push_str(&delta.content.unwrap_or_default());
-            *refused |= delta.refusal.is_some();
+            seen.refused |= delta.refusal.is_some_and(|refusal| !refusal.is_empty());
+            delta.tool_calls.into_iter().flatten().for_each(|call| seen.add(call));
         }
         let logprobs = choice.logprobs.and_then(|logprobs| logprobs.content);
         chunk.token_logprobs.extend(logprobs.map(tokens).unwrap_or_default());
         if let Some(reason) = choice.finish_reason {
-            chunk.finish = Some(if *refused { FinishReason::Refused } else { finish_reason(&reason) });
+            chunk.tool_calls = seen.take_calls()?;
+            chunk.finish = Some(match finish_reason(&reason) {
+                _ if seen.refused => FinishReason::Refused,
+                FinishReason::Stop if !chunk.tool_calls.is_empty() => FinishReason::ToolCalls,
+                reason => reason,
+            });
         }
     }
     let empty = chunk.text.is_empty()
@@ -91,9 +142,9 @@ mod tests {
     use crate::provider::stream::Partial;
 
     fn collect(events: &[&str]) -> Result<crate::provider::Response, ProviderError> {
-        let (mut partial, mut refused) = (Partial::default(), false);
+        let (mut partial, mut seen) = (Partial::default(), Seen::default());
         for data in events {
-            match event(data, &mut refused)? {
+            match event(data, &mut seen)? {
                 Event::Chunk(chunk) => partial.push(chunk),
                 Event::Nothing => {}
                 Event::End => break,
@@ -147,6 +198,25 @@ mod tests {
             let error = collect(&[nonsense]).unwrap_err();
             assert_eq!(error.kind(), ProviderErrorKind::BadBody, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn tool_calls_are_put_together_from_their_pieces() {
+        let pieces = [
+            r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"weather","arguments":""}}]}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"city\":"}}]}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"id":"b","function":{"name":"time","arguments":"{}"}}]}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"Oslo\"}"}}]}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+        ];
+        let response = collect(&pieces).unwrap();
+        assert_eq!(response.finish, FinishReason::ToolCalls);
+        assert_eq!(
+            response.tool_calls,
+            [ToolCall::new("a", "weather", json!({"city": "Oslo"})), ToolCall::new("b", "time", json!({}))]
+        );
+        let error = collect(&[pieces[0], pieces[1], pieces[4]]).unwrap_err();
+        assert!(error.kind() == ProviderErrorKind::BadBody && error.may_have_been_charged());
     }
 
     #[test]

@@ -2,30 +2,11 @@
 
 use super::*;
 use crate::answer::AnswerSchema;
+use crate::provider::ProviderErrorKind;
+use crate::provider::testing::{answered, tier};
 use crate::request::Request;
-use cascade_sdk_core::config::{Circuit, RequestSettings, Tier};
-use cascade_sdk_core::money::Price;
+use cascade_sdk_core::config::RequestSettings;
 use std::time::Duration;
-
-fn tier() -> Tier {
-    Tier {
-        name: "small".into(),
-        provider: "local".into(),
-        model: "qwen-0.5b".into(),
-        price: Price::default(),
-        price_as_of: None,
-        retires: None,
-        max_input_tokens: None,
-        max_output_tokens: Some(48),
-        timeout: None,
-        log_probabilities: true,
-        circuit: Circuit::default(),
-    }
-}
-
-fn answered(status: u16, body: &str) -> HttpResponse {
-    HttpResponse { status, body: body.as_bytes().to_vec(), retry_after: None }
-}
 
 #[test]
 fn a_plain_request_has_nothing_that_was_not_asked_for() {
@@ -33,7 +14,7 @@ fn a_plain_request_has_nothing_that_was_not_asked_for() {
     let settings = RequestSettings::default();
     let call = ModelCall::new(&tier, &settings, &AnswerSchema::TEXT, &request);
     assert_eq!(
-        request_body(&call, "max_tokens"),
+        request_body(&call, LengthKey::MaxTokens),
         json!({"model": "qwen-0.5b", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 48})
     );
 }
@@ -54,7 +35,8 @@ fn a_full_request_carries_every_setting() {
         Message::assistant("seen"),
     ])
     .with_system("own");
-    let body = request_body(&ModelCall::new(&tier, &settings, &schema, &request), "max_completion_tokens");
+    let body =
+        request_body(&ModelCall::new(&tier, &settings, &schema, &request), LengthKey::MaxCompletionTokens);
     assert_eq!(
         body,
         json!({
@@ -87,10 +69,10 @@ fn strict_decoding_is_asked_for_only_where_it_can_hold() {
 
 #[test]
 fn each_server_gets_the_length_key_it_knows() {
-    assert_eq!(length_key("api.openai.com"), "max_completion_tokens");
-    assert_eq!(length_key("acme.openai.azure.com"), "max_completion_tokens");
-    assert_eq!(length_key("127.0.0.1"), "max_tokens");
-    assert_eq!(length_key("evil-api.openai.com.example"), "max_tokens");
+    assert_eq!(length_key("api.openai.com"), LengthKey::MaxCompletionTokens);
+    assert_eq!(length_key("acme.openai.azure.com"), LengthKey::MaxCompletionTokens);
+    assert_eq!(length_key("127.0.0.1"), LengthKey::MaxTokens);
+    assert_eq!(length_key("evil-api.openai.com.example"), LengthKey::MaxTokens);
 }
 
 /// llama.cpp: the last log-probability entry is the end of the sequence; tokens carry an extra `id`.
@@ -157,10 +139,7 @@ fn refusals_and_empty_content_are_answers() {
     let filtered = r#"{"choices":[{"message":{"content":null},"finish_reason":"content_filter"}]}"#;
     assert_eq!(read_response(&answered(200, filtered)).unwrap().finish, FinishReason::Refused);
     let tools = r#"{"choices":[{"message":{"content":null,"tool_calls":[]},"finish_reason":"tool_calls"}]}"#;
-    assert_eq!(
-        read_response(&answered(200, tools)).unwrap().finish,
-        FinishReason::Other("tool_calls".into())
-    );
+    assert_eq!(read_response(&answered(200, tools)).unwrap().finish, FinishReason::ToolCalls);
 }
 
 #[test]
@@ -245,6 +224,154 @@ fn what_is_not_an_answer_may_still_cost_money() {
         assert_eq!(error.kind(), ProviderErrorKind::BadBody, "{body}");
         assert!(error.may_have_been_charged() && !error.is_retryable(), "{body}");
     }
+}
+
+#[test]
+fn compatible_servers_write_content_in_many_ways() {
+    for (message, text, finish) in [
+        (
+            json!({"content": "x", "refusal": "", "reasoning_content": "hm", "extra": [1]}),
+            "x",
+            FinishReason::Stop,
+        ),
+        (
+            json!({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}),
+            "ab",
+            FinishReason::Stop,
+        ),
+        (json!({"content": [{"type": "refusal", "refusal": "no"}]}), "", FinishReason::Refused),
+        (json!({"content": []}), "", FinishReason::Stop),
+        (json!({}), "", FinishReason::Stop),
+    ] {
+        let body =
+            json!({"choices": [{"message": message, "finish_reason": "stop", "native_finish_reason": "x"}]});
+        let response = read_response(&answered(200, &body.to_string())).unwrap();
+        assert_eq!((response.text.as_str(), &response.finish), (text, &finish), "{body}");
+    }
+}
+
+#[test]
+fn usage_that_says_nothing_is_missing_not_zero() {
+    for (usage, known) in [
+        (json!(null), None),
+        (json!({}), None),
+        (json!({"total_tokens": 9}), None),
+        (json!({"prompt_tokens": null, "completion_tokens": null}), None),
+        (json!({"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": null}), Some((3, 4))),
+        (json!({"prompt_tokens": 3, "cost": 0.1}), Some((3, 0))),
+    ] {
+        let body = json!({"choices": [{"message": {"content": "x"}}], "usage": usage});
+        let response = read_response(&answered(200, &body.to_string())).unwrap();
+        assert_eq!(response.usage.map(|usage| (usage.input_tokens, usage.output_tokens)), known, "{body}");
+    }
+}
+
+#[test]
+fn multi_byte_characters_are_one_entry_with_all_their_bytes() {
+    let entry = |token: &str, bytes: Value| json!({"token": token, "bytes": bytes, "logprob": -0.5, "top_logprobs": []});
+    let content = json!([entry("ß", json!([195, 159])), entry("e", json!(null)), entry("", json!(null))]);
+    let body = json!({"choices": [{"message": {"content": "ße"}, "logprobs": {"content": content}}],
+                      "usage": {"prompt_tokens": 1, "completion_tokens": 4}});
+    let response = read_response(&answered(200, &body.to_string())).unwrap();
+    let bytes: Vec<_> =
+        response.token_logprobs.unwrap().into_iter().filter_map(|token| token.bytes).collect();
+    // The entry without text and bytes is the end of the sequence.
+    assert_eq!(bytes, ["ß".as_bytes().into(), "e".as_bytes().into()]);
+}
+
+#[test]
+fn tools_their_calls_and_their_results() {
+    let body = json!({"choices": [{"finish_reason": "stop", "message": {"content": null, "tool_calls": [
+        {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\":\"Oslo\"}"}},
+        {"type": "function", "function": {"name": "time", "arguments": ""}},
+        {"id": "x", "function": {"name": "time", "arguments": {"zone": "UTC"}}},
+    ]}}]});
+    let response = read_response(&answered(200, &body.to_string())).unwrap();
+    assert_eq!(response.finish, FinishReason::ToolCalls);
+    assert_eq!(
+        response.tool_calls,
+        [
+            ToolCall::new("call_1", "weather", json!({"city": "Oslo"})),
+            ToolCall::new("call-1", "time", json!({})),
+            ToolCall::new("x", "time", json!({"zone": "UTC"})),
+        ]
+    );
+    let request = Request::new("Oslo?")
+        .with_tool(Tool::new("weather", "now", json!({"type": "object"})))
+        .with_message(response.message())
+        .with_message(Message::tool(response.tool_calls[0].result("3 degrees")));
+    let (mut tier, settings) = (tier(), RequestSettings::default());
+    tier.reasoning_effort = Some("low".into());
+    let call = ModelCall::new(&tier, &settings, &AnswerSchema::TEXT, &request);
+    let sent = request_body(&call, LengthKey::MaxTokens);
+    assert_eq!(sent["reasoning_effort"], "low");
+    assert_eq!(
+        sent["tools"],
+        json!([{"type": "function",
+                "function": {"name": "weather", "description": "now", "parameters": {"type": "object"}}}])
+    );
+    assert_eq!(
+        sent["messages"][1]["tool_calls"][0],
+        json!({"id": "call_1", "type": "function",
+               "function": {"name": "weather", "arguments": "{\"city\":\"Oslo\"}"}})
+    );
+    assert_eq!(
+        sent["messages"][2],
+        json!({"role": "tool", "tool_call_id": "call_1", "content": "3 degrees"})
+    );
+}
+
+#[test]
+fn a_call_whose_arguments_are_not_json_is_no_answer() {
+    let body = json!({"choices": [{"message": {"tool_calls": [
+        {"id": "a", "function": {"name": "f", "arguments": "{\"SECRET"}}]}}]});
+    let error = read_response(&answered(200, &body.to_string())).unwrap_err();
+    assert_eq!(error.kind(), ProviderErrorKind::BadBody);
+    assert!(error.may_have_been_charged() && !format!("{error:?}").contains("SECRET"));
+}
+
+#[test]
+fn faults_of_gateways_and_filters() {
+    // Azure refuses a prompt by its filter, free of charge.
+    let filtered = r#"{"error":{"message":"SECRET","type":null,"param":"prompt","code":"content_filter","status":400,
+        "innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#;
+    let response = read_response(&answered(400, filtered)).unwrap();
+    assert_eq!((response.finish, response.usage), (FinishReason::Refused, Some(Usage::default())));
+    // OpenRouter reports an upstream that broke off inside the choice.
+    let broken = r#"{"choices":[{"error":{"code":502,"message":"SECRET"},"finish_reason":"error","message":{"content":"x"}}]}"#;
+    let error = read_response(&answered(200, broken)).unwrap_err();
+    assert_eq!((error.status(), error.may_have_been_charged()), (Some(502), true));
+    // vLLM says in words only that the input is too long.
+    let long = r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. SECRET","type":"BadRequestError","param":null,"code":400}"#;
+    assert_eq!(read_response(&answered(400, long)).unwrap_err().kind(), ProviderErrorKind::TooLarge);
+    // Ollama without the model.
+    let missing =
+        r#"{"error":{"message":"model SECRET not found","type":"api_error","param":null,"code":null}}"#;
+    let error = read_response(&answered(404, missing)).unwrap_err();
+    assert!(error.to_string().contains("`model`") && !error.to_string().contains("SECRET"), "{error}");
+}
+
+#[test]
+fn a_model_that_takes_neither_schema_nor_temperature_gets_neither() {
+    let mut tier = tier();
+    (tier.json_schema, tier.takes_temperature) = (false, false);
+    let settings = RequestSettings {
+        system: Some("route".into()),
+        temperature: Some(0.0),
+        ..RequestSettings::default()
+    };
+    let schema = AnswerSchema::from_json(r#"{"type":"string","enum":["a"]}"#).unwrap();
+    let request = Request::new("hi");
+    let call = ModelCall::new(&tier, &settings, &schema, &request);
+    let body = request_body(&call, LengthKey::MaxTokens);
+    assert!(body.get("temperature").is_none() && body.get("response_format").is_none());
+    let system = body["messages"][0]["content"].as_str().unwrap();
+    assert!(
+        system.starts_with("route\n\nAnswer with a single JSON value") && system.contains(r#""enum":["a"]"#),
+        "{system}"
+    );
+    // No tokenizer makes more of it than was counted.
+    assert!(call.input_bound().unwrap() >= system.len() as u64);
 }
 
 #[test]

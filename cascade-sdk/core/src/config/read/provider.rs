@@ -2,7 +2,7 @@
 
 use super::{Declared, names};
 use crate::config::section::{Read, Section};
-use crate::config::{Api, Provider, UrlError, check_base_url, codes, secrets};
+use crate::config::{Api, LengthKey, Provider, UrlError, check_base_url, codes, secrets};
 use crate::document::read::{Findings, Item};
 
 pub(super) fn read_all<'d>(root: &mut Section<'d>) -> Declared<'d, Provider> {
@@ -18,7 +18,10 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
     let api = section.choice("api");
     let base_url = section.text("base_url");
     let api_key_env = section.text("api_key_env");
+    let api_key_header = section.text("api_key_header");
     let headers = section.item("headers");
+    let query = section.item("query");
+    let length_key = section.choice("length_key");
     let allow_http = section.boolean("allow_http");
     let log = section.item("log").map(|item| (section.texts_of(&item, "log").unwrap_or_default(), item));
     let max_concurrency = section.whole("max_concurrency");
@@ -30,15 +33,18 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
         true
     });
     let variable = api_key_env.as_ref().filter(|variable| check_variable(findings, variable));
+    let key_header = api_key_header.as_ref().filter(|header| check_key_header(findings, header));
     let sent = headers.as_ref().map(|headers| read_headers(findings, headers)).unwrap_or_default();
+    let asked = query.as_ref().map(|query| read_query(findings, query)).unwrap_or_default();
     let api = Api::parse(api?.value)?;
 
-    let unused: Vec<&Item<'_>> = if api.uses_network() {
+    let mut unused: Vec<&Item<'_>> = if api.uses_network() {
         log.iter().map(|(_, item)| item).collect()
     } else {
-        let texts = [&base_url, &api_key_env].into_iter().flatten().map(|read| &read.item);
-        texts.chain(&headers).chain(allow_http.iter().map(|read| &read.item)).collect()
+        let texts = [&base_url, &api_key_env, &api_key_header].into_iter().flatten().map(|read| &read.item);
+        texts.chain(&headers).chain(&query).chain(allow_http.iter().map(|read| &read.item)).collect()
     };
+    unused.extend(length_key.iter().filter(|_| api != Api::OpenAi).map(|read| &read.item));
     for item in unused {
         let message = format!("`{}` does nothing with api `{}`", item.path, api.name());
         findings.push(findings.error(codes::KEY_UNUSED, message, &item.key_span, "").help("remove it"));
@@ -60,7 +66,10 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
         api,
         base_url: url.map(|url| url.value.trim_end_matches('/').to_owned()),
         api_key_env: variable.map(|variable| variable.value.to_owned()),
+        api_key_header: key_header.map(|header| header.value.to_owned()),
         headers: sent,
+        query: asked,
+        length_key: length_key.and_then(|key| LengthKey::parse(key.value)),
         allow_http: allow_http.is_some_and(|allow| allow.value),
         log: log
             .map(|(log, _)| log.into_iter().map(|read| read.value.to_owned()).collect())
@@ -134,6 +143,34 @@ fn read_headers(findings: &Findings, item: &Item<'_>) -> Vec<(String, String)> {
         }
     }
     headers
+}
+
+fn read_query(findings: &Findings, item: &Item<'_>) -> Vec<(String, String)> {
+    let Some(mut table) = item.table(findings) else { return Vec::new() };
+    let mut parameters = Vec::new();
+    for item in table.take_all() {
+        let Some(value) = item.text(findings) else { continue };
+        if secrets::is_secret_header(item.key) || secrets::looks_like_key(value) {
+            let message = format!("the query parameter `{}` would carry a secret", item.key);
+            let error = item
+                .error(findings, codes::SECRET_IN_FILE, message, "")
+                .help("keys come from the environment only, and travel in a header: use `api_key_env`");
+            findings.push(error);
+        } else {
+            parameters.push((item.key.to_owned(), value.to_owned()));
+        }
+    }
+    parameters
+}
+
+fn check_key_header(findings: &Findings, header: &Read<'_, &str>) -> bool {
+    let usable = is_header_name(header.value);
+    if !usable {
+        let message = format!("`{}` is not the name of a header", header.item.path);
+        let error = header.item.error(findings, codes::INVALID_HEADER, message, "");
+        findings.push(error.help("names are letters, digits and dashes, such as `api-key`"));
+    }
+    usable
 }
 
 /// RFC 9110's token, without the marks nobody uses.

@@ -5,8 +5,10 @@ use super::runtime::{self, RuntimeTable};
 use super::{Declared, names, request};
 use crate::config::section::{Read, Section};
 use crate::config::{
-    Budget, Family, FitSettings, Goal, GuardSettings, Mode, Objective, Provider, Route, Tier, codes,
+    Api, Budget, Family, FitSettings, Goal, GuardSettings, Mode, Objective, Provider, RequestSettings, Route,
+    Tier, codes,
 };
+use crate::diag::Diagnostic;
 use crate::document::read::{Findings, Item};
 use crate::name;
 use std::ops::Range;
@@ -64,7 +66,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         (by, max_loss, min_rows, tier)
     });
     let fit = section.section("fit").map(fit).unwrap_or_default();
-    let (request, asks_logprobs) = section.section("request").map(request::read).unwrap_or_default();
+    let (request, asks) = section.section("request").map(request::read).unwrap_or_default();
     let calls_per_day = section.section("traffic").and_then(|mut traffic| {
         let calls = traffic.number("calls_per_day");
         traffic.finish();
@@ -76,7 +78,9 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
     let route = Checker { findings, known, item: &item, tiers: tiers.as_deref().unwrap_or_default() };
     route.check_tiers();
     route.check_budget(budget.as_ref());
-    route.check_logprobs(asks_logprobs.as_ref());
+    route.check_logprobs(asks.logprobs.as_ref());
+    route.check_temperature(&request, asks.temperature.as_ref());
+    route.check_tools(asks.tools.as_ref());
     route.check_one_of_tiers(until_fitted.as_ref());
     let guard = guard.and_then(|(by, max_loss, min_rows, tier)| {
         route.check_one_of_tiers(tier.as_ref());
@@ -284,28 +288,63 @@ impl Checker<'_, '_> {
     fn check_logprobs(&self, place: Option<&Range<usize>>) {
         let Some(place) = place else { return };
         for tier in self.valid_tiers() {
-            let Some(provider) = self.known.providers.valid.iter().find(|known| known.name == tier.provider)
+            let says_without = self.known.without_logprobs.contains(&tier.name.as_str());
+            let Some(api) = self.api_of(tier).filter(|api| !api.gives_log_probabilities() && !says_without)
             else {
                 continue;
             };
-            let says_without = self.known.without_logprobs.contains(&tier.name.as_str());
-            if provider.api.gives_log_probabilities() || says_without {
-                continue;
-            }
-            let api = provider.api.name();
-            let message =
-                format!("the tier `{}` cannot give log-probabilities: its api is `{api}`", tier.name);
-            let mut error =
-                self.findings.error(codes::NOT_SUPPORTED, message, place, "they are asked for here");
-            if let Some(span) = self.known.tiers.span(&tier.name) {
-                error = self.findings.also(error, span, "this tier");
-            }
+            let message = format!(
+                "the tier `{}` cannot give log-probabilities: its api is `{}`",
+                tier.name,
+                api.name()
+            );
+            let error = self.findings.error(codes::NOT_SUPPORTED, message, place, "they are asked for here");
+            let error = self.beside_tier(error, tier);
             let without = format!(
                 "set `log_probabilities = false` in the tier `{}` to ask it without them: its answers then have no signal \
                  made of them",
                 tier.name
             );
             self.findings.push(error.help(without).help("or remove `top_logprobs`"));
+        }
+    }
+
+    /// The tier's place in the file beside a finding about it.
+    fn beside_tier(&self, error: Diagnostic, tier: &Tier) -> Diagnostic {
+        match self.known.tiers.span(&tier.name) {
+            Some(span) => self.findings.also(error, span, "this tier"),
+            None => error,
+        }
+    }
+
+    fn api_of(&self, tier: &Tier) -> Option<Api> {
+        let provider = self.known.providers.valid.iter().find(|known| known.name == tier.provider);
+        provider.map(|provider| provider.api)
+    }
+
+    fn check_temperature(&self, request: &RequestSettings, place: Option<&Range<usize>>) {
+        let (Some(temperature), Some(place)) = (request.temperature, place) else { return };
+        for tier in self.valid_tiers().filter(|tier| tier.takes_temperature) {
+            let Some(api) = self.api_of(tier).filter(|api| temperature > api.highest_temperature()) else {
+                continue;
+            };
+            let (most, name) = (api.highest_temperature(), api.name());
+            let message =
+                format!("the tier `{}` takes temperatures up to {most}: its api is `{name}`", tier.name);
+            let error = self.findings.error(codes::NOT_SUPPORTED, message, place, "it is set here");
+            self.findings.push(self.beside_tier(error, tier).help(format!("set it to at most {most}")));
+        }
+    }
+
+    fn check_tools(&self, place: Option<&Range<usize>>) {
+        let Some(place) = place else { return };
+        for tier in self.valid_tiers().filter(|tier| !tier.tools) {
+            let able = self.api_of(tier).is_some_and(Api::takes_tools);
+            let why = if able { "it says `tools = false`" } else { "its api has none" };
+            let message = format!("the tier `{}` cannot call tools: {why}", tier.name);
+            let error = self.findings.error(codes::NOT_SUPPORTED, message, place, "the route needs them");
+            let error = self.beside_tier(error, tier);
+            self.findings.push(error.help(format!("remove `{}` from the route's tiers", tier.name)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Declared, names};
 use crate::config::section::{Read, Section};
-use crate::config::{Budget, BudgetScope, Circuit, OnExceeded, Provider, Tier, codes};
+use crate::config::{Api, Budget, BudgetScope, Circuit, OnExceeded, Provider, Tier, codes};
 use crate::document::read::{Findings, Item};
 use crate::money::{LongInput, Price, Rates, Usd};
 use std::time::Duration;
@@ -38,6 +38,11 @@ fn read<'d>(
     let timeout = section.number("timeout_s");
     let log_probabilities = section.boolean("log_probabilities");
     let circuit = section.section("circuit").map(circuit).unwrap_or_default();
+    let json_schema = section.boolean("json_schema");
+    let tools = section.boolean("tools");
+    let images = section.boolean("images");
+    let takes_temperature = section.boolean("takes_temperature");
+    let reasoning_effort = section.choice("reasoning_effort");
     section.finish();
 
     let provider = provider?;
@@ -46,14 +51,26 @@ fn read<'d>(
         names::unknown(findings, codes::UNKNOWN_PROVIDER, "provider", provider.value, place, &known);
     }
     let api = providers.valid.iter().find(|known| known.name == provider.value)?.api;
-    match &log_probabilities {
-        Some(wanted) if wanted.value && !api.gives_log_probabilities() => {
-            let message = format!("the api `{}` gives no log-probabilities", api.name());
-            let error = wanted.item.error(findings, codes::NOT_SUPPORTED, message, "");
+    let claims = [
+        (&log_probabilities, api.gives_log_probabilities(), "gives no log-probabilities"),
+        (&tools, api.takes_tools(), "takes no tools"),
+        (&images, api.takes_images(), "takes no images"),
+    ];
+    for (claim, able, lack) in claims {
+        if let Some(claim) = claim.as_ref().filter(|claim| claim.value && !able) {
+            let message = format!("the api `{}` {lack}", api.name());
+            let error = claim.item.error(findings, codes::NOT_SUPPORTED, message, "");
             findings.push(error.help("remove the key"));
         }
-        Some(wanted) if !wanted.value => without_logprobs.push(item.key),
-        _ => {}
+    }
+    if log_probabilities.as_ref().is_some_and(|wanted| !wanted.value) {
+        without_logprobs.push(item.key);
+    }
+    if let Some(effort) = &reasoning_effort {
+        check_effort(findings, api, effort);
+    }
+    if api.needs_max_output_tokens() && max_output_tokens.is_none() {
+        warn_length(findings, api, &item);
     }
     Some(Tier {
         name: item.key.to_owned(),
@@ -67,6 +84,11 @@ fn read<'d>(
         timeout: timeout.map(|seconds| Duration::from_secs_f64(seconds.value)),
         log_probabilities: log_probabilities.map_or(api.gives_log_probabilities(), |wanted| wanted.value),
         circuit,
+        json_schema: json_schema.map_or(api.takes_json_schema(), |able| able.value),
+        tools: tools.map_or(api.takes_tools(), |able| able.value),
+        images: images.map_or(api.takes_images(), |able| able.value),
+        takes_temperature: takes_temperature.is_none_or(|takes| takes.value),
+        reasoning_effort: reasoning_effort.map(|effort| effort.value.to_owned()),
     })
 }
 
@@ -79,6 +101,26 @@ fn circuit(mut section: Section<'_>) -> Circuit {
         failures: failures.and_then(|read| u32::try_from(read.value).ok()).unwrap_or(default.failures),
         open: open.map_or(default.open, |read| Duration::from_secs_f64(read.value)),
     }
+}
+
+fn check_effort(findings: &Findings, api: Api, effort: &Read<'_, &str>) {
+    let words = api.reasoning_efforts();
+    if !words.contains(&effort.value) {
+        let message = format!("the api `{}` knows no reasoning effort `{}`", api.name(), effort.value);
+        let error = effort.item.error(findings, codes::NOT_SUPPORTED, message, "");
+        findings.push(error.help(format!("it knows {}", words.join(", "))));
+    }
+}
+
+/// A warning: the route can be fitted and compiled without it, but no request can be sent.
+fn warn_length(findings: &Findings, api: Api, item: &Item<'_>) {
+    let message = format!(
+        "the tier `{}` cannot be asked: the api `{}` wants to know the longest output of every request",
+        item.key,
+        api.name()
+    );
+    let warning = findings.warning(codes::LENGTH_MISSING, message, &item.key_span, "");
+    findings.push(warning.help("add `max_output_tokens`"));
 }
 
 fn price(tier: &mut Section<'_>, item: &Item<'_>) -> Option<Price> {

@@ -1,58 +1,16 @@
 //! What an application asks: messages, and what is known about the request beside them.
 
+mod message;
+mod tool;
+
 pub use cascade_sdk_core::prompt::Role;
+pub use message::{Bound, Image, Message, Part};
+pub use tool::{Tool, ToolCall, ToolResult};
 
 use cascade_sdk_core::prompt;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-
-/// A piece of a message.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Part {
-    /// Text.
-    Text(String),
-    /// An image by address: `https://…` or `data:image/png;base64,…`.
-    Image {
-        /// The address.
-        url: String,
-    },
-}
-
-/// One turn of a conversation.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said, in order.
-    pub parts: Vec<Part>,
-}
-
-impl Message {
-    /// A message of the person or program that asks.
-    pub fn user(text: impl Into<String>) -> Self {
-        Self::new(Role::User, text)
-    }
-
-    /// Text of any role.
-    pub fn new(role: Role, text: impl Into<String>) -> Self {
-        Self { role, parts: vec![Part::Text(text.into())] }
-    }
-
-    /// An earlier answer of a model.
-    pub fn assistant(text: impl Into<String>) -> Self {
-        Self::new(Role::Assistant, text)
-    }
-
-    /// Adds an image by address.
-    #[must_use]
-    pub fn with_image(mut self, url: impl Into<String>) -> Self {
-        self.parts.push(Part::Image { url: url.into() });
-        self
-    }
-}
 
 /// A request to a route: messages, plus what routing, budgets and accounting need to know.
 ///
@@ -69,6 +27,7 @@ pub struct Request {
     pub(crate) id: Option<String>,
     pub(crate) system: Option<String>,
     pub(crate) messages: Vec<Message>,
+    pub(crate) tools: Vec<Tool>,
     pub(crate) features: BTreeMap<String, f64>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) tenant: Option<String>,
@@ -98,6 +57,13 @@ impl Request {
     #[must_use]
     pub fn with_system(mut self, text: impl Into<String>) -> Self {
         self.system = Some(text.into());
+        self
+    }
+
+    /// Lets the model call this tool of the application. The route must say `tools = true`.
+    #[must_use]
+    pub fn with_tool(mut self, tool: Tool) -> Self {
+        self.tools.push(tool);
         self
     }
 
@@ -153,13 +119,19 @@ impl Request {
         &self.messages
     }
 
+    /// The tools that the model may call.
+    pub fn tools(&self) -> &[Tool] {
+        &self.tools
+    }
+
     /// The routing text: what the router sees, and what finds a row in a log. User and tool texts in order, joined by
     /// newlines; system prompt, images and earlier answers are left out (DESIGN.md 5).
     pub fn routing_text(&self) -> String {
         prompt::routing_text(self.messages.iter().flat_map(|message| {
             message.parts.iter().filter_map(|part| match part {
                 Part::Text(text) => Some((message.role, text.as_str())),
-                Part::Image { .. } => None,
+                Part::ToolResult(result) => Some((Role::Tool, result.content.as_str())),
+                Part::Image(_) | Part::ToolCall(_) | Part::Bound(_) => None,
             })
         }))
     }
@@ -201,21 +173,6 @@ impl IntoRequest for &String {
 }
 
 /// Prompts do not belong in logs: `Debug` shows lengths only.
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
-            Self::Image { url } => write!(f, "Image({} bytes)", url.len()),
-        }
-    }
-}
-
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}{:?}", self.role, self.parts)
-    }
-}
-
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
@@ -238,8 +195,14 @@ mod tests {
             Message::assistant("answer"),
             Message::user("second"),
         ])
-        .with_system("be brief");
-        assert_eq!(request.routing_text(), "first\nsecond");
+        .with_system("be brief")
+        .with_message(Message::assistant("calling").with_part(Part::ToolCall(ToolCall::new(
+            "1",
+            "f",
+            serde_json::json!({}),
+        ))))
+        .with_message(Message::tool(ToolResult::new("1", "f", "found")));
+        assert_eq!(request.routing_text(), "first\nsecond\nfound");
     }
 
     #[test]

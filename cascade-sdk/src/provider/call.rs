@@ -1,0 +1,194 @@
+//! One call of one model, before any wire format.
+
+use super::{Capabilities, ProviderError, ProviderErrorKind};
+use crate::answer::AnswerSchema;
+use crate::request::{Bound, Part, Request, Role};
+use cascade_sdk_core::config::{Api, RequestSettings, Tier};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Time allowed for a call whose tier sets no `timeout_s`.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// More than any known chat template adds to one message, tool or part.
+const TEMPLATE_TOKENS: usize = 32;
+
+/// What a model is told that cannot be held to a schema. `collect` and the client both send it, so changing it makes the
+/// policies of such tiers stale without their noticing.
+const SCHEMA_PROMPT: &str = "Answer with a single JSON value that follows this JSON Schema, and with nothing else: no explanation, no code fence.";
+
+/// One call of one model: everything that shapes the bytes that are sent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ModelCall<'a> {
+    /// The tier's name.
+    pub tier: &'a str,
+    /// The model as the provider calls it.
+    pub model: &'a str,
+    /// The route's system prompt, then the request's own, then the schema of the answer where the model cannot be held to
+    /// it.
+    pub system: Option<Cow<'a, str>>,
+    /// The request: its messages, its tools, its id.
+    pub request: &'a Request,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// Alternatives asked for per token; `None` asks for no log-probabilities.
+    pub top_logprobs: Option<u8>,
+    /// Sampling seed.
+    pub seed: Option<u64>,
+    /// How much to reason before answering, in the api's word.
+    pub reasoning_effort: Option<&'a str>,
+    /// Form of the answer.
+    pub schema: &'a AnswerSchema,
+    /// Whether the model can be held to the schema; where it cannot, [`ModelCall::system`] asks for it.
+    pub json_schema: bool,
+    /// Longest output in tokens.
+    pub max_output_tokens: Option<u64>,
+    /// Longest wait for the whole answer.
+    pub timeout: Duration,
+    /// What the model takes beside text.
+    takes: Takes,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Takes {
+    tools: bool,
+    images: bool,
+}
+
+impl<'a> ModelCall<'a> {
+    /// The call that asks `tier` this `request` on a route with these settings. `collect` and the client both make
+    /// their calls here, so that a policy meets the requests it was fitted on.
+    pub fn new(
+        tier: &'a Tier,
+        settings: &'a RequestSettings,
+        schema: &'a AnswerSchema,
+        request: &'a Request,
+    ) -> Self {
+        let texts = [settings.system.as_deref(), request.system.as_deref()];
+        let texts = texts.into_iter().flatten().map(Cow::Borrowed);
+        let asked = schema.sent().filter(|_| !tier.json_schema).map(schema_prompt);
+        let system = paragraphs(texts.chain(asked));
+        Self {
+            tier: &tier.name,
+            model: &tier.model,
+            system,
+            request,
+            temperature: settings.temperature.filter(|_| tier.takes_temperature),
+            top_logprobs: settings.top_logprobs.filter(|_| tier.log_probabilities),
+            seed: settings.seed,
+            reasoning_effort: tier.reasoning_effort.as_deref(),
+            schema,
+            json_schema: tier.json_schema,
+            max_output_tokens: tier.max_output_tokens,
+            timeout: tier.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            takes: Takes { tools: tier.tools, images: tier.images },
+        }
+    }
+
+    /// The schema that the model is to be held to by the provider's own means.
+    pub fn native_schema(&self) -> Option<&'a Value> {
+        self.schema.sent().filter(|_| self.json_schema)
+    }
+
+    /// The system prompt with the schema in it, for an answer that the provider's own means cannot be held to.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only wire formats write requests"))]
+    pub(super) fn system_with_schema(&self) -> Option<Cow<'a, str>> {
+        let asked = self.native_schema().map(schema_prompt);
+        paragraphs(self.system.clone().into_iter().chain(asked))
+    }
+
+    /// Why a provider of these capabilities and this api cannot be sent this call; for [`super::Provider::check`].
+    ///
+    /// # Errors
+    /// [`ProviderErrorKind::Unsupported`] with the reason.
+    pub fn check(&self, capabilities: Capabilities, api: Option<Api>) -> Result<(), ProviderError> {
+        let refuse = |reason: &str| Err(ProviderError::new(ProviderErrorKind::Unsupported, reason));
+        let has_tools = capabilities.tools && self.takes.tools;
+        if !has_tools && !self.request.tools.is_empty() {
+            return refuse("it cannot call tools, and the request defines some");
+        }
+        for tool in &self.request.tools {
+            tool.check().or_else(|reason| refuse(&reason))?;
+        }
+        let mut known = Vec::new();
+        for message in &self.request.messages {
+            for part in &message.parts {
+                match part {
+                    Part::Image(_) if !(capabilities.images && self.takes.images) => {
+                        return refuse("it takes no images, and the request holds one");
+                    }
+                    Part::Image(_) if !matches!(message.role, Role::User) => {
+                        return refuse("images belong into messages of the user");
+                    }
+                    Part::Bound(bound) => readable(bound, api)?,
+                    Part::ToolCall(call) => {
+                        if message.role != Role::Assistant {
+                            return refuse("tool calls belong into messages of the assistant");
+                        }
+                        if let Some(bound) = &call.bound {
+                            readable(bound, api)?;
+                        }
+                        known.push(call.id.as_str());
+                    }
+                    Part::ToolResult(result) if !known.contains(&result.call_id.as_str()) => {
+                        return refuse("a tool result answers a call that no earlier message makes");
+                    }
+                    Part::Text(_) if message.role == Role::Tool => {
+                        return refuse("messages of tools hold tool results, made with `Message::tool`");
+                    }
+                    Part::Text(_) | Part::Image(_) | Part::ToolResult(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No tokenizer makes more tokens of the input than this: its UTF-8 bytes, plus room for what chat templates add to each
+    /// message. `None` with images, whose tokens depend on the model, and with parts that only the provider can read.
+    pub fn input_bound(&self) -> Option<u64> {
+        let sized = |text: &str| text.len() + TEMPLATE_TOKENS;
+        let mut bytes = TEMPLATE_TOKENS + self.system.as_deref().map_or(0, sized);
+        for message in &self.request.messages {
+            bytes += TEMPLATE_TOKENS;
+            for part in &message.parts {
+                bytes += match part {
+                    Part::Text(text) => text.len(),
+                    Part::ToolCall(call) if call.bound.is_none() => {
+                        sized(&call.id) + call.name.len() + call.arguments.to_string().len()
+                    }
+                    Part::ToolResult(result) => {
+                        sized(&result.call_id) + result.name.len() + result.content.len()
+                    }
+                    Part::Image(_) | Part::ToolCall(_) | Part::Bound(_) => return None,
+                }
+            }
+        }
+        for tool in &self.request.tools {
+            bytes += sized(&tool.name) + tool.description.len() + tool.parameters.to_string().len();
+        }
+        // Servers without grammar support paste the schema into the prompt, and so does a format that cannot express it.
+        bytes += self.native_schema().map_or(0, |schema| sized(&schema_prompt(schema)));
+        u64::try_from(bytes).ok()
+    }
+}
+
+fn schema_prompt<'t>(schema: &Value) -> Cow<'t, str> {
+    Cow::Owned(format!("{SCHEMA_PROMPT}\n\n{schema}"))
+}
+
+fn paragraphs<'t>(texts: impl IntoIterator<Item = Cow<'t, str>>) -> Option<Cow<'t, str>> {
+    texts.into_iter().reduce(|all, next| Cow::Owned(format!("{all}\n\n{next}")))
+}
+
+fn readable(bound: &Bound, api: Option<Api>) -> Result<(), ProviderError> {
+    if api.is_some_and(|api| api.name() == bound.api()) {
+        return Ok(());
+    }
+    let message = format!(
+        "the conversation holds parts that only the api `{}` can read: continue it with a tier of that api, or leave them out",
+        bound.api()
+    );
+    Err(ProviderError::new(ProviderErrorKind::Unsupported, message))
+}
