@@ -9,6 +9,10 @@ use validate::Schema;
 /// The property that carries an answer whose schema is not an object: providers take only objects at the root.
 const WRAPPER: &str = "answer";
 
+/// What stands before the schema in a system prompt. `collect` and the client both send it, so changing it makes the policies of
+/// such tiers stale without their noticing.
+const WORDS: &str = "Answer with a single JSON value that follows this JSON Schema, and with nothing else: no explanation, no code fence.";
+
 /// Keys that say something about a schema without restricting what it allows.
 const ANNOTATIONS: [&str; 6] = ["$schema", "title", "description", "default", "examples", "$comment"];
 
@@ -102,6 +106,11 @@ impl AnswerSchema {
             Form::Text => None,
             Form::Json { sent, .. } => Some(sent),
         }
+    }
+
+    /// What a model is told that cannot be held to the schema; `None` for plain text.
+    pub fn in_words(&self) -> Option<String> {
+        Some(format!("{WORDS}\n\n{}", self.sent()?))
     }
 
     /// The schema as pretty JSON with sorted keys and a final newline, ready to be committed beside `cascade.toml`.

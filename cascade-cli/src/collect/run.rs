@@ -72,8 +72,8 @@ impl Job {
             prompt.ask.texts().for_each(&mut add);
         }
         // Providers put the schema before the model as text.
-        if let Some(schema) = self.schema.sent() {
-            add(&schema.to_string());
+        if let Some(words) = self.schema.in_words() {
+            add(&words);
         }
         size
     }

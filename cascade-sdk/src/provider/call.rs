@@ -14,10 +14,6 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 /// More than any known chat template adds to one message, tool or part.
 const TEMPLATE_TOKENS: usize = 32;
 
-/// What a model is told that cannot be held to a schema. `collect` and the client both send it, so changing it makes the
-/// policies of such tiers stale without their noticing.
-const SCHEMA_PROMPT: &str = "Answer with a single JSON value that follows this JSON Schema, and with nothing else: no explanation, no code fence.";
-
 /// One call of one model: everything that shapes the bytes that are sent.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -68,7 +64,7 @@ impl<'a> ModelCall<'a> {
     ) -> Self {
         let texts = [settings.system.as_deref(), request.system.as_deref()];
         let texts = texts.into_iter().flatten().map(Cow::Borrowed);
-        let asked = schema.sent().filter(|_| !tier.json_schema).map(schema_prompt);
+        let asked = schema.in_words().filter(|_| !tier.json_schema).map(Cow::Owned);
         let system = paragraphs(texts.chain(asked));
         Self {
             tier: &tier.name,
@@ -95,7 +91,7 @@ impl<'a> ModelCall<'a> {
     /// The system prompt with the schema in it, for an answer that the provider's own means cannot be held to.
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only wire formats write requests"))]
     pub(super) fn system_with_schema(&self) -> Option<Cow<'a, str>> {
-        let asked = self.native_schema().map(schema_prompt);
+        let asked = self.schema.in_words().filter(|_| self.json_schema).map(Cow::Owned);
         paragraphs(self.system.clone().into_iter().chain(asked))
     }
 
@@ -169,13 +165,9 @@ impl<'a> ModelCall<'a> {
             bytes += sized(&tool.name) + tool.description.len() + tool.parameters.to_string().len();
         }
         // Servers without grammar support paste the schema into the prompt, and so does a format that cannot express it.
-        bytes += self.native_schema().map_or(0, |schema| sized(&schema_prompt(schema)));
+        bytes += self.schema.in_words().filter(|_| self.json_schema).map_or(0, |words| sized(&words));
         u64::try_from(bytes).ok()
     }
-}
-
-fn schema_prompt<'t>(schema: &Value) -> Cow<'t, str> {
-    Cow::Owned(format!("{SCHEMA_PROMPT}\n\n{schema}"))
 }
 
 fn paragraphs<'t>(texts: impl IntoIterator<Item = Cow<'t, str>>) -> Option<Cow<'t, str>> {
