@@ -89,6 +89,7 @@ mod tests {
             allow_http: false,
             log: Vec::new(),
             max_concurrency: None,
+            requests_per_minute: None,
         }
     }
 

@@ -55,6 +55,7 @@ impl Scratch {
     }
 
     /// Takes predictions made before by the same router.
+    #[cfg(feature = "log")]
     pub(crate) fn set_predictions(&mut self, known: &Predictions) {
         self.predictions.clone_from(known);
     }
