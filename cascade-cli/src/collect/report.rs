@@ -7,7 +7,7 @@ use crate::collect::spend;
 use crate::failure::{Failure, Result};
 use crate::money::dollars;
 use crate::terminal::Terminal;
-use crate::words::some_of;
+use crate::words::{some_of, wrap};
 use cascade_sdk::money::{MoneyError, Usd};
 use cascade_sdk_core::config::Tier;
 use cascade_sdk_core::diag::Diagnostic;
@@ -159,6 +159,7 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
             left => format!("{left} calls are left; run the same command again to go on"),
         });
     }
+    let lines: Vec<String> = lines.iter().flat_map(|line| wrap(line)).collect();
     terminal.print_lines(&lines);
 }
 

@@ -41,3 +41,41 @@ fn text(field: &Field) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use parquet::basic::Compression;
+    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+    use std::fs::File;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_snappy_file_becomes_a_table_of_texts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t.parquet");
+        let message = "message table { REQUIRED BINARY id (UTF8); OPTIONAL DOUBLE score; }";
+        let schema = Arc::new(parse_message_type(message).unwrap());
+        let properties = Arc::new(WriterProperties::builder().set_compression(Compression::SNAPPY).build());
+        let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let ids = [ByteArray::from("a"), ByteArray::from("b")];
+        column.typed::<ByteArrayType>().write_batch(&ids, None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<DoubleType>().write_batch(&[0.5], Some(&[1, 0]), None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+
+        let table = read(&path).unwrap();
+        assert_eq!(table.columns, ["id", "score"]);
+        assert_eq!(table.rows, [["a", "0.5"], ["b", ""]]);
+        std::fs::write(&path, b"no parquet").unwrap();
+        assert!(read(&path).is_err());
+    }
+}
