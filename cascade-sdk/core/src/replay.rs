@@ -47,6 +47,11 @@ impl KnownPredictions {
         }
         Ok(Self { by_row })
     }
+
+    /// What was predicted of a row of the log.
+    pub fn of(&self, row: usize) -> Option<&Predictions> {
+        self.by_row.get(row)?.as_ref()
+    }
 }
 
 /// What the router sees of a row.
@@ -247,7 +252,7 @@ impl<'a> Replay<'a> {
             return Ok(0);
         }
         let Scratch { router, features, tags, .. } = scratch;
-        if let Some(known) = self.known.and_then(|known| known.by_row.get(row)?.as_ref()) {
+        if let Some(known) = self.known.and_then(|known| known.of(row)) {
             router.set_predictions(known);
             return Ok(feature::best_plan(self.rules, known));
         }

@@ -27,6 +27,12 @@ pub(crate) use weights::{from_base64, to_base64};
 
 use crate::policy::Rules;
 
+/// What a surface statistic is, in words.
+#[cfg(feature = "fit")]
+pub(crate) fn surface_name(at: usize) -> &'static str {
+    surface::NAMES.get(at).copied().unwrap_or_default()
+}
+
 /// What the router sees of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestView<'a> {

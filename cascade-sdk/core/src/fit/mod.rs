@@ -13,6 +13,7 @@
 //! | [`bootstrap`], [`compare`] | intervals over groups | 11 |
 //! | [`curves`] | held-out curves and areas | 11, 12 |
 //! | [`router`], [`logistic`], [`sweep`] | routers and their frontier over λ | 7, 14 |
+//! | [`drift`] | whether a log still looks like that of the fit | |
 //! | [`verdict`] | is escalation worth it | |
 //! | `setup`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
 //! | [`route`] | what goes in, what comes out | |
@@ -28,6 +29,7 @@ pub mod compare;
 pub mod crossfit;
 pub mod curves;
 pub mod diagnostics;
+pub mod drift;
 pub mod envelope;
 pub mod families;
 pub mod family;
