@@ -226,9 +226,12 @@ pub(crate) struct Eval {
     /// Policy to run [default: the route's].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
-    /// Log to run it on [default: the route's].
+    /// Log to run it on [default: the route's]; its rows may lack grades.
     #[arg(long = "on", value_name = "LOG", value_hint = ValueHint::FilePath)]
     pub(crate) logs: Vec<PathBuf>,
+    /// Do not compare the log with that of the fit.
+    #[arg(long)]
+    pub(crate) no_drift: bool,
     /// Rows to run it on.
     #[arg(long, value_enum, default_value_t = Half::All)]
     pub(crate) split: Half,

@@ -10,6 +10,8 @@ pub(crate) enum Answer {
     Yes,
     /// Exit code 1: stale, infeasible, incomplete, a check failed.
     No,
+    /// Exit code 2: it ran, but there is too little to tell.
+    Unclear,
 }
 
 /// Why a command could not run: findings to print, at least one of them an error. Exit code 2.

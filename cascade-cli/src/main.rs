@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     match cmd::run(&cli, terminal) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::Unclear) => ExitCode::from(2),
         Err(failure) => {
             terminal.diagnostics(&failure.0);
             ExitCode::from(2)

@@ -134,6 +134,12 @@ impl Project {
         ReadOptions { reprice: args.reprice, strict: args.strict, ..options }
     }
 
+    /// The files of the route's log, if all are there.
+    pub(crate) fn find_log(&self, route: &Route) -> Option<LogFiles> {
+        let files = LogFiles::find(&self.directory, &route.log);
+        (!files.files.is_empty() && files.missing.is_empty()).then_some(files)
+    }
+
     /// Reads the route's log; what was found wrong with single rows is printed.
     ///
     /// # Errors

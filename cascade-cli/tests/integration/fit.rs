@@ -255,6 +255,47 @@ fn a_router_is_written_read_and_explained() {
 }
 
 #[test]
+fn eval_says_whether_a_new_log_looks_like_that_of_the_fit() {
+    let project = project();
+    project.run(&["fit", "triage"]).expect_code(0);
+    let drift = |name: &str, code: i32| {
+        let ran = project.run(&["eval", "triage", "--on", name, "--format", "json"]).expect_code(code);
+        (ran.json(), ran.stderr)
+    };
+    // The same kind of rows, without grades and with no answer of the large tier.
+    let row = |row: i32, text: &str, shift: f64| {
+        let sure = f64::from(row * 37 % 100) / -100.0 + shift;
+        json!({"id": format!("new{row}"), "input": format!("{text} {row}"),
+            "results": {"small": {"signals": {"mean_logprob": sure}}}})
+        .to_string()
+    };
+    let rows = |count: i32, text: &str, shift: f64| {
+        (0..count).map(|at| row(at, text, shift)).collect::<Vec<_>>().join("\n")
+    };
+    project.write("new/same.jsonl", &rows(200, "question", 0.0));
+    project.write("new/few.jsonl", &rows(8, "question", 0.0));
+    project.write("new/other.jsonl", &rows(200, "bitte eine ganz andere Frage", -0.4));
+    let (same, warnings) = drift("new/same.jsonl", 0);
+    assert_eq!(same["drift"]["answer"], "alike", "{same}");
+    assert!(same["figures"].is_null() && warnings.contains("no row has graded results"), "{warnings}");
+    assert_eq!(drift("new/few.jsonl", 2).0["drift"]["answer"], "too_few_rows");
+    let (other, _) = drift("new/other.jsonl", 1);
+    assert_eq!(other["drift"]["answer"], "drifted");
+    let drifted = |name: &str| {
+        let tests = other["drift"]["tests"].as_array().unwrap();
+        tests.iter().any(|test| test["name"] == name && test["drifted"] == true)
+    };
+    assert!(drifted("signal mean_logprob of small") && drifted("words of the prompts"), "{other}");
+    let told = project.run(&["eval", "triage", "--on", "new/other.jsonl"]).expect_code(1);
+    assert!(told.stdout.contains("no longer looks like that of the fit"), "{}", told.stdout);
+    project.run(&["eval", "triage", "--on", "new/other.jsonl", "--no-drift"]).expect_code(0);
+    // The log of the fit is not compared with itself.
+    let own =
+        project.run(&["eval", "triage", "--on", "evals/a.jsonl", "--format", "json"]).expect_code(0).json();
+    assert!(own["drift"].is_null() && own["figures"].is_object(), "{own}");
+}
+
+#[test]
 fn a_policy_that_no_longer_belongs_is_not_run() {
     let project = project();
     project.run(&["eval", "triage"]).expect_code(2);

@@ -525,6 +525,13 @@ pub const KEYS: &[Key] = &[
         "quality",
         "The gain worth deciding on; sets how many rows would do.",
     ),
+    key(
+        "routes.*.fit.drift_alpha",
+        Number(Range::open(0.0, 1.0)),
+        Default("0.05"),
+        "probability",
+        "How often `cascade eval` may see drift in a log that has none.",
+    ),
     key("routes.*.fit.seed", SEED, Default("7"), "", "Seed of every random choice."),
     key("routes.*.traffic", Table, Optional, "", "What production looks like."),
     key(

@@ -316,13 +316,22 @@ pub struct FitSettings {
     pub held_out: f64,
     /// The gain in quality worth deciding on.
     pub smallest_gain: f64,
+    /// Level of the tests for drift together.
+    pub drift_alpha: f64,
     /// Seed of every random choice.
     pub seed: u64,
 }
 
 impl Default for FitSettings {
     fn default() -> Self {
-        Self { families: Family::ALL.to_vec(), max_stages: 3, held_out: 0.3, smallest_gain: 0.01, seed: 7 }
+        Self {
+            families: Family::ALL.to_vec(),
+            max_stages: 3,
+            held_out: 0.3,
+            smallest_gain: 0.01,
+            drift_alpha: 0.05,
+            seed: 7,
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl TierBuilder {
         let columns = &mut self.columns;
         let failed = result.error.is_some();
         columns.present.push(true);
-        columns.quality.push(result.quality.unwrap_or(0.0));
+        columns.quality.push(result.quality.unwrap_or(if failed { 0.0 } else { f64::NAN }));
         columns.cost.push(result.cost_usd.unwrap_or_default());
         columns.latency_ms.push(single(result.latency_ms.unwrap_or(f64::NAN)));
         columns.input_tokens.push(tokens(result.input_tokens));

@@ -72,6 +72,18 @@ pub(super) fn row(row: &RowRecord<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
+/// Takes back what is said of missing results and grades, and of missing costs of results without a grade.
+pub(super) fn forgive_ungraded(row: &RowRecord<'_>, faults: &mut Vec<Fault>) {
+    faults.retain(|fault| match (fault.code, fault.path.as_slice()) {
+        ("log::no-results", _) => false,
+        ("log::missing", [results, tier, key]) if results == "results" => {
+            let graded = row.results.get(tier.as_str()).is_some_and(|result| result.quality.is_some());
+            !(key == "quality" || (key == "cost_usd" && !graded))
+        }
+        _ => true,
+    });
+}
+
 fn check_result(tier: &str, result: &ResultRecord<'_>, faults: &mut Vec<Fault>) {
     let before = faults.len();
     // Faults of the same key from reading it: a mistyped quality is not missing as well.

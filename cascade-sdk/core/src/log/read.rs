@@ -49,6 +49,8 @@ pub struct ReadOptions {
     pub judges: BTreeMap<String, String>,
     /// A single broken row makes the whole log unusable.
     pub strict: bool,
+    /// Rows may lack results and grades, as what production saw does: a quality that is missing is NaN. Not for the fit.
+    pub ungraded: bool,
     /// Keep what the models returned; replay needs it, the fit does not.
     pub keep_outputs: bool,
     /// Messages may show prompts and outputs.
@@ -67,6 +69,7 @@ impl Default for ReadOptions {
             tiers: None,
             judges: BTreeMap::new(),
             strict: false,
+            ungraded: false,
             keep_outputs: true,
             show_text: false,
             longest_line: 64 << 20,
@@ -333,9 +336,15 @@ impl<'o> Reader<'o> {
         if !faults.iter().any(|fault| fault.path.is_empty()) {
             check::row(&row, &mut faults);
         }
+        if self.options.ungraded {
+            check::forgive_ungraded(&row, &mut faults);
+        }
         let record = self.records.is_some().then(|| row.clone().into_owned());
         if faults.is_empty() {
             check::complete(&mut row, self.options, place, &mut self.problems, &mut faults);
+            if self.options.ungraded {
+                check::forgive_ungraded(&row, &mut faults);
+            }
         }
         // A broken row must not be fitted on; u32 numbers rows everywhere.
         if faults.is_empty() && self.builder.len() < u32::MAX as usize {

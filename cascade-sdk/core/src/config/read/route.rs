@@ -121,6 +121,7 @@ fn fit(mut section: Section<'_>) -> FitSettings {
     let max_stages = section.whole("max_stages");
     let held_out = section.number("held_out");
     let smallest_gain = section.number("smallest_gain");
+    let drift_alpha = section.number("drift_alpha");
     let seed = section.whole("seed");
     section.finish();
     let mut families: Vec<Family> = families.map_or(default.families, |names| {
@@ -134,6 +135,7 @@ fn fit(mut section: Section<'_>) -> FitSettings {
             .unwrap_or(default.max_stages),
         held_out: held_out.map_or(default.held_out, |read| read.value),
         smallest_gain: smallest_gain.map_or(default.smallest_gain, |read| read.value),
+        drift_alpha: drift_alpha.map_or(default.drift_alpha, |read| read.value),
         seed: seed.map_or(default.seed, |read| read.value),
     }
 }
