@@ -56,6 +56,7 @@ pub mod routed;
 pub mod router;
 pub mod router_cost;
 mod router_inputs;
+mod router_pooling;
 mod setup;
 pub mod simulate;
 pub mod slices;

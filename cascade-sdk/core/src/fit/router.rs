@@ -12,6 +12,7 @@ use super::operating::CascadeRule;
 use super::point_set::PointSet;
 use super::router_cost::{CostBasis, Costs};
 use super::router_inputs::{Encoding, Requests};
+use super::router_pooling::Pooling;
 use super::sweep::{Prospect, sweep};
 use super::table::{QUALITY_ONE, Table, Totals};
 use super::threads;
@@ -266,10 +267,26 @@ impl<'a> Workbench<'a> {
                 .map(|(cost, &basis)| self.costs(cost).fit(basis, rows))
                 .collect()
         };
+        let mut by_fold: Vec<Weights> =
+            threads::map(self.data.threads, usize::from(self.folds), |fold| match by_fold {
+                Some(known) => known[fold].weights.clone(),
+                None => train(&self.train_rows(fold)),
+            });
+        let all: Vec<usize> = (0..self.weight.len()).collect();
+        let mut whole = train(&all);
+        if choice.basis != Basis::Constant && self.tiers() > 1 {
+            let pooling = self.pooling(&by_fold);
+            for (fold, weights) in by_fold.iter_mut().enumerate() {
+                let means = self.mean_log_odds(weights, &self.train_rows(fold));
+                pooling.apply(weights, &means);
+            }
+            let means = self.mean_log_odds(&whole, &all);
+            pooling.apply(&mut whole, &means);
+        }
         let folds = threads::map(self.data.threads, usize::from(self.folds), |fold| {
             let rows = self.train_rows(fold);
-            let weights = by_fold.map_or_else(|| train(&rows), |known| known[fold].weights.clone());
-            let router = self.router(&choice, &weights, cost_heads(&rows));
+            let weights = &by_fold[fold];
+            let router = self.router(&choice, weights, cost_heads(&rows));
             self.predict(&router, fold)
         });
         let tiers = self.tiers();
@@ -279,9 +296,31 @@ impl<'a> Workbench<'a> {
             log_odds[row * tiers..(row + 1) * tiers].copy_from_slice(&odds);
             cost_usd[row * tiers..(row + 1) * tiers].copy_from_slice(&costs);
         }
-        let all: Vec<usize> = (0..self.weight.len()).collect();
-        let router = self.router(&choice, &train(&all), cost_heads(&all));
+        let router = self.router(&choice, &whole, cost_heads(&all));
         RouterFit { router, choice, trials, log_odds, cost_usd }
+    }
+
+    fn pooling(&self, by_fold: &[Weights]) -> Pooling {
+        let tiers = self.tiers();
+        let mut log_odds = vec![0.0; self.weight.len() * tiers];
+        let mut of_row = Vec::new();
+        for (row, &fold) in self.data.folds.iter().enumerate() {
+            by_fold[usize::from(fold)].log_odds(&self.encoding.design, row, &mut of_row);
+            log_odds[row * tiers..(row + 1) * tiers].copy_from_slice(&of_row);
+        }
+        Pooling::fit(&self.labels, &log_odds, tiers)
+    }
+
+    /// Mean log-odds of each tier on some rows, without the intercepts.
+    fn mean_log_odds(&self, weights: &Weights, rows: &[usize]) -> Vec<f64> {
+        let mut sums = vec![0.0; self.tiers()];
+        let (mut of_row, mut total) = (Vec::new(), 0.0);
+        for &row in rows {
+            weights.log_odds(&self.encoding.design, row, &mut of_row);
+            total += self.weight[row];
+            sums.iter_mut().zip(&of_row).for_each(|(sum, value)| *sum += self.weight[row] * value);
+        }
+        sums.iter().enumerate().map(|(tier, sum)| sum / total - weights.get(0, tier)).collect()
     }
 
     /// What a deployed router says about the rows of a fold, through the code that runs in production.

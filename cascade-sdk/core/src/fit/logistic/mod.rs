@@ -85,6 +85,26 @@ impl Labels {
         Self { tiers, label: cells.map(|(row, tier)| label(row, tier)).collect(), weight }
     }
 
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.weight.len()
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.weight.is_empty()
+    }
+
+    /// The weight of a row.
+    pub fn weight(&self, row: usize) -> f64 {
+        self.weight[row]
+    }
+
+    /// The label of a row and tier.
+    pub fn get(&self, row: usize, tier: usize) -> f64 {
+        self.label[row * self.tiers + tier]
+    }
+
     /// Sum over the tiers of the log loss of a row, in nats.
     pub fn loss(&self, row: usize, log_odds: &[f64]) -> f64 {
         log_odds.iter().zip(&self.label[row * self.tiers..]).map(|(&z, &label)| log_loss(z, label)).sum()
@@ -102,6 +122,16 @@ impl Weights {
     /// The weight of an input for a tier; input 0 is the intercept.
     pub fn get(&self, input: usize, tier: usize) -> f64 {
         self.values[input * self.tiers + tier]
+    }
+
+    /// Changes the weights of each input but the intercept; they stand together, one a tier.
+    pub(super) fn scale(&mut self, f: impl FnMut(&mut [f64])) {
+        self.values.chunks_exact_mut(self.tiers).skip(1).for_each(f);
+    }
+
+    /// Adds to the intercepts.
+    pub(super) fn shift(&mut self, by: impl Iterator<Item = f64>) {
+        self.values.iter_mut().zip(by).take(self.tiers).for_each(|(intercept, by)| *intercept += by);
     }
 
     /// Log-odds of a row of the design, one a tier, into `out`.
