@@ -12,7 +12,7 @@ use super::operating::CascadeRule;
 use super::point_set::PointSet;
 use super::router_cost::{CostBasis, Costs};
 use super::router_inputs::{Encoding, Requests};
-use super::router_pooling::Pooling;
+pub use super::router_pooling::Pooling;
 use super::sweep::{Prospect, sweep};
 use super::table::{QUALITY_ONE, Table, Totals};
 use super::threads;
@@ -44,6 +44,8 @@ pub struct Choice {
     pub basis: Basis,
     /// Inverse strength of the penalty, shared by the tiers.
     pub strength: f64,
+    /// Factors of what the tiers share and of what is a tier's own.
+    pub pooling: Pooling,
     /// What the cost of each tier is predicted from.
     pub cost: Vec<CostBasis>,
 }
@@ -202,7 +204,9 @@ impl<'a> Workbench<'a> {
             self.costs(&self.tier_cost(tier)).choose(self.data.folds)
         });
         let Attempt { trial: Trial { basis, strength, .. }, by_fold, .. } = best_of_bases.swap_remove(chosen);
-        self.fit(Choice { basis, strength, cost }, trials, Some(&by_fold))
+        let pooling =
+            if basis == Basis::Constant || self.tiers() < 2 { Pooling::NONE } else { self.pooling(&by_fold) };
+        self.fit(Choice { basis, strength, pooling, cost }, trials, Some(&by_fold))
     }
 
     /// The first basis whose paired shortfall in log loss from the best one is within one standard error, by group.
@@ -274,14 +278,15 @@ impl<'a> Workbench<'a> {
             });
         let all: Vec<usize> = (0..self.weight.len()).collect();
         let mut whole = train(&all);
-        if choice.basis != Basis::Constant && self.tiers() > 1 {
-            let pooling = self.pooling(&by_fold);
+        let pool = |weights: &mut Weights, rows: &[usize]| {
+            let means = self.mean_log_odds(weights, rows);
+            choice.pooling.apply(weights, &means);
+        };
+        if choice.pooling != Pooling::NONE {
             for (fold, weights) in by_fold.iter_mut().enumerate() {
-                let means = self.mean_log_odds(weights, &self.train_rows(fold));
-                pooling.apply(weights, &means);
+                pool(weights, &self.train_rows(fold));
             }
-            let means = self.mean_log_odds(&whole, &all);
-            pooling.apply(&mut whole, &means);
+            pool(&mut whole, &all);
         }
         let folds = threads::map(self.data.threads, usize::from(self.folds), |fold| {
             let rows = self.train_rows(fold);
@@ -300,12 +305,12 @@ impl<'a> Workbench<'a> {
         RouterFit { router, choice, trials, log_odds, cost_usd }
     }
 
-    fn pooling(&self, by_fold: &[Weights]) -> Pooling {
+    fn pooling(&self, by_fold: &[Solution]) -> Pooling {
         let tiers = self.tiers();
         let mut log_odds = vec![0.0; self.weight.len() * tiers];
         let mut of_row = Vec::new();
         for (row, &fold) in self.data.folds.iter().enumerate() {
-            by_fold[usize::from(fold)].log_odds(&self.encoding.design, row, &mut of_row);
+            by_fold[usize::from(fold)].weights.log_odds(&self.encoding.design, row, &mut of_row);
             log_odds[row * tiers..(row + 1) * tiers].copy_from_slice(&of_row);
         }
         Pooling::fit(&self.labels, &log_odds, tiers)

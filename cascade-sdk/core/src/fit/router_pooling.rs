@@ -16,11 +16,11 @@ const STEPS: usize = 30;
 
 /// Factors of the two parts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pooling {
+pub struct Pooling {
     /// Of what the tiers share.
-    pub(super) shared: f64,
+    pub shared: f64,
     /// Of what is a tier's own.
-    pub(super) own: f64,
+    pub own: f64,
 }
 
 /// Log-odds out of fold without the intercepts, in two centred parts.
@@ -35,6 +35,9 @@ struct Parts {
 }
 
 impl Pooling {
+    /// Both parts as they are.
+    pub const NONE: Self = Self { shared: 1.0, own: 1.0 };
+
     /// Fits the factors to log-odds out of fold (rows × tiers).
     pub(super) fn fit(labels: &Labels, log_odds: &[f64], tiers: usize) -> Self {
         let parts = Parts::new(labels, log_odds, tiers);
