@@ -17,6 +17,7 @@
 )]
 
 use cascade_sdk_core::config::{Family, FitSettings};
+use cascade_sdk_core::decide::logistic as sigmoid;
 use cascade_sdk_core::feature::{RequestView, Scratch};
 use cascade_sdk_core::fit::crossfit;
 use cascade_sdk_core::fit::curves::{self, Budgets};
@@ -97,6 +98,27 @@ fn auroc(scored: &[(f64, bool)]) -> f64 {
     (rank_sum - good * (good + 1.0) / 2.0) / (good * bad)
 }
 
+/// RouteLLM's figures for two tiers (MATH.md 12): rows are sent to the strong tier in the order of predicted gain. Shares of
+/// strong calls at which half and four fifths of the gap in quality are recovered, and the mean share of the gap recovered
+/// over all shares of calls.
+fn strong_calls(mut gains: Vec<(f64, f64)>) -> Option<[f64; 3]> {
+    gains.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let gap: f64 = gains.iter().map(|gain| gain.1).sum();
+    if gap <= 0.0 {
+        return None;
+    }
+    let mut recovered = vec![0.0];
+    for (_, gain) in &gains {
+        recovered.push(recovered.last().copied().unwrap_or(0.0) + gain / gap);
+    }
+    let rows = gains.len() as f64;
+    let area = recovered.windows(2).map(|edge| f64::midpoint(edge[0], edge[1])).sum::<f64>() / rows;
+    let calls = |share: f64| {
+        recovered.iter().position(|&so_far| so_far >= share).unwrap_or(gains.len()) as f64 / rows
+    };
+    Some([calls(0.5), calls(0.8), area])
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let options = options()?;
     let log = read(&options)?;
@@ -106,6 +128,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut gains, mut aurocs): (BTreeMap<Family, Vec<f64>>, Vec<Vec<f64>>) = (BTreeMap::new(), Vec::new());
     let (mut choices, mut fit_seconds, mut decision_us, mut cost_r2) =
         (BTreeMap::<String, usize>::new(), 0.0, 0.0, 0);
+    let mut calls: Vec<[f64; 3]> = Vec::new();
     let (mut tier_names, mut seconds) = (Vec::new(), BTreeMap::<Family, f64>::new());
     for split in 0..splits {
         let mut table = Table::new(&log, &names, |row| groups[row].clone());
@@ -191,10 +214,26 @@ fn main() -> Result<(), Box<dyn Error>> {
                 scored[tier].push((log_odds, good));
             }
         }
+        if let [_, strong] = &*table.tiers {
+            let weak = &table.tiers[0];
+            let gain = |row: u32| (strong.quality[row as usize] - weak.quality[row as usize]) as f64;
+            let predicted = |at: usize| sigmoid(scored[1][at].0) - sigmoid(scored[0][at].0);
+            let gains = test.iter().enumerate().map(|(at, &row)| (predicted(at), gain(row))).collect();
+            calls.extend(strong_calls(gains));
+        }
         decision_us += start.elapsed().as_secs_f64() * 1e6 / test.len().max(1) as f64;
         aurocs.push(scored.iter().map(|scored| auroc(scored)).collect());
     }
     let n = splits as f64;
+    if !calls.is_empty() {
+        let mean = |at: usize| calls.iter().map(|figures| figures[at]).sum::<f64>() / calls.len() as f64;
+        println!(
+            "  strong calls for 50 % of the gap {:.1} %, for 80 % {:.1} %; mean share of the gap recovered {:.3}",
+            100.0 * mean(0),
+            100.0 * mean(1),
+            mean(2)
+        );
+    }
     for (tier, name) in tier_names.iter().enumerate() {
         println!("  AUROC {:.3}  {name}", aurocs.iter().map(|auroc| auroc[tier]).sum::<f64>() / n);
     }

@@ -12,6 +12,7 @@
 //! | [`crossfit`] | choosing a family on calibration rows | 11 |
 //! | [`bootstrap`], [`compare`] | intervals over groups | 11 |
 //! | [`curves`] | held-out curves and areas | 11, 12 |
+//! | [`near`] | prompts that are nearly the same | 14 |
 //! | [`router`], [`logistic`], [`sweep`] | routers and their frontier over λ | 7, 14 |
 //! | [`drift`] | whether a log still looks like that of the fit | |
 //! | [`verdict`] | is escalation worth it | |
@@ -39,6 +40,7 @@ pub mod isotonic;
 pub mod limited;
 pub mod limits;
 pub mod logistic;
+pub mod near;
 pub mod objective;
 pub mod operating;
 mod outcome;

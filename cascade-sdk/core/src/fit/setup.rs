@@ -6,6 +6,7 @@ use super::crossfit;
 use super::families::Pool;
 use super::guard::{self, Guarding};
 use super::limits::{Limits, Tail};
+use super::near;
 use super::objective::Target;
 use super::pool::refuse_sparse_signals;
 use super::report::{Certification, MissingSignal};
@@ -43,7 +44,9 @@ impl<'a> Setup<'a> {
         halves: &[Split],
     ) -> Result<Self, Vec<Diagnostic>> {
         let log = input.log;
-        let key = |row: usize| crate::log::group_key(&log.rows[row]);
+        // Variants of one request belong together in folds and intervals; the halves are by exact prompt (DESIGN.md 5).
+        let keys = near::group_keys(log);
+        let key = |row: usize| keys[row].clone();
         let mut table = Table::new(log, pool, key);
         let (mut calibration, mut test) = (Vec::new(), Vec::new());
         for (row, &log_row) in (0_u32..).zip(&table.log_row) {
@@ -94,6 +97,8 @@ impl<'a> Setup<'a> {
         if limits.list().iter().any(|limit| matches!(limit.tail, Tail::LatencyMs(_))) {
             warnings.extend(check_latencies(&table, &calibration, &route.name)?);
         }
+        let near = near::leak(log, &keys, route.fit.seed, route.fit.held_out);
+        warnings.extend(near.map(|found| format!("{}; {}", found.message, found.help.join("; "))));
         if let Goal::MaxQualityLoss { versus, .. } = &objective.goal
             && !table.tiers.iter().any(|tier| &tier.name == versus)
         {
