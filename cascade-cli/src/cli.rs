@@ -226,7 +226,7 @@ pub(crate) struct Eval {
     /// Policy to run [default: the route's].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
-    /// Log to run it on [default: the route's]; its rows may lack grades.
+    /// Log to run it on, whose rows may lack grades [default: the route's].
     #[arg(long = "on", value_name = "LOG", value_hint = ValueHint::FilePath)]
     pub(crate) logs: Vec<PathBuf>,
     /// Do not compare the log with that of the fit.

@@ -40,7 +40,13 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     for tier in &report.left_out {
         lines.extend(item(
             "left out: ",
-            &format!("{} has only {} rows (quality {} on them)", tier.name, tier.rows, percent(tier.quality)),
+            &format!(
+                "{} has only {} rows (quality {} on them); {}",
+                tier.name,
+                tier.rows,
+                percent(tier.quality),
+                tier.text
+            ),
         ));
     }
     for missing in &report.missing_signals {

@@ -263,14 +263,14 @@ fn eval_says_whether_a_new_log_looks_like_that_of_the_fit() {
         (ran.json(), ran.stderr)
     };
     // The same kind of rows, without grades and with no answer of the large tier.
-    let row = |row: i32, text: &str, shift: f64| {
-        let sure = f64::from(row * 37 % 100) / -100.0 + shift;
-        json!({"id": format!("new{row}"), "input": format!("{text} {row}"),
+    let row = |at: i32, count: i32, text: &str, shift: f64| {
+        let sure = f64::from(at * 37 % 100) / -100.0 + shift;
+        json!({"id": format!("new{at}"), "input": format!("{text} {}", at * 400 / count),
             "results": {"small": {"signals": {"mean_logprob": sure}}}})
         .to_string()
     };
     let rows = |count: i32, text: &str, shift: f64| {
-        (0..count).map(|at| row(at, text, shift)).collect::<Vec<_>>().join("\n")
+        (0..count).map(|at| row(at, count, text, shift)).collect::<Vec<_>>().join("\n")
     };
     project.write("new/same.jsonl", &rows(200, "question", 0.0));
     project.write("new/few.jsonl", &rows(8, "question", 0.0));

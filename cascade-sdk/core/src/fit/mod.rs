@@ -41,6 +41,7 @@ pub mod limited;
 pub mod limits;
 pub mod logistic;
 pub mod near;
+mod newcomer;
 pub mod objective;
 pub mod operating;
 mod outcome;

@@ -1,5 +1,6 @@
 //! Which tiers and signals take part in a fit, and what is said of those that do not.
 
+use super::newcomer;
 use super::report::{LeftOut, MissingSignal};
 use super::table::Table;
 use crate::config::Route;
@@ -45,11 +46,12 @@ pub(super) fn choose_pool<'a>(
     let most = coverage.iter().map(|(_, rows)| *rows).max().unwrap_or(0);
     let (pool, sparse): (Vec<_>, Vec<_>) = coverage.into_iter().partition(|(_, rows)| 2 * rows >= most);
     let pool: Vec<&str> = pool.into_iter().map(|(tier, _)| tier).collect();
-    let left_out = sparse.into_iter().filter_map(|(tier, _)| left_out(log, tier, &pool)).collect();
+    let left_out =
+        sparse.into_iter().filter_map(|(tier, _)| left_out(route, log, tier, &pool, halves)).collect();
     Ok((pool, left_out))
 }
 
-fn left_out(log: &EvalLog, tier: &str, pool: &[&str]) -> Option<LeftOut> {
+fn left_out(route: &Route, log: &EvalLog, tier: &str, pool: &[&str], halves: &[Split]) -> Option<LeftOut> {
     let columns = log.tier(tier)?;
     let on_shared = |other: &str| {
         let other = log.tier(other)?;
@@ -58,7 +60,15 @@ fn left_out(log: &EvalLog, tier: &str, pool: &[&str]) -> Option<LeftOut> {
             .fold((0.0, 0_usize), |(sum, count), row| (sum + other.quality[row], count + 1));
         (count > 0).then(|| sum / count as f64)
     };
+    let fit = &route.fit;
+    let shared = newcomer::compare(log, tier, pool, halves, fit.seed, fit.smallest_gain);
+    let text = || format!("{tier} shares no calibration row with all of the others");
     Some(LeftOut {
+        shared_rows: shared.as_ref().map_or(0, |shared| shared.rows),
+        cost_usd: shared.as_ref().map(|shared| shared.cost_usd),
+        text: shared.as_ref().map_or_else(text, |shared| shared.text.clone()),
+        frontier_gain: shared.as_ref().and_then(|shared| shared.gain.clone()),
+        difference: shared.into_iter().flat_map(|shared| shared.differences).collect(),
         name: tier.to_owned(),
         rows: columns.present.iter().filter(|present| **present).count(),
         quality: on_shared(tier).unwrap_or(0.0),

@@ -68,6 +68,34 @@ pub struct LeftOut {
     pub quality: f64,
     /// Mean quality on the same rows of the tiers that took part, by name.
     pub others: BTreeMap<String, f64>,
+    /// Calibration rows that have it and all tiers that took part; the rest is on them.
+    pub shared_rows: usize,
+    /// Its mean cost in US dollars.
+    pub cost_usd: Option<f64>,
+    /// Its quality minus that of each tier that took part, paired row by row.
+    pub difference: BTreeMap<String, Difference>,
+    /// What adding it does to the frontier of single tiers and pairs; `None` with too few rows.
+    pub frontier_gain: Option<FrontierGain>,
+    /// The same in a sentence.
+    pub text: String,
+}
+
+/// A paired difference in quality and its 95 % interval, by group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// The mean.
+    pub quality: f64,
+    /// Its interval.
+    pub quality_ci: [f64; 2],
+}
+
+/// Cross-fitted quality gained at equal cost, mean over the budgets, and its 95 % interval.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FrontierGain {
+    /// The mean.
+    pub quality: f64,
+    /// Its interval.
+    pub quality_ci: [f64; 2],
 }
 
 /// One family.
