@@ -44,6 +44,10 @@ impl Error {
         }))
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
     /// An error of the application's own making that belongs to its configuration, such as a file that
     /// cannot be read while a request is put together.
     pub fn config(message: impl Into<String>) -> Self {

@@ -8,6 +8,8 @@ pub use cascade_sdk_core::{config, decide, diag, money, policy};
 
 #[cfg(feature = "runtime")]
 mod answer;
+#[cfg(feature = "runtime")]
+pub mod budget;
 #[cfg(feature = "build")]
 pub mod build;
 #[cfg(feature = "runtime")]
@@ -24,6 +26,8 @@ pub mod provider;
 mod request;
 #[cfg(feature = "runtime")]
 mod routed;
+#[cfg(feature = "runtime")]
+mod session;
 
 #[cfg(feature = "runtime")]
 pub use answer::{AnswerError, AnswerSchema};
@@ -42,7 +46,9 @@ pub use observe::signals;
 #[cfg(feature = "runtime")]
 pub use request::{Bound, Image, IntoRequest, Message, Part, Request, Role, Tool, ToolCall, ToolResult};
 #[cfg(feature = "runtime")]
-pub use routed::{Failure, Routed, Step, TierName};
+pub use routed::{Failure, Paced, Routed, Step, TierName};
+#[cfg(feature = "runtime")]
+pub use session::Session;
 
 /// What generated code uses. Not for people: it may change with any release.
 #[cfg(feature = "runtime")]

@@ -2,6 +2,7 @@
 
 use crate::money::{Usage, Usd};
 use crate::provider::{ProviderError, ProviderErrorKind};
+use crate::session::Session;
 use cascade_sdk_core::decide::Decision;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,8 +40,22 @@ pub struct Routed<T, Tier> {
     pub forced: bool,
     /// True if the policy would have gone on, but the budget had no room for it.
     pub kept_for_budget: bool,
+    /// The cheaper operating point that a hot budget moved the request to; `None` at the deployed point.
+    pub paced: Option<Paced>,
+    /// Where the conversation stands now: for the next turn. `None` for a request without a session.
+    pub session: Option<Session>,
     /// SHA-256 of the policy file that decided; `None` for a route without one.
     pub policy_hash: Option<String>,
+}
+
+/// An operating point of the policy's frontier, below the deployed one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Paced {
+    /// Its position in the policy file's `[[frontier]]`, from 0.
+    pub point: usize,
+    /// λ there in quality per US dollar; `None` at the last point.
+    pub shadow_price: Option<f64>,
 }
 
 impl<T, Tier> Routed<T, Tier> {
@@ -105,6 +120,8 @@ pub struct Step<Tier> {
     pub signal_cost: Usd,
     /// The part of [`Step::cost`] for which the provider gave no usage, counted at its upper bound.
     pub estimated: Usd,
+    /// The part of [`Step::cost`] beyond the most that the request can have cost by its limits: the provider's fault.
+    pub excess: Usd,
     /// From the first attempt to the end, waits between retries included.
     pub latency: Duration,
     /// The attempts that failed and were repeated.
@@ -130,6 +147,7 @@ impl<Tier> Step<Tier> {
             cost: self.cost,
             signal_cost: self.signal_cost,
             estimated: self.estimated,
+            excess: self.excess,
             latency: self.latency,
             retries: self.retries,
             served_model: self.served_model,

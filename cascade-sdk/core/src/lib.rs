@@ -32,6 +32,7 @@ pub mod json_span;
 pub mod log;
 pub mod money;
 pub mod name;
+pub mod pace;
 pub mod policy;
 pub mod prompt;
 #[cfg(feature = "log")]

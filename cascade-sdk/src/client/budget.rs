@@ -1,198 +1,133 @@
-//! Budgets in process: the worst case is reserved before a call is sent and settled after it.
-//!
-//! The promise is that what is reserved and spent in a window never exceeds its limit, whatever the concurrency. The
-//! ledger is empty after a restart: a limit that must survive one needs a store outside the process.
+//! The budget of a route: which ledgers a request must fit into, and what the run does with its reservation.
 
+use super::policy::{ActivePolicy, CheaperPoint};
+use crate::budget::{Ask, BudgetStore, Lease, Ledger, Reserved, StoreError};
+use crate::error::{Error, Kind};
 use crate::money::Usd;
-use cascade_sdk_core::config::Budget;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use cascade_sdk_core::config::{Budget, BudgetScope, Config, OnExceeded};
+use cascade_sdk_core::pace;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// One budget's ledger, shared by every route that names the budget.
+/// A lease lives this much longer than its call may take.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// A budget, the larger ones around it, and who keeps their ledgers.
 #[derive(Debug)]
-pub(super) struct Ledger {
-    limit: Usd,
-    window: Duration,
-    state: Mutex<State>,
+pub(super) struct BudgetSetup {
+    pub(super) name: String,
+    pub(super) on_exceeded: OnExceeded,
+    /// The budget itself, then those that it lies within.
+    levels: Vec<Budget>,
+    store: Arc<dyn BudgetStore>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// Which window the figures belong to, counted from 1970-01-01 UTC.
-    window: u128,
-    spent: Usd,
-    reserved: Usd,
+/// Why nothing was reserved.
+#[derive(Debug)]
+pub(super) enum NotReserved {
+    /// A budget is full.
+    Full {
+        /// Its name.
+        budget: String,
+        /// Until its window ends.
+        retry_after: Duration,
+    },
+    /// The store does not answer.
+    Store(StoreError),
 }
 
-/// Money set aside for one call. Dropped before the call was sent it goes back; dropped after, it counts as spent,
-/// because the provider may charge for it.
+/// Money set aside for one call.
 #[derive(Debug)]
 pub(super) struct Reservation {
-    ledger: Arc<Ledger>,
-    window: u128,
-    amount: Usd,
-    sent: bool,
-    settled: bool,
+    lease: Box<dyn Lease>,
 }
 
-impl Ledger {
-    pub(super) fn new(budget: &Budget) -> Arc<Self> {
-        Arc::new(Self { limit: budget.limit, window: budget.window, state: Mutex::default() })
-    }
-
-    /// Sets `amount` aside, or returns `None` if it does not fit into what is left of the window.
-    pub(super) fn reserve(self: &Arc<Self>, amount: Usd, now: SystemTime) -> Option<Reservation> {
-        let mut state = self.state();
-        let window = self.window_at(now);
-        if window > state.window {
-            *state = State { window, ..State::default() };
+impl BudgetSetup {
+    /// The budget of that name with all it lies within; `None` if there is none.
+    pub(super) fn new(config: &Config, name: &str, store: &Arc<dyn BudgetStore>) -> Option<Self> {
+        let budget = config.budget(name)?;
+        let mut levels = vec![budget.clone()];
+        // The reader refuses circles; one that it did not see ends here all the same.
+        while let Some(next) = levels.last().and_then(|level| config.budget(level.within.as_deref()?))
+            && levels.len() <= config.budgets.len()
+        {
+            levels.push(next.clone());
         }
-        let taken = state.spent.saturating_add(state.reserved).saturating_add(amount);
-        if taken > self.limit {
-            return None;
-        }
-        state.reserved = state.reserved.saturating_add(amount);
-        Some(Reservation {
-            ledger: Arc::clone(self),
-            window: state.window,
-            amount,
-            sent: false,
-            settled: false,
+        Some(Self {
+            name: budget.name.clone(),
+            on_exceeded: budget.on_exceeded,
+            levels,
+            store: Arc::clone(store),
         })
     }
 
-    /// How long until the current window ends.
-    pub(super) fn time_left(&self, now: SystemTime) -> Duration {
-        let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let window = self.window.as_nanos().max(1);
-        Duration::from_nanos(u64::try_from(window - nanos % window).unwrap_or(u64::MAX))
+    /// The ledgers of a request.
+    pub(super) fn ledgers(&self, route: &str, tenant: Option<&str>) -> Result<Vec<Ledger>, Error> {
+        let ledger = |level: &Budget| {
+            let name = &level.name;
+            let key = match (level.per, tenant) {
+                (BudgetScope::All, _) => name.clone(),
+                (BudgetScope::Route, _) => format!("{name}/route/{route}"),
+                (BudgetScope::Tenant, Some(tenant)) => format!("{name}/tenant/{tenant}"),
+                (BudgetScope::Tenant, None) => {
+                    let message = format!(
+                        "route `{route}`: the budget `{name}` is per tenant: name one with `Request::with_tenant`"
+                    );
+                    return Err(Error::new(Kind::Config, message));
+                }
+            };
+            Ok(Ledger { key, limit: level.limit, window: level.window })
+        };
+        self.levels.iter().map(ledger).collect()
     }
 
-    fn window_at(&self, now: SystemTime) -> u128 {
-        // A clock before 1970 counts as 1970; windows never go back, so a clock that does cannot reopen a spent one.
-        let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        nanos / self.window.as_nanos().max(1)
+    /// Sets the worst case of a call aside in every ledger. A lease that runs out before the call is sent is asked for
+    /// anew, once.
+    pub(super) async fn reserve_and_send(
+        &self,
+        ledgers: &[Ledger],
+        amount: Usd,
+        timeout: Duration,
+    ) -> Result<Reservation, NotReserved> {
+        let ask = Ask { ledgers, amount, lifetime: timeout.saturating_add(MARGIN) };
+        for _ in 0..2 {
+            match self.store.reserve(&ask).await.map_err(NotReserved::Store)? {
+                Reserved::Full { ledger, retry_after } => {
+                    let budget = self.levels.get(ledger).map_or(&self.name, |level| &level.name).clone();
+                    return Err(NotReserved::Full { budget, retry_after });
+                }
+                Reserved::Lease(mut lease) => {
+                    if lease.mark_sent().await.map_err(NotReserved::Store)? {
+                        return Ok(Reservation { lease });
+                    }
+                }
+            }
+        }
+        Err(NotReserved::Store(StoreError::new("the budget store lets leases run out before calls are sent")))
     }
 
-    /// Nothing under this lock can panic half way, so a poisoned one is as good as any.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The cheaper operating point that a budget which runs hot leaves room for; `None` if the deployed one can stay.
+    pub(super) async fn pace<'p>(
+        &self,
+        policy: &'p ActivePolicy,
+        ledgers: &[Ledger],
+    ) -> Option<&'p CheaperPoint> {
+        let deployed = policy.cost_usd?;
+        let mut allowance = 1.0_f64;
+        for ledger in ledgers {
+            // A store that does not answer will say so when money is reserved.
+            if let Ok(burn) = self.store.burn(ledger).await {
+                allowance = allowance.min(pace::allowance(burn.spent, burn.elapsed));
+            }
+        }
+        let chosen = pace::choose(allowance, deployed, policy.cheaper.iter().map(|point| point.cost_usd))?;
+        policy.cheaper.get(chosen)
     }
 }
 
 impl Reservation {
-    /// What was set aside.
-    pub(super) fn amount(&self) -> Usd {
-        self.amount
-    }
-
-    /// Notes that the call goes out now.
-    pub(super) fn mark_sent(&mut self) {
-        self.sent = true;
-    }
-
     /// Replaces the reservation by what the call really cost.
-    pub(super) fn settle(mut self, cost: Usd) {
-        self.settled = true;
-        self.close(cost);
-    }
-
-    fn close(&self, cost: Usd) {
-        let mut state = self.ledger.state();
-        // A call that outlived its window was counted there in full when it was reserved.
-        if state.window == self.window {
-            state.reserved = state.reserved.saturating_sub(self.amount);
-            state.spent = state.spent.saturating_add(cost);
-        }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.close(if self.sent { self.amount } else { Usd::ZERO });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use cascade_sdk_core::config::{BudgetScope, OnExceeded};
-
-    const DAY: Duration = Duration::from_secs(86_400);
-
-    fn ledger(pico: i64) -> Arc<Ledger> {
-        Ledger::new(&Budget {
-            name: "b".into(),
-            limit: Usd::from_pico(pico),
-            window: DAY,
-            on_exceeded: OnExceeded::Reject,
-            per: BudgetScope::All,
-            within: None,
-        })
-    }
-
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn reserve(ledger: &Arc<Ledger>, pico: i64, seconds: u64) -> Option<Reservation> {
-        ledger.reserve(Usd::from_pico(pico), at(seconds))
-    }
-
-    #[test]
-    fn the_limit_itself_may_be_spent_and_not_more() {
-        let ledger = ledger(100);
-        let first = reserve(&ledger, 60, 0).unwrap();
-        assert!(reserve(&ledger, 41, 0).is_none());
-        let second = reserve(&ledger, 40, 0).unwrap();
-        first.settle(Usd::from_pico(10));
-        second.settle(Usd::from_pico(40));
-        assert!(reserve(&ledger, 51, 0).is_none());
-        assert!(reserve(&ledger, 50, 0).is_some());
-    }
-
-    #[test]
-    fn dropping_refunds_what_was_not_sent_and_charges_what_was() {
-        let ledger = ledger(100);
-        drop(reserve(&ledger, 100, 0).unwrap());
-        let mut sent = reserve(&ledger, 70, 0).unwrap();
-        sent.mark_sent();
-        drop(sent);
-        assert!(reserve(&ledger, 31, 0).is_none());
-        assert!(reserve(&ledger, 30, 0).is_some());
-    }
-
-    #[test]
-    fn windows_start_at_multiples_of_their_length_in_utc() {
-        let ledger = ledger(100);
-        let late = reserve(&ledger, 100, 86_399).unwrap();
-        assert!(reserve(&ledger, 1, 86_399).is_none());
-        let next = reserve(&ledger, 100, 86_400).unwrap();
-        // Settling a call of the old window does not touch the new one.
-        late.settle(Usd::from_pico(100));
-        next.settle(Usd::from_pico(99));
-        assert!(reserve(&ledger, 1, 86_400).is_some());
-        // A clock that goes back does not reopen a window.
-        assert!(reserve(&ledger, 50, 10).is_none());
-        assert_eq!(ledger.time_left(at(86_000)), Duration::from_secs(400));
-    }
-
-    #[test]
-    fn threads_cannot_overspend() {
-        let ledger = ledger(500);
-        let granted: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let calls = (0..200).filter_map(|_| reserve(&ledger, 1, 0));
-                        calls.map(|call| call.settle(Usd::from_pico(1))).count()
-                    })
-                })
-                .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-        });
-        assert_eq!(granted, 500);
+    pub(super) fn settle(self, cost: Usd) {
+        self.lease.settle(cost);
     }
 }

@@ -1,11 +1,15 @@
 //! Making a client: from what was baked in, what the environment says and what the application brings.
 
-use super::budget::Ledger;
+use super::budget::BudgetSetup;
+use super::circuit::Circuit;
+use super::log_file::{LogFile, Rotation};
 use super::policy::{Belongs, FittedPolicy, errors};
-use super::route::{BudgetSetup, Parts, Route, TierSetup};
+use super::route::{Parts, Route, TierSetup};
+use super::run::explore::AT_ONCE;
 use super::spec::{ClientSpec, RouteSpec};
 use super::{Client, Inner};
 use crate::answer::AnswerSchema;
+use crate::budget::{BudgetStore, InProcess};
 use crate::error::{Error, Kind};
 use crate::generated::FromClient;
 use crate::provider::Provider;
@@ -18,13 +22,22 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Sends every call to this base URL.
 const BASE_URL: &str = "CASCADE_BASE_URL";
 
 /// Answers from logs: `1` for each route's own, else the path of one.
 const REPLAY: &str = "CASCADE_REPLAY";
+
+/// Sends every request of a route to one tier: `route:tier`, several separated by commas.
+const FORCE_TIER: &str = "CASCADE_FORCE_TIER";
+
+/// Writes the decisions of every route to this file.
+const DECISION_LOG: &str = "CASCADE_DECISION_LOG";
+
+/// Keeps budgets in the Redis at this address.
+const REDIS_URL: &str = "CASCADE_REDIS_URL";
 
 /// Makes a client; the types that `#[client]` generates have one as `builder()`.
 #[must_use = "a builder does nothing until `build` is called"]
@@ -37,6 +50,9 @@ pub struct Builder<C = Client> {
     providers: BTreeMap<String, Arc<dyn Provider>>,
     overrides: Overrides,
     policy_files: BTreeMap<String, PathBuf>,
+    decision_log: Option<PathBuf>,
+    rotation: Rotation,
+    budget_store: Option<Arc<dyn BudgetStore>>,
     max_retries: Option<u32>,
     /// What is wrong with the baked-in texts; reported by `build`.
     mistakes: Vec<String>,
@@ -57,6 +73,8 @@ pub(super) struct Baked {
 struct Overrides {
     base_url: Option<String>,
     replay: Option<Replay>,
+    /// `route:tier` each.
+    forced: Vec<String>,
 }
 
 /// Which log answers instead of the providers.
@@ -96,7 +114,16 @@ impl<C: FromClient> Builder<C> {
     pub(super) fn overrides_from(mut self, env: impl Fn(&str) -> Option<String>) -> Self {
         let text = |name: &str| env(name).filter(|value| !value.trim().is_empty());
         let replay = text(REPLAY).map(|path| if path == "1" { Replay::Own } else { Replay::At(path) });
-        self.overrides = Overrides { base_url: text(BASE_URL), replay };
+        let forced = text(FORCE_TIER).unwrap_or_default();
+        let forced = forced.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let forced = forced.map(str::to_owned).collect();
+        self.overrides = Overrides { base_url: text(BASE_URL), replay, forced };
+        if let Some(path) = text(DECISION_LOG) {
+            self.decision_log = Some(path.into());
+        }
+        if let Some(url) = text(REDIS_URL) {
+            self = self.budgets_in_redis(&url);
+        }
         if self.overrides.base_url.is_some() && self.overrides.replay.is_some() {
             self.mistakes
                 .push(format!("{BASE_URL} and {REPLAY} are both set: a call is either sent or replayed"));
@@ -113,6 +140,9 @@ impl<C: FromClient> Builder<C> {
             providers: BTreeMap::new(),
             overrides: Overrides::default(),
             policy_files: BTreeMap::new(),
+            decision_log: None,
+            rotation: Rotation::default(),
+            budget_store: None,
             max_retries: None,
             mistakes: Vec::new(),
             made: PhantomData,
@@ -122,6 +152,26 @@ impl<C: FromClient> Builder<C> {
     /// Answers the calls of the provider of this name in the configuration with this one.
     pub fn provider(mut self, name: impl Into<String>, provider: impl Provider + 'static) -> Self {
         self.providers.insert(name.into(), Arc::new(provider));
+        self
+    }
+
+    /// Writes the decisions of every route to this file, whatever `decision_log` says. The path is relative to the working
+    /// directory.
+    pub fn decision_log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.decision_log = Some(path.into());
+        self
+    }
+
+    /// Renames a decision log that reaches `bytes`, and keeps so many old ones; 64 MiB and 8 unless set.
+    pub fn decision_log_rotation(mut self, bytes: u64, files: u32) -> Self {
+        self.rotation = Rotation { bytes, files };
+        self
+    }
+
+    /// Keeps budgets in this store instead of in the process, where each process has the whole limit to itself and a
+    /// restart begins an empty window.
+    pub fn budget_store(mut self, store: impl BudgetStore + 'static) -> Self {
+        self.budget_store = Some(Arc::new(store));
         self
     }
 
@@ -167,13 +217,16 @@ impl<C: FromClient> Builder<C> {
                 mistakes.push(format!("the configuration has no provider `{name}`"));
             }
         }
-        let ledgers: BTreeMap<&str, Arc<Ledger>> =
-            self.config.budgets.iter().map(|budget| (budget.name.as_str(), Ledger::new(budget))).collect();
+        let store =
+            self.budget_store.clone().unwrap_or_else(|| Arc::new(InProcess::new()) as Arc<dyn BudgetStore>);
         for name in self.policy_files.keys().filter(|name| self.config.route(name).is_none()) {
             mistakes.push(format!("the configuration has no route `{name}`"));
         }
         let config = Arc::new(self.config.clone());
-        let mut connections = Connections { builder: &self, shared: BTreeMap::new() };
+        self.check_forced(&mut mistakes);
+        let mut logs = Logs { builder: &self, open: BTreeMap::new() };
+        let mut connections =
+            Connections { builder: &self, shared: BTreeMap::new(), circuits: BTreeMap::new() };
         let mut routes = Vec::new();
         for (route, baked) in self.config.routes.iter().zip(&self.routes) {
             let mut tiers = Vec::new();
@@ -186,16 +239,25 @@ impl<C: FromClient> Builder<C> {
             if tiers.len() < route.tiers.len() {
                 continue;
             }
-            let budget = route.budget.as_ref().and_then(|name| {
-                Some(BudgetSetup {
-                    name: name.clone(),
-                    ledger: Arc::clone(ledgers.get(name.as_str())?),
-                    on_exceeded: self.config.budget(name)?.on_exceeded,
-                })
-            });
+            let budget = route.budget.as_ref().and_then(|name| BudgetSetup::new(&self.config, name, &store));
             let (baked, directory) = (baked.clone(), self.directory.as_path());
             let policy_file = self.policy_files.get(&route.name).cloned();
-            let parts = Parts { config: &config, route, tiers, baked, budget, directory, policy_file };
+            let named = |name: &String| BudgetSetup::new(&self.config, name, &store);
+            let parts = Parts {
+                config: &config,
+                route,
+                tiers,
+                baked,
+                budget,
+                explore_budget: route.runtime.explore_budget.as_ref().and_then(named),
+                decision_log: logs.of(route).unwrap_or_else(|message| {
+                    mistakes.push(message);
+                    None
+                }),
+                forced_tier: self.forced_tier(&route.name),
+                directory,
+                policy_file,
+            };
             match Route::new(parts) {
                 Ok(route) => routes.push(route),
                 Err(found) => mistakes.extend(found),
@@ -215,6 +277,7 @@ impl<C: FromClient> Builder<C> {
                 closed: watch::Sender::new(false),
                 id_prefix: RandomState::new().hash_one(0_u8),
                 id_count: AtomicU64::new(0),
+                explorations: Semaphore::new(AT_ONCE),
             }),
         }))
     }
@@ -249,6 +312,8 @@ fn bake(spec: &RouteSpec, config: &Config) -> Result<Baked, Vec<String>> {
 struct Connections<'b, C> {
     builder: &'b Builder<C>,
     shared: BTreeMap<String, Arc<dyn Provider>>,
+    /// One for each tier, shared by its routes.
+    circuits: BTreeMap<String, Arc<Circuit>>,
 }
 
 impl<C> Connections<'_, C> {
@@ -261,7 +326,9 @@ impl<C> Connections<'_, C> {
         let capabilities = provider.capabilities();
         // A provider of the application's own may hold to no schema; its prompt then says what the answer must be.
         tier.json_schema &= capabilities.json_schema;
-        Ok(TierSetup { tier, provider, capabilities })
+        let circuit = self.circuits.entry(tier.name.clone());
+        let circuit = Arc::clone(circuit.or_insert_with(|| Arc::new(Circuit::new(tier.circuit))));
+        Ok(TierSetup { tier, provider, capabilities, circuit })
     }
 
     fn provider(
@@ -298,7 +365,64 @@ impl<C> Connections<'_, C> {
     }
 }
 
+/// Decision logs, each opened once.
+struct Logs<'b, C> {
+    builder: &'b Builder<C>,
+    open: BTreeMap<PathBuf, Arc<LogFile>>,
+}
+
+impl<C> Logs<'_, C> {
+    /// The log of a route, if it has one.
+    fn of(&mut self, route: &config::Route) -> Result<Option<Arc<LogFile>>, String> {
+        let own = route.runtime.decision_log.as_ref().map(|path| self.builder.directory.join(path));
+        let Some(path) = self.builder.decision_log.clone().or(own) else { return Ok(None) };
+        if let Some(open) = self.open.get(&path) {
+            return Ok(Some(Arc::clone(open)));
+        }
+        let log = Arc::new(LogFile::open(&path, self.builder.rotation)?);
+        self.open.insert(path, Arc::clone(&log));
+        Ok(Some(log))
+    }
+}
+
 impl<C> Builder<C> {
+    /// The tier that the environment forces on a route.
+    fn forced_tier(&self, route: &str) -> Option<String> {
+        // A tier's name may hold a colon, and so may a route's: what fits both is meant.
+        let mut forced = self.overrides.forced.iter();
+        forced.find_map(|entry| entry.strip_prefix(route)?.strip_prefix(':')).map(str::to_owned)
+    }
+
+    fn check_forced(&self, mistakes: &mut Vec<String>) {
+        for entry in &self.overrides.forced {
+            let fits = |route: &config::Route| {
+                let tier = entry.strip_prefix(route.name.as_str()).and_then(|rest| rest.strip_prefix(':'));
+                tier.is_some_and(|tier| route.tiers.iter().any(|known| known == tier))
+            };
+            if !self.config.routes.iter().any(fits) {
+                mistakes.push(format!(
+                    "{FORCE_TIER}: `{entry}` is no route and one of its tiers as `route:tier`"
+                ));
+            }
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn budgets_in_redis(mut self, url: &str) -> Self {
+        match crate::budget::RedisBudgets::new(url) {
+            Ok(store) => self.budget_store = Some(Arc::new(store)),
+            Err(error) => self.mistakes.push(format!("{REDIS_URL}: {error}")),
+        }
+        self
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn budgets_in_redis(mut self, _: &str) -> Self {
+        let message = format!("{REDIS_URL} is set, but the feature `redis` of cascade-sdk is off");
+        self.mistakes.push(message);
+        self
+    }
+
     #[cfg(feature = "http")]
     fn connect(&self, provider: &config::Provider) -> Result<Arc<dyn Provider>, String> {
         let env = |name: &str| std::env::var(name).ok();

@@ -1,15 +1,20 @@
 //! The client: routes ready to answer requests.
 
+mod account;
 mod budget;
 mod builder;
 mod call;
+mod circuit;
+mod log_file;
 mod policy;
 mod policy_source;
+mod record;
 mod retry;
 mod route;
 mod run;
 mod spec;
 mod stream;
+mod telemetry;
 
 pub use builder::Builder;
 pub use call::{Answer, Call};
@@ -20,9 +25,13 @@ pub use stream::{AnswerStream, StreamEvent};
 use crate::answer::{AnswerError, AnswerSchema};
 use crate::error::{Error, Kind};
 use crate::request::{IntoRequest, Request};
-use crate::routed::{Routed, Step, TierName};
-use policy::ActivePolicy;
+use crate::routed::{Paced, Routed, Step, TierName};
+use crate::session::Session;
+use account::Account;
+use log_file::LogFile;
+use policy::{ActivePolicy, CheaperPoint};
 use route::{AnswerForm, Route};
+use run::explore::Exploration;
 use run::{Finished, Outlet, Progress, Run};
 use std::fmt;
 use std::future::poll_fn;
@@ -30,8 +39,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Duration;
-use tokio::sync::watch;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
 
 /// Applies fitted policies to calls of language models. Cheap to clone; every clone shares budgets and connections.
 ///
@@ -51,6 +60,8 @@ struct Inner {
     /// Requests without an id of their own are named by this and a count.
     id_prefix: u64,
     id_count: AtomicU64,
+    /// One permit for each exploration under way.
+    explorations: Semaphore,
 }
 
 impl Client {
@@ -73,6 +84,64 @@ impl Client {
     /// for.
     pub fn close(&self) {
         self.inner.closed.send_replace(true);
+    }
+
+    /// Notes in the decision log how good the answer to a request was: `score` is its quality, from 0 to 1. The last score of
+    /// a request counts.
+    ///
+    /// # Errors
+    /// [`Error::is_config`] if no route has a decision log, or the score is out of range.
+    pub fn feedback(&self, request_id: &str, score: f64) -> Result<(), Error> {
+        self.note(request_id, None, score)
+    }
+
+    /// The same for the answer of another tier, to a request that was explored.
+    ///
+    /// # Errors
+    /// As [`Client::feedback`].
+    pub fn feedback_for<Tier: TierName>(
+        &self,
+        request_id: &str,
+        tier: Tier,
+        score: f64,
+    ) -> Result<(), Error> {
+        self.note(request_id, Some(tier.name()), score)
+    }
+
+    fn note(&self, request_id: &str, tier: Option<&str>, score: f64) -> Result<(), Error> {
+        if !(0.0..=1.0).contains(&score) {
+            return Err(Error::new(
+                Kind::Config,
+                format!("a score lies between 0 and 1, which {score} does not"),
+            ));
+        }
+        let logs = self.logs();
+        if logs.is_empty() {
+            let message = "there is no decision log for the feedback: set `decision_log` for a route";
+            return Err(Error::new(Kind::Config, message));
+        }
+        for log in logs {
+            log.write(record::feedback(request_id, tier, score));
+        }
+        Ok(())
+    }
+
+    /// Waits until every row so far is in the decision logs.
+    pub async fn flush_decision_log(&self) {
+        for log in self.logs() {
+            log.flush().await;
+        }
+    }
+
+    /// Each log once, whichever routes share it.
+    fn logs(&self) -> Vec<&Arc<LogFile>> {
+        let mut logs: Vec<&Arc<LogFile>> = Vec::new();
+        for log in self.inner.routes.iter().filter_map(|route| route.decision_log.as_ref()) {
+            if logs.iter().all(|known| !Arc::ptr_eq(known, log)) {
+                logs.push(log);
+            }
+        }
+        logs
     }
 
     /// Where the policy of a route comes from; `None` if there is no such route. A canary beside it does not count.
@@ -122,37 +191,105 @@ impl Client {
 
     async fn run<T: Send, Tier: TierName>(
         &self,
-        route: usize,
+        index: usize,
         request: Request,
         schema: &AnswerSchema,
         read: impl Fn(&str) -> Result<T, AnswerError> + Send + Sync,
         outlet: Option<&Outlet>,
     ) -> Result<Routed<T, Tier>, Error> {
-        let route = self.route(route)?;
+        let route = self.route(index)?;
         let request_id = request.id.clone().unwrap_or_else(|| self.next_id());
-        let mut progress = Progress::default();
-        let policy = route.policy(&request_id);
+        let mut request = request;
+        let mut forced = request.tier.as_ref().map(|_| "call");
+        if let Some(tier) = &route.forced_tier {
+            request.tier = Some(tier.clone());
+            forced = Some("environment");
+        } else if forced.is_none() {
+            request.tier.clone_from(&route.shadow_tier);
+        }
+        let request = request;
+        let key = request.session.as_ref().map_or(request_id.as_str(), Session::id);
+        let policy = route.policy(key);
+        let mut account = Account {
+            package: &self.inner.package,
+            route,
+            request: &request,
+            id: &request_id,
+            policy: &policy,
+            forced,
+            paced: None,
+            explored: account::is_explored(route, &request_id),
+            progress: Progress::default(),
+            started: Instant::now(),
+            told: false,
+        };
         let result = if request.messages.is_empty() {
             Err(Error::new(Kind::Config, format!("the request to route `{}` has no message", route.name)))
         } else if let Err(error) = route.check(&request, schema) {
             Err(error)
         } else {
             let max_retries = self.inner.max_retries.unwrap_or(route.runtime.max_retries);
-            let run = Run {
-                route,
-                policy: &policy,
-                rules: &policy.rules,
-                request: &request,
-                schema,
-                max_retries,
-                outlet,
-            };
             let deadline = request.deadline.or(route.runtime.deadline);
             let late = || late(&route.name, deadline);
-            first_of(self.closing(), sleep(deadline), run.work(&mut progress, read), late).await
+            let (progress, paced) = (&mut account.progress, &mut account.paced);
+            let work = async {
+                let ledgers = route.ledgers(&request)?;
+                let rules = match route.cheaper_point(&policy, &ledgers).await {
+                    Some(point) => {
+                        let CheaperPoint { index, shadow_price, .. } = *point;
+                        *paced = Some(Paced { point: index, shadow_price });
+                        &point.rules
+                    }
+                    None => &policy.rules,
+                };
+                let run = Run {
+                    route,
+                    policy: &policy,
+                    rules,
+                    request: &request,
+                    schema,
+                    max_retries,
+                    budget: route.budget.as_ref(),
+                    ledgers: &ledgers,
+                    outlet,
+                };
+                run.work(progress, read).await
+            };
+            first_of(self.closing(), sleep(deadline), work, late).await
         };
+        match &result {
+            Ok(finished) => account.answered(finished.tier, finished.kept_for_budget),
+            Err(error) => account.failed(error),
+        }
+        let paced = account.paced;
+        let explored = account.explored;
+        let progress = std::mem::take(&mut account.progress);
+        drop(account);
+        if explored {
+            let exploration = Exploration {
+                client: self.clone(),
+                route: index,
+                request: request.clone(),
+                id: request_id.clone(),
+                schema: schema.clone(),
+                policy: Arc::clone(&policy),
+                answered_by: result.as_ref().ok().map(|finished| finished.tier),
+                steps: progress.path.clone(),
+                texts: progress.texts.clone(),
+                decided_otherwise: request.tier.is_some() || paced.is_some(),
+            };
+            exploration.start();
+        }
         match result {
-            Ok(finished) => routed(route, &policy, request_id, finished, progress),
+            Ok(finished) => {
+                let plan = progress.plan;
+                let routed: Routed<T, Tier> = routed(route, &policy, request_id, finished, progress)?;
+                let session = request
+                    .session
+                    .as_ref()
+                    .map(|session| session.after(plan, policy.hash.as_deref(), routed.tier.name()));
+                Ok(Routed { paced, session, forced: forced.is_some(), ..routed })
+            }
             Err(error) => {
                 let in_flight = progress.in_flight;
                 let name =
@@ -240,6 +377,8 @@ fn routed<T, Tier: TierName>(
         plan: finished.plan,
         forced: finished.forced,
         kept_for_budget: finished.kept_for_budget,
+        paced: None,
+        session: None,
         policy_hash: policy.hash.clone(),
     })
 }

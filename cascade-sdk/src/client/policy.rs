@@ -107,16 +107,13 @@ pub(super) struct ActivePolicy {
     /// SHA-256 of the policy's text.
     pub(super) hash: Option<String>,
     /// Cheaper operating points, dearest first; empty unless the route paces its spending.
-    #[expect(dead_code, reason = "pacing follows with the budgets")]
     pub(super) cheaper: Vec<CheaperPoint>,
     /// Mean cost of a request in US dollars, where the policy says.
-    #[expect(dead_code, reason = "pacing follows with the budgets")]
     pub(super) cost_usd: Option<f64>,
 }
 
 /// A point of the fitted frontier that costs less than the deployed one.
 #[derive(Debug)]
-#[expect(dead_code, reason = "pacing follows with the budgets")]
 pub(super) struct CheaperPoint {
     /// Its position in `[[frontier]]`.
     pub(super) index: usize,

@@ -91,6 +91,10 @@ impl PolicySlot {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(super) fn canary(&self) -> Option<&CanaryPolicy> {
+        self.canary.as_ref()
+    }
+
     /// The policy that decides a request whose share is chosen by `key`, its session or its id.
     pub(super) fn choose(&self, route: &str, key: &str) -> Arc<ActivePolicy> {
         match &self.canary {

@@ -1,16 +1,19 @@
 //! A route made ready to run: names resolved to positions, providers at hand, everything checked that can be checked
 //! before the first request.
 
-use super::budget::Ledger;
+use super::budget::BudgetSetup;
 use super::builder::Baked;
-use super::policy::{ActivePolicy, PolicySource};
+use super::circuit::Circuit;
+use super::log_file::LogFile;
+use super::policy::{ActivePolicy, CheaperPoint, PolicySource};
 use super::policy_source::{CanaryPolicy, Check, PolicyFile, PolicySlot, load};
 use crate::answer::AnswerSchema;
+use crate::budget::Ledger;
 use crate::error::{Error, Kind};
 use crate::money::Usd;
 use crate::provider::{Capabilities, ModelCall, Provider};
 use crate::request::Request;
-use cascade_sdk_core::config::{self, Config, OnExceeded, RequestSettings, RuntimeSettings};
+use cascade_sdk_core::config::{self, Config, Mode, RequestSettings, RuntimeSettings};
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +35,15 @@ pub(super) struct Route {
     /// Where the policy comes from if no file replaces it.
     base_source: PolicySource,
     pub(super) budget: Option<BudgetSetup>,
+    /// Pays for exploring.
+    pub(super) explore_budget: Option<BudgetSetup>,
+    pub(super) decision_log: Option<Arc<LogFile>>,
+    /// For each tier the fingerprint of its requests, as it stands in eval logs.
+    pub(super) request_hashes: Vec<String>,
+    /// The tier that the environment forces on every request.
+    pub(super) forced_tier: Option<String>,
+    /// The tier that answers in shadow mode.
+    pub(super) shadow_tier: Option<String>,
     /// Which answer types were checked against the schema, and what came of it.
     forms: Mutex<BTreeMap<TypeId, Result<Arc<AnswerForm>, String>>>,
 }
@@ -51,14 +63,7 @@ pub(super) struct TierSetup {
     pub(super) tier: config::Tier,
     pub(super) provider: Arc<dyn Provider>,
     pub(super) capabilities: Capabilities,
-}
-
-/// A budget and what it does when it is full.
-#[derive(Debug)]
-pub(super) struct BudgetSetup {
-    pub(super) name: String,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) on_exceeded: OnExceeded,
+    pub(super) circuit: Arc<Circuit>,
 }
 
 /// What [`Route::new`] needs.
@@ -68,6 +73,9 @@ pub(super) struct Parts<'a> {
     pub(super) tiers: Vec<TierSetup>,
     pub(super) baked: Baked,
     pub(super) budget: Option<BudgetSetup>,
+    pub(super) explore_budget: Option<BudgetSetup>,
+    pub(super) decision_log: Option<Arc<LogFile>>,
+    pub(super) forced_tier: Option<String>,
     /// Directory that the paths of the configuration are relative to.
     pub(super) directory: &'a Path,
     /// The builder's own instead of the configuration's `policy_file`.
@@ -77,11 +85,13 @@ pub(super) struct Parts<'a> {
 impl Route {
     /// Resolves and checks a route; every mistake is reported.
     pub(super) fn new(parts: Parts<'_>) -> Result<Self, Vec<String>> {
-        let Parts { config, route, tiers, baked, budget, directory, policy_file } = parts;
+        let Parts { config, route, tiers, baked, directory, policy_file, .. } = parts;
+        let Parts { budget, explore_budget, decision_log, forced_tier, .. } = parts;
         let Baked { schema, schema_text, policy } = baked;
         let mut mistakes = Vec::new();
         for setup in &tiers {
             check_bound(setup, budget.as_ref(), &mut mistakes);
+            check_bound(setup, explore_budget.as_ref(), &mut mistakes);
             if route.request.tools && !(setup.tier.tools && setup.capabilities.tools) {
                 mistakes.push(format!(
                     "route `{}` has `tools = true`, but tier `{}` cannot call tools: take it off the route",
@@ -95,6 +105,15 @@ impl Route {
                 mistakes.push(format!("route `{}`, tier `{}`: {error}", route.name, setup.tier.name));
             }
         }
+        let shadow = route.runtime.mode == Mode::Shadow;
+        if (shadow || route.runtime.explore > 0.0) && decision_log.is_none() {
+            mistakes.push(format!(
+                "route `{0}` explores or runs in shadow mode, but its findings go nowhere: set `decision_log` under [routes.{0}.runtime]",
+                route.name
+            ));
+        }
+        let current = route.runtime.current_tier.as_ref().or(route.until_fitted.as_ref());
+        let shadow_tier = current.filter(|_| shadow).cloned();
         let base = ActivePolicy::new(route, &tiers, policy, PolicySource::BakedIn)
             .map_err(|found| mistakes.extend(found))
             .ok();
@@ -110,6 +129,12 @@ impl Route {
         let own = route.runtime.policy_file.as_ref().map(|path| directory.join(path));
         let file = policy_file.or(own).map(|path| PolicyFile::new(path, route.runtime.policy_reload));
         let base_source = base.source;
+        let request_hashes = tiers
+            .iter()
+            .map(|setup| {
+                config::request_fingerprint(&setup.tier.model, &route.request, schema_text.as_deref())
+            })
+            .collect();
         let policies = PolicySlot::new(base, file, canary);
         // A rejected file is told of and passed over: what was compiled in decides.
         let _ = policies.reload(&check);
@@ -124,6 +149,11 @@ impl Route {
             policies,
             base_source,
             budget,
+            explore_budget,
+            decision_log,
+            request_hashes,
+            forced_tier,
+            shadow_tier,
             forms: Mutex::default(),
         })
     }
@@ -135,6 +165,28 @@ impl Route {
             let _ = self.reload();
         }
         self.policies.choose(&self.name, key)
+    }
+
+    /// The ledgers that the request's calls must fit into.
+    pub(super) fn ledgers(&self, request: &Request) -> Result<Vec<Ledger>, Error> {
+        let ledgers = |budget: &BudgetSetup| budget.ledgers(&self.name, request.tenant.as_deref());
+        self.budget.as_ref().map_or(Ok(Vec::new()), ledgers)
+    }
+
+    /// The ledgers that exploring the request must fit into.
+    pub(super) fn explore_ledgers(&self, request: &Request) -> Result<Vec<Ledger>, Error> {
+        let ledgers = |budget: &BudgetSetup| budget.ledgers(&self.name, request.tenant.as_deref());
+        self.explore_budget.as_ref().map_or(Ok(Vec::new()), ledgers)
+    }
+
+    /// The operating point to move to because the budget runs hot; `None` to stay at the deployed one.
+    pub(super) async fn cheaper_point<'p>(
+        &self,
+        policy: &'p ActivePolicy,
+        ledgers: &[Ledger],
+    ) -> Option<&'p CheaperPoint> {
+        let budget = self.budget.as_ref().filter(|_| !policy.cheaper.is_empty())?;
+        budget.pace(policy, ledgers).await
     }
 
     /// Looks for a newer policy in the route's file.

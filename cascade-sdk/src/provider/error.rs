@@ -20,6 +20,8 @@ pub enum ProviderErrorKind {
     TooLarge,
     /// The key is missing, wrong or not allowed to do this.
     Auth,
+    /// The call was not sent, because the tier's server kept failing and its circuit is open.
+    CircuitOpen,
     /// The call cannot be sent as asked, or the log that is replayed has no answer to it.
     Unsupported,
 }
@@ -144,6 +146,7 @@ impl ProviderError {
             ProviderErrorKind::BadBody => "bad_body",
             ProviderErrorKind::TooLarge => "too_long",
             ProviderErrorKind::Auth => "auth",
+            ProviderErrorKind::CircuitOpen => "circuit_open",
             ProviderErrorKind::Unsupported => "unsupported",
         }
     }

@@ -7,6 +7,7 @@ pub use cascade_sdk_core::prompt::Role;
 pub use message::{Bound, Image, Message, Part};
 pub use tool::{Tool, ToolCall, ToolResult};
 
+use crate::session::Session;
 use cascade_sdk_core::prompt;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,7 @@ pub struct Request {
     pub(crate) tenant: Option<String>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) tier: Option<String>,
+    pub(crate) session: Option<Session>,
 }
 
 impl Request {
@@ -107,6 +109,18 @@ impl Request {
     pub fn with_tier(mut self, tier: impl Into<String>) -> Self {
         self.tier = Some(tier.into());
         self
+    }
+
+    /// Makes the request the next turn of a conversation; `sticky` under `[routes.R.runtime]` says what its turns share.
+    #[must_use]
+    pub fn with_session(mut self, session: Session) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// The conversation that the request belongs to.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
     }
 
     /// The request's name.

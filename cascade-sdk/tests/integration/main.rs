@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod apis;
+mod budgets;
+mod decisions;
 mod faults;
 mod policies;
 mod real;

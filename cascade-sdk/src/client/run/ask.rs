@@ -1,18 +1,21 @@
 //! One tier is asked, again where that may help, and never without room in the budget.
 
-use super::bill::{bill, settle};
-use super::receive::{Intake, receive};
+use super::bill::{bill, excess};
+use super::receive::{GRACE, Intake, receive};
 use super::{Next, Progress, Run};
-use crate::client::budget::Reservation;
+use crate::budget::StoreError;
+use crate::client::budget::{NotReserved, Reservation};
 use crate::client::retry;
 use crate::client::route::{TierSetup, worst_case};
+use crate::client::telemetry;
 use crate::money::{Usage, Usd};
-use crate::provider::{ProviderError, ProviderErrorKind, Response};
+use crate::provider::{ModelCall, ProviderError, ProviderErrorKind, Response};
 use crate::routed::{Failure, Step};
 use cascade_sdk_core::config::OnExceeded;
 use cascade_sdk_core::decide::Decision;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+use tracing::Instrument as _;
 
 /// A tier was asked, whatever came of it.
 pub(super) struct Asked {
@@ -20,6 +23,7 @@ pub(super) struct Asked {
     usage: Option<Usage>,
     cost: Usd,
     estimated: Usd,
+    excess: Usd,
     latency: Duration,
     retries: Vec<Failure>,
     /// Whether any of the answer was shown already.
@@ -29,9 +33,18 @@ pub(super) struct Asked {
 /// Why a tier could not even be asked.
 pub(super) enum NotAsked {
     /// Its worst case does not fit into the budget.
-    OverBudget,
+    OverBudget(Full),
+    /// The ledgers cannot be asked.
+    Store(StoreError),
     /// What it would cost is not known.
     Unbounded(String),
+}
+
+/// The budget that has no room.
+pub(super) struct Full {
+    pub(super) budget: String,
+    /// Until its window ends.
+    pub(super) retry_after: Duration,
 }
 
 impl Run<'_> {
@@ -51,12 +64,20 @@ impl Run<'_> {
             usage: None,
             cost: Usd::ZERO,
             estimated: Usd::ZERO,
+            excess: Usd::ZERO,
             latency: Duration::ZERO,
             retries: Vec::new(),
             shown: false,
         };
         loop {
-            let mut reservation = match self.reserve(setup, worst.as_ref()) {
+            if let Err(wait) = setup.circuit.admit(Instant::now()) {
+                // The circuit opened between two attempts: the failure before it says more.
+                if asked.retries.pop().is_none() {
+                    asked.result = Err(circuit_open(setup, wait));
+                }
+                break;
+            }
+            let reservation = match self.reserve(setup, &call, worst.as_ref()).await {
                 Ok(reservation) => reservation,
                 Err(refused) if asked.retries.is_empty() => return Err(refused),
                 // No room for another attempt: the tier has failed.
@@ -69,14 +90,19 @@ impl Run<'_> {
                 self.announce(progress, next);
             }
             progress.in_flight = asked.cost.saturating_add(worst.clone().unwrap_or_default());
-            if let Some(reservation) = &mut reservation {
-                reservation.mark_sent();
-            }
-            let received = receive(setup, &call, intake).await;
+            let span = telemetry::span(&self.route.name, setup);
+            let received = receive(setup, &call, intake).instrument(span.clone()).await;
             let result = received.result;
+            if setup.circuit.report(result.as_ref().err(), Instant::now()) {
+                tracing::warn!(target: "cascade_sdk", tier = %setup.tier.name, "circuit opened");
+            }
             let bill = bill(setup, &call, &result);
+            telemetry::complete(&span, &result, bill.usage, bill.cost);
             if let Some(reservation) = reservation {
-                settle(reservation, bill.cost, &setup.tier.name);
+                reservation.settle(bill.cost);
+            }
+            if let Ok(worst) = &worst {
+                asked.excess = asked.excess.saturating_add(excess(bill.cost, *worst, &setup.tier.name));
             }
             asked.cost = asked.cost.saturating_add(bill.cost);
             asked.estimated = asked.estimated.saturating_add(bill.estimated);
@@ -100,21 +126,28 @@ impl Run<'_> {
         Ok(asked)
     }
 
-    fn reserve(
+    /// Sets the worst case aside for a call that goes out now.
+    async fn reserve(
         &self,
         setup: &TierSetup,
+        call: &ModelCall<'_>,
         worst: Result<&Usd, &String>,
     ) -> Result<Option<Reservation>, NotAsked> {
-        let Some(budget) = self.route.budget.as_ref().filter(|_| !setup.capabilities.free) else {
+        let Some(budget) = self.budget.filter(|_| !setup.capabilities.free) else {
             return Ok(None);
         };
         let worst = worst.map_err(|message| NotAsked::Unbounded(message.clone()))?;
-        budget.ledger.reserve(*worst, SystemTime::now()).map(Some).ok_or(NotAsked::OverBudget)
+        let timeout = call.timeout.saturating_add(GRACE);
+        let reserved = budget.reserve_and_send(self.ledgers, *worst, timeout).await;
+        reserved.map(Some).map_err(|refused| match refused {
+            NotReserved::Full { budget, retry_after } => NotAsked::OverBudget(Full { budget, retry_after }),
+            NotReserved::Store(error) => NotAsked::Store(error),
+        })
     }
 
     /// Whether a request that does not fit into the budget may be answered by a cheaper tier.
     pub(super) fn may_fall_back(&self) -> bool {
-        self.route.budget.as_ref().is_some_and(|budget| budget.on_exceeded == OnExceeded::Cheapest)
+        self.budget.is_some_and(|budget| budget.on_exceeded == OnExceeded::Cheapest)
     }
 }
 
@@ -142,10 +175,17 @@ impl Asked {
             cost: self.cost,
             signal_cost,
             estimated: self.estimated,
+            excess: self.excess,
             latency: self.latency,
             retries: self.retries,
             served_model,
         };
         (step, text)
     }
+}
+
+/// The failure of a tier that is left alone. Nothing was sent.
+fn circuit_open(setup: &TierSetup, wait: Duration) -> ProviderError {
+    let message = format!("tier `{}` keeps failing and is left alone for {wait:.1?}", setup.tier.name);
+    ProviderError::new(ProviderErrorKind::CircuitOpen, message).with_retry_after(Some(wait))
 }

@@ -1,6 +1,5 @@
 //! What an attempt cost.
 
-use crate::client::budget::Reservation;
 use crate::client::route::TierSetup;
 use crate::money::{Usage, Usd};
 use crate::provider::{ModelCall, ProviderError, Response};
@@ -46,16 +45,17 @@ pub(super) fn bill(
     }
 }
 
-/// Closes a reservation at what the call cost.
-pub(super) fn settle(reservation: Reservation, cost: Usd, tier: &str) {
-    if cost > reservation.amount() {
-        tracing::warn!(
-            target: "cascade_sdk",
-            tier,
-            reserved_usd = %reservation.amount(),
-            cost_usd = %cost,
-            "the provider reports more usage than the request allows"
-        );
+/// The part of a cost that the limits of the request rule out: the provider counts more than was asked for.
+pub(super) fn excess(cost: Usd, worst: Usd, tier: &str) -> Usd {
+    if cost <= worst {
+        return Usd::ZERO;
     }
-    reservation.settle(cost);
+    tracing::warn!(
+        target: "cascade_sdk",
+        tier,
+        worst_case_usd = %worst,
+        cost_usd = %cost,
+        "the provider reports more usage than the request allows"
+    );
+    cost.saturating_sub(worst)
 }

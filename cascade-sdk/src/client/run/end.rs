@@ -1,17 +1,22 @@
 //! The error of a request that has no answer.
 
+use super::ask::Full;
 use super::{Progress, Run};
+use crate::budget::StoreError;
 use crate::error::{Error, Kind};
 use crate::routed::Failure;
-use std::time::SystemTime;
 
 impl Run<'_> {
-    pub(super) fn over_budget(&self) -> Error {
-        let (name, left) = self.route.budget.as_ref().map_or(("", None), |budget| {
-            (budget.name.as_str(), Some(budget.ledger.time_left(SystemTime::now())))
-        });
-        let message = format!("budget `{name}` has no room for this request to route `{}`", self.route.name);
-        Error::new(Kind::Budget, message).with_retry_after(left)
+    pub(super) fn over_budget(&self, full: Full) -> Error {
+        let Full { budget, retry_after } = full;
+        let message =
+            format!("budget `{budget}` has no room for this request to route `{}`", self.route.name);
+        Error::new(Kind::Budget, message).with_retry_after(Some(retry_after))
+    }
+
+    /// Without its ledgers nothing is sent.
+    pub(super) fn no_ledger(&self, error: &StoreError) -> Error {
+        Error::new(Kind::Budget, format!("route `{}`: {error}: nothing was sent", self.route.name))
     }
 
     /// The error of a request whose last tier failed.

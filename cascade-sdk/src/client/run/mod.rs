@@ -12,18 +12,22 @@
 //! | `bill` | what an attempt cost |
 //! | `weigh` | what came back, and what the policy makes of it |
 //! | `end` | the error of a request that has no answer |
+//! | `explore` | the tiers that were not asked, off the caller's path |
 
 mod ask;
 mod bill;
 mod end;
+pub(super) mod explore;
 mod outlet;
 mod plan;
 mod receive;
 mod weigh;
 
+use super::budget::BudgetSetup;
 use super::policy::ActivePolicy;
 use super::route::Route;
 use crate::answer::{AnswerError, AnswerSchema};
+use crate::budget::Ledger;
 use crate::error::{Error, Kind};
 use crate::money::Usd;
 use crate::provider::ProviderErrorKind;
@@ -46,6 +50,10 @@ pub(super) struct Run<'r> {
     pub(super) request: &'r Request,
     pub(super) schema: &'r AnswerSchema,
     pub(super) max_retries: u32,
+    /// The budget that pays for its calls.
+    pub(super) budget: Option<&'r BudgetSetup>,
+    /// The ledgers that its calls must fit into.
+    pub(super) ledgers: &'r [Ledger],
     /// Where a streamed request says what happens.
     pub(super) outlet: Option<&'r Outlet>,
 }
@@ -56,6 +64,10 @@ pub(super) struct Progress {
     pub(super) path: Vec<Step<usize>>,
     /// What the stage that is running may have cost already.
     pub(super) in_flight: Usd,
+    /// The plan that was chosen, once it is.
+    pub(super) plan: Option<usize>,
+    /// The texts of the answers, where the decision log holds them.
+    pub(super) texts: Vec<Option<String>>,
     raw_answer: Option<String>,
 }
 
@@ -88,6 +100,7 @@ impl Run<'_> {
             Some(_) => (0, true),
             None => (self.choose_plan(&mut scratch)?, false),
         };
+        progress.plan = (!forced).then_some(plan);
         let mut queue = self.stages(plan)?;
         queue.reverse();
         // The newest answer that the policy did not keep, for a budget that has no room for a better one.
@@ -98,7 +111,8 @@ impl Run<'_> {
             let asked = match self.ask(next, self.intake(plan, next), progress).await {
                 Ok(asked) => asked,
                 Err(NotAsked::Unbounded(message)) => return Err(Error::new(Kind::Config, message)),
-                Err(NotAsked::OverBudget) => {
+                Err(NotAsked::Store(error)) => return Err(self.no_ledger(&error)),
+                Err(NotAsked::OverBudget(full)) => {
                     if let Some((answer, tier, text)) = at_hand.take_if(|_| self.may_fall_back()) {
                         self.show(text).await;
                         return Ok(Finished { answer, tier, plan, forced, kept_for_budget: true });
@@ -108,7 +122,7 @@ impl Run<'_> {
                         queue = self.cheaper_tiers(progress);
                     }
                     if queue.is_empty() || !falling_back {
-                        return Err(self.over_budget());
+                        return Err(self.over_budget(full));
                     }
                     continue;
                 }
@@ -123,7 +137,8 @@ impl Run<'_> {
             let decision = self.decide(plan, next, &seen, &scratch);
             let signal_cost = self.signal_cost(plan, next, &asked.result);
             let (answer, shown) = (seen.answer, asked.shown);
-            progress.record(asked.step(next.tier, decision, seen.failure, seen.signals, signal_cost));
+            let step = asked.step(next.tier, decision, seen.failure, seen.signals, signal_cost);
+            progress.record(step, self.route.runtime.log_prompts);
             self.after_stage(progress);
             match (decision, answer) {
                 (Decision::Accept { .. }, Some(answer)) => {
@@ -190,7 +205,10 @@ impl Run<'_> {
 
 impl Progress {
     /// Notes a stage that ran, and the text it answered with.
-    fn record(&mut self, (step, text): (Step<usize>, Option<String>)) {
+    fn record(&mut self, (step, text): (Step<usize>, Option<String>), keep_text: bool) {
+        if keep_text {
+            self.texts.push(text.clone());
+        }
         self.raw_answer = text;
         self.in_flight = Usd::ZERO;
         self.path.push(step);

@@ -4,6 +4,7 @@ use super::{Next, Progress, Run};
 use crate::client::route::worst_case;
 use crate::error::{Error, Kind};
 use crate::money::Usd;
+use cascade_sdk_core::config::Sticky;
 use cascade_sdk_core::feature::{self, RequestView};
 
 impl Run<'_> {
@@ -18,12 +19,28 @@ impl Run<'_> {
         let tags: Vec<(&str, &str)> =
             self.request.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let view = RequestView { text: &text, features: &features, tags: &tags };
-        feature::choose_plan(self.rules, &view, scratch).map_err(|missing| {
+        // The predictions are needed even where the plan is kept: scores may read them.
+        let chosen = feature::choose_plan(self.rules, &view, scratch).map_err(|missing| {
             Error::new(
                 Kind::Config,
                 format!("route `{}`: {missing}: pass it with the request", self.route.name),
             )
-        })
+        })?;
+        Ok(self.kept_plan().unwrap_or(chosen))
+    }
+
+    /// The plan of the session's first turn, where turns keep it.
+    fn kept_plan(&self) -> Option<usize> {
+        let sticky = self.route.runtime.sticky == Some(Sticky::Entry);
+        let session = self.request.session.as_ref().filter(|_| sticky)?;
+        session.plan(self.policy.hash.as_deref()).filter(|plan| self.rules.plan(*plan).is_some())
+    }
+
+    /// The tier that answered the session's last turn, where turns do not go below it.
+    fn kept_tier(&self) -> Option<usize> {
+        let sticky = self.route.runtime.sticky == Some(Sticky::Up);
+        let name = self.request.session.as_ref().filter(|_| sticky)?.tier()?;
+        self.route.tiers.iter().position(|setup| setup.tier.name == name)
     }
 
     /// The stages of a plan, or the one tier that the caller asked for.
@@ -40,9 +57,17 @@ impl Run<'_> {
         }
         let stages = self.rules.plan(plan).map_or(&[][..], |plan| &plan.stages);
         let stages = stages.iter().enumerate();
-        Ok(stages
+        let mut stages: Vec<Next> = stages
             .map(|(index, stage)| Next { tier: self.policy.tier_of(stage), judged: Some(index) })
-            .collect())
+            .collect();
+        if let Some(tier) = self.kept_tier() {
+            match stages.iter().position(|next| next.tier == tier) {
+                Some(start) => drop(stages.drain(..start)),
+                // The plan of this turn does not have the tier: it answers by itself.
+                None => stages = vec![Next { tier, judged: None }],
+            }
+        }
+        Ok(stages)
     }
 
     /// Tiers that were not asked yet, the cheapest last, so that it is taken first.

@@ -6,7 +6,7 @@ use crate::provider::{ModelCall, Partial, ProviderError, ProviderErrorKind, Resp
 use std::time::Duration;
 
 /// A provider that keeps neither to the time of its call nor reports its overrun is cut off this much later.
-const GRACE: Duration = Duration::from_millis(250);
+pub(super) const GRACE: Duration = Duration::from_millis(250);
 
 /// How an answer is taken in.
 #[derive(Clone, Copy)]

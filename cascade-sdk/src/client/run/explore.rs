@@ -1,0 +1,146 @@
+//! A share of requests runs the other tiers too, off the caller's path, so that the next fit sees complete evidence.
+
+use super::ask::NotAsked;
+use super::receive::Intake;
+use super::weigh::Seen;
+use super::{Next, Progress, Run};
+use crate::answer::AnswerSchema;
+use crate::client::policy::ActivePolicy;
+use crate::client::record::{self, About, Explored, Would};
+use crate::client::{Client, first_of, late, sleep};
+use crate::money::Usd;
+use crate::request::Request;
+use crate::routed::Step;
+use cascade_sdk_core::decide::Decision;
+use cascade_sdk_core::feature;
+use std::sync::Arc;
+
+/// Explorations that run at once; what comes beyond is recorded as not explored.
+pub(in crate::client) const AT_ONCE: usize = 32;
+
+/// A request that was answered and is now to be run on the tiers that were not asked.
+pub(in crate::client) struct Exploration {
+    pub(in crate::client) client: Client,
+    /// Position of the route.
+    pub(in crate::client) route: usize,
+    pub(in crate::client) request: Request,
+    pub(in crate::client) id: String,
+    pub(in crate::client) schema: AnswerSchema,
+    pub(in crate::client) policy: Arc<ActivePolicy>,
+    pub(in crate::client) answered_by: Option<usize>,
+    pub(in crate::client) steps: Vec<Step<usize>>,
+    pub(in crate::client) texts: Vec<Option<String>>,
+    /// Whether what answered the caller was not the policy at its deployed point.
+    pub(in crate::client) decided_otherwise: bool,
+}
+
+impl Exploration {
+    /// Runs it as a task of its own.
+    pub(in crate::client) fn start(self) {
+        // Calls need Tokio, so there is a runtime here.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(self.run());
+    }
+
+    async fn run(mut self) {
+        let client = self.client.clone();
+        let Some(route) = client.inner.routes.get(self.route) else { return };
+        let on_path = self.steps.len();
+        // The policy's own choice is of interest, whoever named the tier.
+        self.request.tier = None;
+        let (steps, texts) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.texts));
+        let mut progress = Progress { path: steps, texts, ..Progress::default() };
+        let ledgers = route.explore_ledgers(&self.request);
+        // A budget that cannot be charged pays for nothing.
+        let may_spend = ledgers.is_ok();
+        let ledgers = ledgers.unwrap_or_default();
+        let run = Run {
+            route,
+            policy: &self.policy,
+            rules: &self.policy.rules,
+            request: &self.request,
+            schema: &self.schema,
+            max_retries: client.inner.max_retries.unwrap_or(route.runtime.max_retries),
+            budget: route.explore_budget.as_ref(),
+            ledgers: &ledgers,
+            outlet: None,
+        };
+        let incomplete = match client.inner.explorations.try_acquire() {
+            _ if !may_spend => Some("budget"),
+            Err(_) => Some("busy"),
+            Ok(_permit) => {
+                let work = async { Ok(run.ask_the_others(&mut progress).await) };
+                let never = || late(&route.name, None);
+                first_of(client.closing(), sleep(None), work, never).await.unwrap_or(Some("closed"))
+            }
+        };
+        let would = self.decided_otherwise.then(|| run.would(&progress.path)).flatten();
+        if let Some(log) = &route.decision_log {
+            let about = About { route, request: &self.request, id: &self.id, policy: &self.policy };
+            log.write(record::exploration(
+                about,
+                &Explored {
+                    probability: route.runtime.explore,
+                    answered_by: self.answered_by,
+                    on_path,
+                    steps: &progress.path,
+                    texts: &progress.texts,
+                    incomplete,
+                    would,
+                },
+            ));
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Asks every tier that was not asked yet; why some were left out, if they were.
+    async fn ask_the_others(&self, progress: &mut Progress) -> Option<&'static str> {
+        let mut missing = None;
+        for tier in 0..self.route.tiers.len() {
+            if progress.path.iter().any(|step| step.tier == tier) {
+                continue;
+            }
+            let next = Next { tier, judged: None };
+            let asked = match self.ask(next, Intake::Whole, progress).await {
+                Ok(asked) => asked,
+                Err(NotAsked::OverBudget(_) | NotAsked::Store(_) | NotAsked::Unbounded(_)) => {
+                    missing = Some("budget");
+                    continue;
+                }
+            };
+            let read = |text: &str| self.schema.read(text);
+            let seen = self.observe(&asked.result, &read);
+            let accepted = Decision::Accept { score: None };
+            progress.record(
+                asked.step(tier, accepted, seen.failure, seen.signals, Usd::ZERO),
+                self.route.runtime.log_prompts,
+            );
+        }
+        missing
+    }
+
+    /// What the policy would have done, from what all tiers did; `None` if it has none or a tier is missing.
+    fn would(&self, steps: &[Step<usize>]) -> Option<Would> {
+        self.policy.hash.as_ref()?;
+        let mut scratch = feature::Scratch::default();
+        let plan = self.choose_plan(&mut scratch).ok()?;
+        let mut would = Would { plan, path: Vec::new(), answered_by: None, cost: Usd::ZERO };
+        for next in self.stages(plan).ok()? {
+            let step = steps.iter().find(|step| step.tier == next.tier)?;
+            would.path.push(next.tier);
+            would.cost = would.cost.saturating_add(step.total_cost());
+            let seen: Seen<()> =
+                Seen { failure: step.failure.clone(), answer: None, signals: step.signals.clone() };
+            match self.decide(plan, next, &seen, &scratch) {
+                Decision::Escalate(_) => {}
+                Decision::Accept { .. } => {
+                    would.answered_by = Some(next.tier);
+                    break;
+                }
+                Decision::Fail => break,
+            }
+        }
+        Some(would)
+    }
+}
