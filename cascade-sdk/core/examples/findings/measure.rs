@@ -7,6 +7,7 @@ use cascade_sdk_core::fit::diagnostics;
 use cascade_sdk_core::fit::families::{self, Pool};
 use cascade_sdk_core::fit::family::FittedFamily;
 use cascade_sdk_core::fit::hull::bracket;
+use cascade_sdk_core::fit::limits::NO_LIMITS;
 use cascade_sdk_core::fit::report::StructuralCost;
 use cascade_sdk_core::fit::simulate::Outcomes;
 use cascade_sdk_core::fit::structural::{self, Setting};
@@ -164,11 +165,11 @@ impl Study {
     fn split(&mut self, halves: &Halves<'_>, first: bool) -> Result<(), FitError> {
         let Halves { log, table, calibration, test, folds } = *halves;
         let settings = FitSettings::default();
-        let pool = Pool { table, log, settings: &settings, threads: THREADS };
+        let pool = Pool { table, log, settings: &settings, limits: &NO_LIMITS, threads: THREADS };
         let budgets = Budgets::new(table, calibration);
         let (mut areas, mut values) = (BTreeMap::new(), BTreeMap::new());
         for family in FAMILIES {
-            let Some(fitted) = families::fit(&pool, family, calibration, folds) else { continue };
+            let Some(fitted) = families::fit(&pool, family, calibration, folds, None) else { continue };
             let of_rows = contributions(&*fitted, halves, &budgets)?;
             let weight = |&row: &u32| table.weight[row as usize] as f64;
             let sum: f64 = test.iter().zip(&of_rows).map(|(row, value)| weight(row) * value).sum();
