@@ -292,20 +292,16 @@ impl Trial<'_> {
     /// is by the largest risk among the promises on A.
     fn path(&self, promises: &[Promise], family: &dyn FittedFamily) -> Result<Vec<Candidate>, FitError> {
         let mut path = path(!matches!(promises, [Promise::Quality(_) | Promise::Loss { .. }]), family);
-        match promises {
-            [Promise::Cost(_) | Promise::Quality(_) | Promise::Loss { .. }] => {}
-            _ => {
-                let mut keyed = Vec::new();
-                for candidate in path {
-                    let (rules, _) = self.rules(family, &candidate)?;
-                    let outcomes = Outcomes::of(&rules, self.log, self.table, self.choosing)?;
-                    let risks =
-                        promises.iter().map(|promise| promise.risk(self.table, &outcomes, self.choosing));
-                    keyed.push((risks.fold(f64::NEG_INFINITY, f64::max), candidate));
-                }
-                keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
-                path = keyed.into_iter().map(|(_, candidate)| candidate).collect();
+        if !matches!(promises, [Promise::Cost(_) | Promise::Quality(_) | Promise::Loss { .. }]) {
+            let mut keyed = Vec::new();
+            for candidate in path {
+                let (rules, _) = self.rules(family, &candidate)?;
+                let outcomes = Outcomes::of(&rules, self.log, self.table, self.choosing)?;
+                let risks = promises.iter().map(|promise| promise.risk(self.table, &outcomes, self.choosing));
+                keyed.push((risks.fold(f64::NEG_INFINITY, f64::max), candidate));
             }
+            keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
+            path = keyed.into_iter().map(|(_, candidate)| candidate).collect();
         }
         Ok(path)
     }

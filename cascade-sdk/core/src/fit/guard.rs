@@ -151,25 +151,24 @@ pub(super) fn attach(
     }
     let name = &table.tiers[tier].name;
     let rank = |name: &str| table.tiers.iter().position(|tier| tier.name == name);
-    let place = match rules.tiers.iter().position(|known| known == name) {
-        Some(place) => place,
-        None => {
-            let place = rules.tiers.iter().take_while(|known| rank(known) < Some(tier)).count();
-            rules.tiers.insert(place, name.clone());
-            let moved = |at: &mut usize| *at += usize::from(*at >= place);
-            let plans = rules.plans.iter_mut().chain(frontier.iter_mut().flat_map(|point| &mut point.plans));
-            plans.flat_map(|plan| &mut plan.stages).for_each(|stage| moved(&mut stage.tier));
-            for score in &mut rules.scores {
-                moved(&mut score.tier);
-                score.per_cost_of.iter_mut().for_each(moved);
-                for term in &mut score.terms {
-                    if let ScoreInput::Prediction(tier) = &mut term.input {
-                        moved(tier);
-                    }
+    let place = if let Some(place) = rules.tiers.iter().position(|known| known == name) {
+        place
+    } else {
+        let place = rules.tiers.iter().take_while(|known| rank(known) < Some(tier)).count();
+        rules.tiers.insert(place, name.clone());
+        let moved = |at: &mut usize| *at += usize::from(*at >= place);
+        let plans = rules.plans.iter_mut().chain(frontier.iter_mut().flat_map(|point| &mut point.plans));
+        plans.flat_map(|plan| &mut plan.stages).for_each(|stage| moved(&mut stage.tier));
+        for score in &mut rules.scores {
+            moved(&mut score.tier);
+            score.per_cost_of.iter_mut().for_each(moved);
+            for term in &mut score.terms {
+                if let ScoreInput::Prediction(tier) = &mut term.input {
+                    moved(tier);
                 }
             }
-            place
         }
+        place
     };
     rules.guard = Some(Guard::new(tag.to_owned(), labels.to_vec(), place));
 }

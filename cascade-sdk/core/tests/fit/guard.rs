@@ -103,7 +103,7 @@ fn a_budget_holds_with_the_guard() {
 #[test]
 fn certified_policies_are_tested_with_their_guard() {
     let log = log_of(&lines(2_500, true));
-    let outcome = fit(&guarded(Goal::MinQuality(0.68), Some(0.9)), &log, 1);
+    let outcome = fit(&guarded(Goal::MinQuality(0.75), Some(0.9)), &log, 1);
     let policy = outcome.policy.unwrap_or_else(|| panic!("{:?}", outcome.report.warnings));
     assert!(policy.certificate.is_some());
     assert_eq!(policy.rules.guard.unwrap().labels, ["odd"]);

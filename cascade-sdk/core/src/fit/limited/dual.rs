@@ -200,15 +200,14 @@ impl Dual {
             }
             for _ in 0..STEPS {
                 let negative = center.iter().position(|&y| y < 0.0);
-                let cut: Vec<f64> = match negative {
-                    Some(at) => (0..count).map(|other| if other == at { -1.0 } else { 0.0 }).collect(),
-                    None => {
-                        let (value, gradient) = self.value(&center);
-                        if value < best.0 {
-                            best = (value, center.clone());
-                        }
-                        gradient[..count].to_vec()
+                let cut: Vec<f64> = if let Some(at) = negative {
+                    (0..count).map(|other| if other == at { -1.0 } else { 0.0 }).collect()
+                } else {
+                    let (value, gradient) = self.value(&center);
+                    if value < best.0 {
+                        best = (value, center.clone());
                     }
+                    gradient[..count].to_vec()
                 };
                 let along: Vec<f64> =
                     shape.iter().map(|row| row.iter().zip(&cut).map(|(a, b)| a * b).sum()).collect();
