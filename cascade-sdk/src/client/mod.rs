@@ -395,6 +395,8 @@ impl fmt::Debug for Client {
 }
 
 #[cfg(test)]
+mod production_tests;
+#[cfg(test)]
 mod stream_tests;
 #[cfg(test)]
 mod tests;

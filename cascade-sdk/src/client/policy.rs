@@ -65,6 +65,12 @@ impl FittedPolicy {
         Self { rules, hash: hash.to_owned(), frontier: Vec::new(), cost_usd: 0.0 }
     }
 
+    /// The same with a mean cost and other operating points.
+    #[cfg(test)]
+    pub(super) fn with_frontier(self, cost_usd: f64, frontier: Vec<OperatingPoint>) -> Self {
+        Self { cost_usd, frontier, ..self }
+    }
+
     /// Reads a policy and checks that it belongs to its route; `complete` gives it weights that stand elsewhere. Every
     /// mistake is returned.
     pub(super) fn read(

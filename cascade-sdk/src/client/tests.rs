@@ -109,7 +109,7 @@ pub(super) fn config(budget: Option<(i64, OnExceeded)>) -> Config {
 }
 
 /// Small first, kept from −0.2 on; else large.
-fn pair() -> Rules {
+pub(super) fn pair() -> Rules {
     let rule = AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(-0.2) };
     Rules {
         tiers: vec!["small".into(), "large".into()],
