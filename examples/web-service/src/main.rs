@@ -1,14 +1,16 @@
-//! A web service that answers questions within a budget and traces what it decided.
+//! A web service that answers questions within a budget, traces what it decided and counts what that cost.
 //!
 //! Offline by default: answers come from the quickstart's log. With `CASCADE_BASE_URL` set, the server there is asked.
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use cascade_sdk::{Error, Request, Routed, TierName, client, route};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Everything this service asks of language models.
 #[client("cascade.toml")]
@@ -79,18 +81,23 @@ impl IntoResponse for Problem {
     }
 }
 
-fn service(llm: Llm) -> Router {
-    Router::new().route("/answers", post(ask)).with_state(llm)
+fn service(llm: Llm, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/answers", post(ask))
+        .with_state(llm)
+        .route("/metrics", get(move || async move { metrics.render() }))
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().init();
+    // Each call of a model is a span: closed, it is written with its tokens and its cost.
+    tracing_subscriber::fmt().with_span_events(FmtSpan::CLOSE).init();
+    let metrics = PrometheusBuilder::new().install_recorder()?;
     let online = std::env::var_os("CASCADE_BASE_URL").is_some();
     let llm = if online { Llm::from_env()? } else { Llm::builder().replay_own_logs().build()? };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    axum::serve(listener, service(llm)).await?;
+    axum::serve(listener, service(llm, metrics)).await?;
     Ok(())
 }
 
@@ -108,9 +115,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_of_the_log() {
+        let metrics = PrometheusBuilder::new().install_recorder().unwrap();
         let llm = Llm::builder().replay_own_logs().build().unwrap();
         let Json(reply) = ask(State(llm), question()).await.ok().unwrap();
         assert_eq!((reply.answer.as_str(), reply.tier), ("12", "qwen-1.5b"));
+        let counted = metrics.render();
+        for name in ["cascade_requests", "gen_ai_client_token_usage", "gen_ai_client_operation_duration"] {
+            assert!(counted.contains(name), "{name} in {counted}");
+        }
     }
 
     #[tokio::test]
