@@ -244,7 +244,7 @@ impl Check {
             log: &reading.log,
             unreadable_rows: reading.skipped,
             schema,
-            options: FitOptions { threads: self.threads, ..FitOptions::default() },
+            options: FitOptions { threads: self.threads, details: false, ..FitOptions::default() },
         };
         let policy = match fit_route(&input) {
             Ok(outcome) => outcome.policy,

@@ -47,6 +47,7 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
             threads: args.threads.map_or(cores, usize::from),
             max_points: args.max_points,
             refit_on_all,
+            details: true,
             attempt: attempt(&project, route, &reading.log, schema.as_deref(), before.as_ref()),
         },
     };

@@ -1,13 +1,11 @@
 //! A call of a route, before it is awaited.
 
 use super::Client;
-use super::route::AnswerForm;
 use super::run::Outlet;
 use super::stream::AnswerStream;
 use crate::answer::AnswerError;
 use crate::error::Error;
-use crate::provider::Response;
-use crate::request::{Request, ToolCall};
+use crate::request::Request;
 use crate::routed::{Routed, TierName};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -67,22 +65,6 @@ impl<'c, Tier: TierName> Call<'c, Tier> {
         ask(self.client, self.route, self.request, None).await
     }
 
-    /// Runs the request as [`Call::answer`] does, on a route whose requests define tools: the model either answers or asks for
-    /// tools to be called. Their results go into the next request, after [`Routed::turn`].
-    ///
-    /// A turn of tool calls has no signals of log-probabilities, so a stage that reads one escalates.
-    ///
-    /// # Errors
-    /// As [`Call::answer`].
-    pub async fn turn<T: Answer>(self) -> Result<Routed<Turn<T>, Tier>, Error> {
-        let form = self.client.form::<T>(self.route)?;
-        let read = |response: &Response| match response.tool_calls.as_slice() {
-            [] => form.answer(&response.text).map(Turn::Answer),
-            calls => Ok(Turn::ToolCalls(calls.to_vec())),
-        };
-        self.client.run(self.route, self.request, &form.schema, read, None).await
-    }
-
     /// Runs the request as [`Call::answer`] does, and shows the answer while it arrives; see [`AnswerStream`].
     pub fn stream<T: Answer>(self) -> AnswerStream<Tier, T> {
         AnswerStream::new(self.client, self.route, self.request)
@@ -98,28 +80,6 @@ impl<'c, Tier: TierName> IntoFuture for Call<'c, Tier> {
     }
 }
 
-/// What a model does with a request that defines tools.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Turn<T> {
-    /// It answers.
-    Answer(T),
-    /// It asks for these tools to be called, in order.
-    ToolCalls(Vec<ToolCall>),
-}
-
-impl AnswerForm {
-    /// Reads a model's text.
-    fn answer<T: Answer>(&self, text: &str) -> Result<T, AnswerError> {
-        let value = if self.as_text {
-            Value::String(self.schema.read_text(text)?)
-        } else {
-            self.schema.read(text)?
-        };
-        serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
-    }
-}
-
 /// Asks a route for an answer of type `T`.
 pub(super) async fn ask<T: Answer, Tier: TierName>(
     client: &Client,
@@ -128,13 +88,13 @@ pub(super) async fn ask<T: Answer, Tier: TierName>(
     outlet: Option<&Outlet>,
 ) -> Result<Routed<T, Tier>, Error> {
     let form = client.form::<T>(route)?;
-    let read = |response: &Response| {
-        if response.tool_calls.is_empty() {
-            form.answer(&response.text)
+    let read = |text: &str| -> Result<T, AnswerError> {
+        let value = if form.as_text {
+            Value::String(form.schema.read_text(text)?)
         } else {
-            // What the model wrote beside its calls is no answer yet.
-            Err(AnswerError::calls_tools())
-        }
+            form.schema.read(text)?
+        };
+        serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
     };
     client.run(route, request, &form.schema, read, outlet).await
 }

@@ -79,7 +79,6 @@ impl Decoder {
 }
 
 /// What an event says.
-#[expect(clippy::large_enum_variant, reason = "one an event, and taken apart at once")]
 pub(crate) enum Event {
     /// A piece of the answer.
     Chunk(Chunk),

@@ -6,7 +6,7 @@ use super::operating::Operating;
 use super::pair::{self, Member, Pairs};
 use super::random::SplitMix64;
 use super::ranking::Ranking;
-use super::table::{QUALITY_ONE, Table, Totals};
+use super::table::{QUALITY_ONE, SignalData, Table, TierData, Totals};
 use super::threads;
 
 /// A change counts as the same if it comes within this share of the range of costs.
@@ -78,7 +78,19 @@ fn resampled(table: &Table, rows: &[u32], random: &mut SplitMix64) -> Table {
     for _ in 0..present.len() {
         count[present[random.below(present.len())] as usize] += 1;
     }
-    let mut drawn = table.clone();
+    // Scores are in the rankings already; what else a search over pairs does not read is left out.
+    let tiers = table.tiers.iter().map(|tier| TierData {
+        name: tier.name.clone(),
+        quality: tier.quality.clone(),
+        cost: tier.cost.clone(),
+        signals: tier
+            .signals
+            .iter()
+            .map(|signal| SignalData { cost: signal.cost.clone(), ..SignalData::default() })
+            .collect(),
+        ..TierData::default()
+    });
+    let mut drawn = Table { tiers: tiers.collect(), weight: table.weight.clone(), ..Table::default() };
     for (weight, &group) in drawn.weight.iter_mut().zip(&table.group) {
         *weight *= count[group as usize];
     }
@@ -120,7 +132,6 @@ pub fn duality_gap(hull: &[Totals], reached: Totals, cost: i128, weight: i128) -
 mod tests {
     use super::*;
     use crate::fit::operating::PolicyClass;
-    use crate::fit::table::{SignalData, TierData};
 
     /// Three tiers at constant costs; scores rank the answers, the middle tier masters the middle.
     fn table(rows: usize, sharp: bool) -> (Table, Vec<u32>) {

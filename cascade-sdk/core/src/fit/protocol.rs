@@ -119,7 +119,12 @@ impl Setup<'_> {
         };
         let held_out = comparison.as_ref().map(|comparison| (comparison, singles_at, position));
         let weight = self.table.total_weight(&self.calibration);
-        let pairs = pairs::report(&self.table, &self.calibration, self.input.options, self.route.fit.seed);
+        let options = self.input.options;
+        let pairs = if options.details {
+            pairs::report(&self.table, &self.calibration, options, self.route.fit.seed)
+        } else {
+            pairs::PairSection::default()
+        };
         let shown = shown_pair(selected, &fits);
         let (structural, equal_budgets) =
             self.against_router(&fits, shown.map(|shown| shown.0)).unwrap_or_default();
@@ -258,7 +263,7 @@ impl Setup<'_> {
             let Some(chosen) = solved.or_else(|| nearest.cloned()) else { continue };
             let rules = fitted.rules(&chosen);
             let outcomes = Outcomes::of(&rules, log, table, &self.test)?;
-            let curve = if self.test.is_empty() {
+            let curve = if self.test.is_empty() || !self.input.options.details {
                 None
             } else {
                 Some(curves::measure(&*fitted, log, table, &self.test, &budgets)?)

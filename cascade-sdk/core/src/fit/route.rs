@@ -35,13 +35,16 @@ pub struct FitOptions {
     pub max_points: usize,
     /// Refit the selected family on all rows once the report is made.
     pub refit_on_all: bool,
+    /// Whether the report is filled in beyond what the policy, its figures and the verdict need: frontiers of pairs,
+    /// curves, structural cost. Without, a fit takes a fraction of the time.
+    pub details: bool,
     /// Which attempt at a certificate this is, from 1; repeated attempts weaken its promise.
     pub attempt: u32,
 }
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { threads: 1, max_points: 2_000, refit_on_all: false, attempt: 1 }
+        Self { threads: 1, max_points: 2_000, refit_on_all: false, details: true, attempt: 1 }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Certificates keep their promise on fresh data (DESIGN.md 9, invariant 6).
 
-use crate::synthetic::{Recipe, config, fit};
+use crate::synthetic::{Recipe, config, fit_policy};
 use cascade_sdk_core::config::{Family, Goal};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
@@ -28,7 +28,7 @@ fn simulate(goal: &Goal, confidence: Option<f64>, recipe: Recipe, fits: u64) -> 
     let best = fresh.tier("c").unwrap().quality.iter().sum::<f64>() / fresh.rows.len() as f64;
     let (mut broken, mut certified) = (0, 0);
     for seed in 0..fits {
-        let outcome = fit(&config, &Recipe { seed: seed + 1, ..recipe }.log(), 1);
+        let outcome = fit_policy(&config, &Recipe { seed: seed + 1, ..recipe }.log());
         let Some(policy) = outcome.policy else { continue };
         certified += 1;
         assert_eq!(policy.certificate.is_some(), confidence.is_some());

@@ -1,6 +1,6 @@
 //! What may influence what: held-out rows nothing, order and threads nothing, the objective everything.
 
-use crate::synthetic::{Recipe, config, fit, log_of};
+use crate::synthetic::{Recipe, config, fit, fit_policy, log_of};
 use cascade_sdk_core::config::Goal;
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::replay::Replay;
@@ -50,6 +50,18 @@ fn order_of_rows_and_threads_change_nothing() {
     let second = fit(&config, &log_of(&lines), 3);
     assert_eq!(serde_json::to_string(&first.report).unwrap(), serde_json::to_string(&second.report).unwrap());
     assert_eq!(first.policy, second.policy);
+}
+
+#[test]
+fn a_fit_without_details_gives_the_same_policy() {
+    let log = Recipe::default().log();
+    for goal in [budget("0.0001"), Goal::MinQuality(0.8)] {
+        let config = config(goal, None);
+        let (whole, policy) = (fit(&config, &log, 2), fit_policy(&config, &log));
+        assert_eq!(whole.policy, policy.policy);
+        assert_eq!(whole.report.verdict.text, policy.report.verdict.text);
+        assert!(policy.report.pairs.is_empty() && !whole.report.pairs.is_empty());
+    }
 }
 
 #[test]

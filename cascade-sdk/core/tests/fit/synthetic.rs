@@ -121,7 +121,15 @@ pub(crate) fn config(goal: Goal, confidence: Option<f64>) -> Config {
 
 /// The outcome of a fit; a policy that it selected is fresh, and its file reads back as it is.
 pub(crate) fn fit(config: &Config, log: &EvalLog, threads: usize) -> FitOutcome {
-    let options = FitOptions { threads, ..FitOptions::default() };
+    fit_with(config, log, FitOptions { threads, ..FitOptions::default() })
+}
+
+/// The same as a simulation needs it: only what a policy needs.
+pub(crate) fn fit_policy(config: &Config, log: &EvalLog) -> FitOutcome {
+    fit_with(config, log, FitOptions { details: false, ..FitOptions::default() })
+}
+
+fn fit_with(config: &Config, log: &EvalLog, options: FitOptions) -> FitOutcome {
     let outcome =
         fit_route(&FitInput { config, route: "answer", log, unreadable_rows: 0, schema: None, options })
             .expect("the fit goes through");

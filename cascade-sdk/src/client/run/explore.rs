@@ -9,7 +9,6 @@ use crate::client::policy::ActivePolicy;
 use crate::client::record::{self, About, Explored, Would};
 use crate::client::{Client, first_of, late, sleep};
 use crate::money::Usd;
-use crate::provider::Response;
 use crate::request::Request;
 use crate::routed::Step;
 use cascade_sdk_core::decide::Decision;
@@ -110,11 +109,7 @@ impl Run<'_> {
                     continue;
                 }
             };
-            // Calls of tools are a turn like any other here: nobody waits for an answer.
-            let read = |response: &Response| match response.tool_calls.as_slice() {
-                [] => self.schema.read(&response.text).map(drop),
-                _ => Ok(()),
-            };
+            let read = |text: &str| self.schema.read(text);
             let seen = self.observe(&asked.result, &read);
             let accepted = Decision::Accept { score: None };
             progress.record(

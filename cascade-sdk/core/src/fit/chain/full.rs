@@ -57,8 +57,7 @@ fn edges(
     for (signal, ranking) in rankings[first].iter().enumerate() {
         let pair = Pair { cheap: first, signal, dear: second };
         points.extend(
-            pair::frontier(table, ranking, pair)
-                .into_iter()
+            rising(pair::frontier(table, ranking, pair))
                 .map(|point| (point.totals, pair.rule(point.at_least))),
         );
     }
@@ -76,23 +75,35 @@ fn edges(
             table.totals(row, dear.quality[at] - cheap.quality[at], middle.cost[at] + dear.cost[at])
         };
         let price = pair::signal_cost(table, first, signal, rows);
-        pair::sweep(ranking, table.single(first, rows), price, change, |CutPoint { at_least, totals }| {
+        let mut cuts = Vec::with_capacity(ranking.groups() + 1);
+        pair::sweep(ranking, table.single(first, rows), price, change, |point| cuts.push(point));
+        points.extend(rising(cuts).map(|CutPoint { at_least, totals }| {
             let cuts = vec![StageCut { signal, at_least }, always(0)];
-            points.push((totals, CascadeRule { tiers: vec![first, second, third], cuts }));
-        });
+            (totals, CascadeRule { tiers: vec![first, second, third], cuts })
+        }));
     }
     // The first stage always escalates, the second one decides.
     for (signal, ranking) in rankings[second].iter().enumerate() {
         let pair = Pair { cheap: second, signal, dear: third };
         let before = Totals { quality: 0, cost: table.single(first, rows).cost };
-        points.extend(pair::frontier(table, ranking, pair).into_iter().map(
-            |CutPoint { at_least, totals }| {
-                let cuts = vec![always(0), StageCut { signal, at_least }];
-                (totals + before, CascadeRule { tiers: vec![first, second, third], cuts })
-            },
-        ));
+        points.extend(rising(pair::frontier(table, ranking, pair)).map(|CutPoint { at_least, totals }| {
+            let cuts = vec![always(0), StageCut { signal, at_least }];
+            (totals + before, CascadeRule { tiers: vec![first, second, third], cuts })
+        }));
     }
     points
+}
+
+/// Both ends of a frontier, and of its finite cuts, which come in order of cost, those of a new height.
+fn rising(points: Vec<CutPoint>) -> impl Iterator<Item = CutPoint> {
+    let mut best = None;
+    points.into_iter().filter(move |point| {
+        let rises = point.at_least.is_infinite() || best.is_none_or(|best| point.totals.quality > best);
+        if rises && point.at_least.is_finite() {
+            best = Some(point.totals.quality);
+        }
+        rises
+    })
 }
 
 impl PolicyClass for FullChain<'_> {
