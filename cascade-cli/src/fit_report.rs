@@ -266,7 +266,7 @@ fn interval(value: &str, [low, high]: [String; 2]) -> String {
 }
 
 /// With its sign, and without a sign where it rounds to zero.
-fn signed(value: f64, decimals: usize) -> String {
+pub(crate) fn signed(value: f64, decimals: usize) -> String {
     let text = format!("{value:+.decimals$}");
     let zero = text.chars().all(|c| !c.is_ascii_digit() || c == '0');
     if zero { text.trim_start_matches(['+', '-']).to_owned() } else { text }

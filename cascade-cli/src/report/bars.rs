@@ -15,7 +15,7 @@ pub(crate) struct Bar {
 /// Horizontal bars.
 pub(crate) fn shares(rows: &[Bar], title: &str) -> String {
     let mut body = String::new();
-    let (bar, gap, left) = (26.0, 12.0, 150.0);
+    let (bar, gap, left) = (26.0, 12.0, 172.0);
     for (index, Bar { name, parts }) in rows.iter().enumerate() {
         let y = TOP + index as f64 * (bar + gap);
         let _ = write!(

@@ -127,16 +127,20 @@ fn percent_encoded(text: &str) -> String {
 }
 
 fn table(header: &[String], rows: &[Vec<String>], chosen: Option<usize>) -> String {
+    // Columns of words go left and may break over lines; numbers do neither.
+    let of_words = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).any(|cell| cell.contains('→') || cell.len() > 32)
+    };
+    let classes: Vec<&str> =
+        (0..header.len()).map(|column| if of_words(column) { " class=\"words\"" } else { "" }).collect();
     let mut html = String::from("<div class=\"scroll\"><table><thead><tr>");
-    for name in header {
-        let _ = write!(html, "<th scope=\"col\">{}</th>", escape(name));
+    for (name, class) in header.iter().zip(&classes) {
+        let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(name));
     }
     html.push_str("</tr></thead><tbody>");
     for (index, row) in rows.iter().enumerate() {
         html.push_str(if chosen == Some(index) { "<tr class=\"chosen\">" } else { "<tr>" });
-        for cell in row {
-            // Words may break over lines, numbers never do.
-            let class = if cell.contains('→') || cell.len() > 24 { " class=\"words\"" } else { "" };
+        for (cell, class) in row.iter().zip(&classes) {
             let _ = write!(html, "<td{class}>{}</td>", escape(cell));
         }
         html.push_str("</tr>");

@@ -2,6 +2,7 @@
 
 use super::chart::brief;
 use super::table;
+use crate::fit_report::signed;
 use cascade_sdk_core::fit::break_even::BreakEven;
 use cascade_sdk_core::fit::report::{FamilyReport, FitReport};
 
@@ -16,8 +17,8 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-fn points(difference: f64, [low, high]: [f64; 2]) -> String {
-    format!("{:+.1} [{:+.1}, {:+.1}] points", 100.0 * difference, 100.0 * low, 100.0 * high)
+fn points(difference: f64, ends: [f64; 2]) -> String {
+    with_interval(difference, ends, |value| signed(100.0 * value, 1))
 }
 
 fn with_interval(value: f64, ends: [f64; 2], shown: impl Fn(f64) -> String) -> String {
@@ -29,8 +30,8 @@ pub(super) fn families(report: &FitReport) -> String {
     let header = header([
         "family",
         "plan",
-        "quality, % [95 %]",
-        "USD per 1,000 [95 %]",
+        "quality, % [95\u{a0}%]",
+        "USD per 1,000 [95\u{a0}%]",
         "calls",
         "area (hull)",
         "keeps the constraint",
@@ -73,7 +74,7 @@ pub(super) fn against(report: &FitReport) -> Option<String> {
         .iter()
         .filter_map(|tier| {
             let held = tier.held_out?;
-            let change = |saving: f64| format!("{:+.0} %", -100.0 * saving);
+            let change = |saving: f64| signed(-100.0 * saving, 0);
             let cost = held.cost_saving.zip(held.cost_saving_ci).map_or_else(
                 || "–".into(),
                 |(saving, [low, high])| with_interval(saving, [high, low], change),
@@ -87,8 +88,13 @@ pub(super) fn against(report: &FitReport) -> Option<String> {
             ])
         })
         .collect();
-    let header =
-        header(["always", "quality", "USD per 1,000", "chosen policy: quality [95 %]", "its cost [95 %]"]);
+    let header = header([
+        "always",
+        "quality",
+        "USD per 1,000",
+        "chosen policy: points [95\u{a0}%]",
+        "its cost, % [95\u{a0}%]",
+    ]);
     (!rows.is_empty()).then(|| table(&header, &rows, None))
 }
 
@@ -99,16 +105,15 @@ pub(super) fn slices(report: &FitReport) -> Option<String> {
         "rows",
         "quality",
         "USD per 1,000",
-        "against the reference tier [95 % for all at once]",
+        "against the reference tier, points [95\u{a0}% for all at once]",
     ]);
     let rows: Vec<Vec<String>> = report
         .slices
         .iter()
         .map(|slice| {
-            let difference = slice.difference_ci.map_or_else(
-                || format!("{:+.1} points", 100.0 * slice.difference),
-                |ends| points(slice.difference, ends),
-            );
+            let difference = slice
+                .difference_ci
+                .map_or_else(|| signed(100.0 * slice.difference, 1), |ends| points(slice.difference, ends));
             vec![
                 format!("{} = {}", slice.tag, slice.label),
                 slice.rows.to_string(),

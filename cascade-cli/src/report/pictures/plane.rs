@@ -26,8 +26,17 @@ pub(super) fn plane(report: &FitReport) -> Picture {
     let curves = || drawn.iter().flat_map(|(_, points)| points.iter());
     let costs: Vec<f64> =
         singles.iter().map(|(_, at)| at.0).chain(curves().map(|point| CALLS * point.cost_usd)).collect();
-    let qualities: Vec<f64> =
-        singles.iter().map(|(_, at)| at.1).chain(curves().map(|point| point.quality)).collect();
+    let chosen = report
+        .families
+        .iter()
+        .find(|family| Some(family.family) == report.selected)
+        .and_then(|family| family.held_out.as_ref());
+    let qualities: Vec<f64> = singles
+        .iter()
+        .map(|(_, at)| at.1)
+        .chain(curves().map(|point| point.quality))
+        .chain(chosen.into_iter().flat_map(|figures| figures.quality_ci))
+        .collect();
     let mut chart = Chart::new(
         Scale::costs(costs),
         Scale::linear(qualities),
@@ -65,8 +74,7 @@ pub(super) fn plane(report: &FitReport) -> Picture {
         let title = format!("{name}: quality {}, {} USD for 1,000 requests", brief(at.1), brief(at.0));
         chart.dot("quiet", *at, name, &title);
     }
-    let chosen = report.families.iter().find(|family| Some(family.family) == report.selected);
-    if let Some(figures) = chosen.and_then(|family| family.held_out.as_ref()) {
+    if let Some(figures) = chosen {
         let at = (CALLS * figures.cost_usd, figures.quality);
         chart.cross("ink", at, figures.cost_usd_ci.map(|cost| CALLS * cost), figures.quality_ci);
         chart.dot("ink", at, "", "the chosen policy on held-out rows");
