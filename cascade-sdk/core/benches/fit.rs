@@ -1,10 +1,12 @@
 //! Speed of the exact searches, in one run beside crate `ucci` 0.1 (isotonic calibration, 201 thresholds).
 //!
-//! `cargo bench -p cascade-sdk-core --features fit --bench fit -- [pair] [decide] [chain] [growth]`
+//! `cargo bench -p cascade-sdk-core --features fit --bench fit -- [pair] [decide] [chain] [growth] [whole] [memory]`
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a program for people to read")]
 #![allow(clippy::cast_possible_truncation, reason = "sizes and synthetic amounts are small")]
 
 mod problem;
+#[path = "problem/whole.rs"]
+mod whole;
 
 use cascade_sdk_core::decide::{Observation, judge};
 use cascade_sdk_core::fit::chain::{Chains, FullChain};
@@ -19,8 +21,14 @@ use std::time::Instant;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let runs: [(&str, fn()); 4] =
-        [("pair", two_tiers), ("decide", decisions), ("chain", chains), ("growth", growth)];
+    let runs: [(&str, fn()); 6] = [
+        ("pair", two_tiers),
+        ("decide", decisions),
+        ("chain", chains),
+        ("growth", growth),
+        ("whole", whole::speed),
+        ("memory", whole::memory),
+    ];
     for (name, run) in runs {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             run();
@@ -147,20 +155,27 @@ fn chains() {
     }
 }
 
-/// Growth with the number of rows, five tiers.
+/// Growth with the number of rows, five tiers, beside sorting the rows by four signals: an n log n yardstick that meets
+/// the same caches.
 fn growth() {
-    println!("growth, five tiers, one signal, two threads: ms (and ns per row · log2 rows)");
+    println!("growth, five tiers, one signal, two threads       ms  / sorting by four signals");
     for rows in [1_000, 10_000, 100_000, 1_000_000] {
         let table = synthetic(rows, 5, 1);
         let all = all_rows(&table);
         let runs = if rows > 100_000 { 1 } else { 3 };
+        let sort = milliseconds(runs, || {
+            let by = |tier: usize| {
+                let scores = &table.tiers[tier].signals[0].value;
+                let mut order = all.clone();
+                order.sort_unstable_by(|&a, &b| scores[a as usize].total_cmp(&scores[b as usize]));
+                order[0]
+            };
+            (0..4).map(by).max()
+        });
         let pairs = milliseconds(runs, || Pairs::new(&table, &all, THREADS).hull().len());
         let chains = milliseconds(runs, || Chains::new(&table, &all, 3, THREADS).hull().len());
-        let scale = 1e6 / (rows as f64 * (rows as f64).log2());
-        println!(
-            "{rows:>9} rows: pairs {pairs:>9.1} ({:>5.1}), chains {chains:>9.1} ({:>6.1})",
-            pairs * scale,
-            chains * scale
-        );
+        println!("{rows:>9} rows: sorting {sort:>29.1}");
+        println!("{:>9}       pairs {pairs:>31.1} {:>10.2}", "", pairs / sort);
+        println!("{:>9}       chains of up to three {chains:>15.1} {:>10.2}", "", chains / sort);
     }
 }

@@ -6,6 +6,7 @@
 //! depend on the logs alone.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line example")]
 
+mod calls;
 mod document;
 mod measure;
 mod sweeps;

@@ -1,5 +1,6 @@
 //! Every family on several splits of a log: all is chosen on one half and measured on the other.
 
+use crate::calls::{self, CallShares};
 use cascade_sdk_core::config::{Family, FitSettings};
 use cascade_sdk_core::fit::bootstrap::Blocks;
 use cascade_sdk_core::fit::curves::{self, Budgets};
@@ -15,6 +16,7 @@ use cascade_sdk_core::fit::table::{QUALITY_ONE, Table, Totals};
 use cascade_sdk_core::fit::{FitError, crossfit};
 use cascade_sdk_core::log::{self, EvalLog, Split};
 use cascade_sdk_core::money::PICO_PER_USD;
+use cascade_sdk_core::replay::KnownPredictions;
 use std::collections::BTreeMap;
 
 /// Share of the groups of a log that measure.
@@ -44,6 +46,8 @@ pub(crate) struct Study {
     pub(crate) areas: Vec<BTreeMap<Family, f64>>,
     /// Router − pair envelope taken apart, on each split that has a router.
     pub(crate) structure: Vec<StructuralCost>,
+    /// Dear calls that the router needs, on each split of a log of two tiers.
+    pub(crate) calls: Vec<CallShares>,
     /// Differences of `area_hull` on the first split, with bootstrap intervals over groups: (first, second, ends).
     pub(crate) intervals: Vec<(Family, Family, [f64; 2])>,
 }
@@ -103,6 +107,7 @@ pub(crate) fn study(log: &EvalLog, tiers: &[&str], splits: u64) -> Result<Study,
         benefit_auroc: None,
         areas: Vec::new(),
         structure: Vec::new(),
+        calls: Vec::new(),
         intervals: Vec::new(),
     };
     for split in 0..splits {
@@ -167,9 +172,13 @@ impl Study {
         let settings = FitSettings::default();
         let pool = Pool { table, log, settings: &settings, limits: &NO_LIMITS, threads: THREADS };
         let budgets = Budgets::new(table, calibration);
-        let (mut areas, mut values) = (BTreeMap::new(), BTreeMap::new());
+        let (mut areas, mut values, mut router) = (BTreeMap::new(), BTreeMap::new(), None);
         for family in FAMILIES {
-            let Some(fitted) = families::fit(&pool, family, calibration, folds, None) else { continue };
+            // Both families with a router have the same one.
+            let Some(fitted) = families::fit(&pool, family, calibration, folds, router.as_ref()) else {
+                continue;
+            };
+            router = router.or_else(|| fitted.router_fit().cloned());
             let of_rows = contributions(&*fitted, halves, &budgets)?;
             let weight = |&row: &u32| table.weight[row as usize] as f64;
             let sum: f64 = test.iter().zip(&of_rows).map(|(row, value)| weight(row) * value).sum();
@@ -179,6 +188,7 @@ impl Study {
                 let setting = Setting { table, calibration, test, budgets: &budgets, threads: THREADS };
                 let curve = curves::measure(&*fitted, log, table, test, &budgets)?;
                 if let Some(predictions) = structural::predictions(&setting, log, fit) {
+                    self.calls.extend(calls::shares(table, test, &predictions));
                     self.structure.push(structural::decompose(&setting, &predictions, &curve).mean);
                 }
             }
@@ -216,9 +226,12 @@ fn contributions(
         }
         allowance += price * budgets.mean_usd(budget) / steps;
     }
+    let log_rows = test.iter().map(|&row| table.log_row[row as usize] as usize);
+    let known = family.router().map(|router| KnownPredictions::new(router, log, log_rows)).transpose()?;
+    let known = known.unwrap_or_default();
     let mut rows = vec![allowance; test.len()];
     for (vertex, weight) in hull.iter().zip(weights).filter(|(_, weight)| weight.0 > 0.0) {
-        let outcomes = Outcomes::of(&family.rules(vertex), log, table, test)?;
+        let outcomes = Outcomes::with_predictions(&family.rules(vertex), log, table, test, &known)?;
         for (row, (&quality, &cost)) in rows.iter_mut().zip(outcomes.quality.iter().zip(&outcomes.cost)) {
             *row +=
                 weight.0 * quality as f64 / QUALITY_ONE as f64 - weight.1 * cost as f64 / PICO_PER_USD as f64;
