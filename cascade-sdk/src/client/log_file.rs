@@ -149,13 +149,12 @@ impl Writer {
         if self.file.is_none() {
             self.file = append(&self.path).ok();
         }
-        match self.file.as_mut().map(|file| file.write_all(row)) {
-            Some(Ok(())) => self.size = self.size.saturating_add(row.len() as u64),
-            _ => {
-                // Opened anew for the next row.
-                self.file = None;
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        if let Some(Ok(())) = self.file.as_mut().map(|file| file.write_all(row)) {
+            self.size = self.size.saturating_add(row.len() as u64);
+        } else {
+            // Opened anew for the next row.
+            self.file = None;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

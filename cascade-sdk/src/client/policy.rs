@@ -68,7 +68,7 @@ impl FittedPolicy {
     /// The same with a mean cost and other operating points.
     #[cfg(test)]
     pub(super) fn with_frontier(self, cost_usd: f64, frontier: Vec<OperatingPoint>) -> Self {
-        Self { cost_usd, frontier, ..self }
+        Self { frontier, cost_usd, ..self }
     }
 
     /// Reads a policy and checks that it belongs to its route; `complete` gives it weights that stand elsewhere. Every
