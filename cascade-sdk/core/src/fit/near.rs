@@ -17,8 +17,8 @@ const RUN: usize = 3;
 /// Runs that a prompt must have, besides those of the template, to be compared.
 const LEAST_RUNS: usize = 5;
 
-/// A run in more than this share of the prompts is part of the template.
-const TEMPLATE_SHARE: f64 = 0.1;
+/// A run in more than one prompt of so many is part of the template.
+const TEMPLATE_EVERY: usize = 10;
 
 /// Minima of hashes, two to a band.
 const BANDS: u64 = 32;
@@ -127,7 +127,7 @@ fn without_template(mut sets: Vec<Vec<u64>>) -> Vec<Vec<u64>> {
     for &run in sets.iter().flatten() {
         *uses.entry(run).or_default() += 1;
     }
-    let most = ((TEMPLATE_SHARE * sets.len() as f64) as usize).max(10);
+    let most = (sets.len() / TEMPLATE_EVERY).max(10);
     for set in &mut sets {
         set.retain(|run| uses[run] <= most);
     }

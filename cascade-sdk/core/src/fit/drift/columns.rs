@@ -235,7 +235,7 @@ fn text(input: &Input<'_>, sides: &Sides) -> [Family; 2] {
         ..Inputs::default()
     };
     let mut scratch = Scratch::default();
-    let mut statistics: Vec<Vec<f64>> = vec![Vec::with_capacity(sides.rows.len()); SURFACE_STATISTICS];
+    let mut statistics: Vec<Vec<f64>> = vec![Vec::new(); SURFACE_STATISTICS];
     let mut words = Family::new("words of the prompts");
     words.columns = WORD_COLUMNS;
     for row in &sides.rows {
