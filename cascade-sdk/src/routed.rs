@@ -128,6 +128,8 @@ pub struct Step<Tier> {
     pub retries: Vec<Failure>,
     /// The model that answered, as the server names it.
     pub served_model: Option<String>,
+    /// Set if the answer was given up while it arrived: after this many tokens.
+    pub given_up_after: Option<u64>,
 }
 
 impl<Tier> Step<Tier> {
@@ -151,6 +153,7 @@ impl<Tier> Step<Tier> {
             latency: self.latency,
             retries: self.retries,
             served_model: self.served_model,
+            given_up_after: self.given_up_after,
         }
     }
 }

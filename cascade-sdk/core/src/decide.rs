@@ -40,6 +40,13 @@ pub enum Why {
         /// The lowest kept score.
         at_least: f64,
     },
+    /// The answer was given up while it arrived: its score could not reach the threshold any more.
+    OutOfReach {
+        /// The most that the score could still have become.
+        at_most: f64,
+        /// The lowest kept score.
+        at_least: f64,
+    },
     /// The score is missing or not a number.
     MissingSignal,
     /// The tier ran and failed.
@@ -73,6 +80,9 @@ impl std::fmt::Display for Why {
         match self {
             Self::BelowThreshold { score, at_least } => {
                 write!(f, "score {} is below {}", ShownScore(*score), ShownScore(*at_least))
+            }
+            Self::OutOfReach { at_most, at_least } => {
+                write!(f, "the score could not exceed {at_most:.4} any more, which is below {at_least:.4}")
             }
             Self::MissingSignal => f.write_str("the score is missing"),
             Self::Failed => f.write_str("the call failed"),

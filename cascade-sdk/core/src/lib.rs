@@ -23,6 +23,7 @@ pub mod config;
 pub mod decide;
 pub mod diag;
 mod document;
+pub mod early;
 pub mod feature;
 #[cfg(feature = "fit")]
 pub mod fit;

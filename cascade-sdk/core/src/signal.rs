@@ -22,6 +22,10 @@
 //! **Missing** (NaN) rather than guessed: all signals without tokens; those of log-probabilities where any of them is not
 //! known; those of alternatives where any position has fewer than two. A missing signal escalates.
 
+mod reach;
+
+pub use reach::Reach;
+
 use crate::json_span;
 use std::ops::Range;
 

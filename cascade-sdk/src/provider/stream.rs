@@ -152,6 +152,11 @@ impl Partial {
         self.finished
     }
 
+    /// What has arrived of an answer that is not wanted to its end.
+    pub(crate) fn into_cut(self) -> Response {
+        self.response
+    }
+
     /// The answer, if it is whole.
     pub(crate) fn finish(mut self) -> Result<Response, ProviderError> {
         if !self.finished {

@@ -5,6 +5,8 @@
 mod apis;
 mod budgets;
 mod decisions;
+mod early;
+mod fault_table;
 mod faults;
 mod policies;
 mod real;

@@ -3,7 +3,7 @@
 
 use crate::setup::{CONFIG, Tier, builder};
 use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
-use cascade_sdk::AnswerSchema;
+use cascade_sdk::{AnswerSchema, StreamEvent};
 use cascade_sdk_core::config;
 use cascade_sdk_core::diag::Source;
 use schemars::JsonSchema;
@@ -94,4 +94,77 @@ async fn real_models_give_typed_answers_whose_signals_cover_the_value() {
     // The server lists a code fence that the content does not have; the value is found all the same. (Its
     // log-probabilities are those before the grammar, so they may be low.)
     assert!(routed.path[0].signals.contains_key("mean_logprob"));
+}
+
+#[tokio::test]
+async fn real_models_stream_what_they_answer_and_cost_the_same_tokens() {
+    let Some(text) = real_config() else {
+        eprintln!("skipped: CASCADE_TEST_CHEAP_URL and CASCADE_TEST_DEAR_URL are not set");
+        return;
+    };
+    let config = config::read(&Source::new("cascade.toml", text.as_str())).0.unwrap();
+    let client = builder(Path::new("."), &text).build().unwrap();
+    for question in QUESTIONS {
+        let mut stream = client.call::<Tier>(1, question).stream::<String>();
+        let (mut shown, mut pieces) = (String::new(), 0);
+        let routed = loop {
+            match stream.next().await.unwrap().unwrap() {
+                StreamEvent::Delta(text) => {
+                    shown.push_str(&text);
+                    pieces += 1;
+                }
+                StreamEvent::Finished(routed) => break routed,
+                event => println!("{event:?}"),
+            }
+        };
+        assert_eq!(shown, routed.answer);
+        for step in &routed.path {
+            let price = config.tier(cascade_sdk::TierName::name(step.tier)).unwrap().price;
+            assert_eq!(price.cost(&step.usage.unwrap()), Ok(step.cost));
+        }
+        println!("{question} -> {:?} in {pieces} pieces, {}", routed.tier, routed.cost());
+    }
+}
+
+/// What early escalation saves: the cheap tier's tokens with and without it, on questions that want a longer answer.
+#[tokio::test]
+async fn real_models_are_given_up_early_where_they_would_escalate_anyway() {
+    let Some(text) = real_config() else {
+        eprintln!("skipped: CASCADE_TEST_CHEAP_URL and CASCADE_TEST_DEAR_URL are not set");
+        return;
+    };
+    let text = text
+        .replace("max_output_tokens = 50", "max_output_tokens = 64")
+        .replace("top_logprobs = 2", "top_logprobs = 2\ntemperature = 0.0\nseed = 1");
+    let early = format!("{text}\n[routes.two.runtime]\nearly_escalation = true\n");
+    let client = |text: &str| builder(Path::new("."), text).build().unwrap();
+    let (whole, early) = (client(&text), client(&early));
+    let (mut tokens_whole, mut tokens_early, mut given_up) = (0, 0, 0);
+    let (mut time_whole, mut time_early) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+    for question in QUESTIONS {
+        let question = format!("{question} Then explain your answer in three sentences.");
+        let without = whole.call::<Tier>(1, question.as_str()).await.unwrap();
+        let with = early.call::<Tier>(1, question.as_str()).await.unwrap();
+        let (a, b) = (&without.path[0], &with.path[0]);
+        let generated = b.given_up_after.or(b.usage.map(|usage| usage.output_tokens)).unwrap();
+        tokens_whole += a.usage.unwrap().output_tokens;
+        tokens_early += generated;
+        time_whole += a.latency;
+        time_early += b.latency;
+        if b.given_up_after.is_some() {
+            given_up += 1;
+            assert_eq!(without.tier, Tier::Large, "given up although it would have been kept: {a:?}");
+        }
+        println!(
+            "{question} -> {:?} / {:?}: {generated} of {} tokens",
+            without.tier,
+            with.tier,
+            a.usage.unwrap().output_tokens
+        );
+    }
+    println!(
+        "cheap tier: {tokens_early} of {tokens_whole} output tokens, {time_early:?} of {time_whole:?}; {given_up} of {} given up",
+        QUESTIONS.len()
+    );
+    assert!(tokens_early <= tokens_whole);
 }

@@ -14,8 +14,10 @@ pub(crate) enum Act {
     Hang,
     /// Closes without a word.
     Close,
-    /// Sends a head, then body bytes for ever.
-    Endless,
+    /// Sends a head of this content type, then the same bytes for ever.
+    Endless(&'static str, &'static [u8]),
+    /// Sends the head of a stream, then a comment now and then.
+    Drip,
 }
 
 pub(crate) struct Server {
@@ -64,9 +66,17 @@ async fn answer(mut stream: TcpStream, act: Act, seen: Arc<Mutex<Vec<String>>>) 
         }
         Act::Hang => tokio::time::sleep(Duration::from_secs(60)).await,
         Act::Close => {}
-        Act::Endless => {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n").await;
-            while stream.write_all(&[b' '; 1 << 13]).await.is_ok() {}
+        Act::Endless(content_type, unit) => {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes()).await;
+            let bytes = unit.repeat((1 << 13) / unit.len());
+            while stream.write_all(&bytes).await.is_ok() {}
+        }
+        Act::Drip => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await;
+            while stream.write_all(b": on\n\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
     }
 }
@@ -115,4 +125,27 @@ pub(crate) fn completion(text: &str, logprob: f64) -> Act {
         "usage": {"prompt_tokens": 30, "completion_tokens": 4, "total_tokens": 34},
     });
     http(200, "content-type: application/json\r\n", &body.to_string())
+}
+
+/// The events of an answer: each token with its log-probability, then why it stopped, then the usage if there is any.
+pub(crate) fn streamed(tokens: &[(&str, f64)], usage: bool) -> Act {
+    let mut body = String::new();
+    let mut event = |data: &serde_json::Value| body.push_str(&format!("data: {data}\n\n"));
+    event(
+        &serde_json::json!({"model": "served", "choices": [{"index": 0, "delta": {"role": "assistant", "content": null}}]}),
+    );
+    for (text, logprob) in tokens {
+        event(&serde_json::json!({"model": "served", "choices": [{
+            "index": 0, "delta": {"content": text},
+            "logprobs": {"content": [
+                {"token": text, "bytes": text.as_bytes(), "logprob": logprob, "top_logprobs": [{"logprob": logprob}]},
+            ]},
+        }]}));
+    }
+    event(&serde_json::json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}));
+    if usage {
+        event(&serde_json::json!({"choices": [], "usage": {"prompt_tokens": 30, "completion_tokens": 4}}));
+    }
+    body.push_str("data: [DONE]\n\n");
+    http(200, "content-type: text/event-stream\r\n", &body)
 }

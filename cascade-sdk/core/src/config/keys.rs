@@ -595,6 +595,20 @@ pub const KEYS: &[Key] = &[
         "Moves to cheaper points of the policy's frontier while its budget is spent faster than its window passes.",
     ),
     key(
+        "routes.*.runtime.early_escalation",
+        Boolean,
+        Default("false"),
+        "",
+        "Streams stages that the policy may refuse, and gives an answer up once its score cannot reach the threshold.",
+    ),
+    key(
+        "routes.*.runtime.failover",
+        Text,
+        Optional,
+        "",
+        "Tier that is asked where the call of the last stage fails; no other is where absent.",
+    ),
+    key(
         "routes.*.runtime.sticky",
         Choice(&["up", "entry"]),
         Optional,

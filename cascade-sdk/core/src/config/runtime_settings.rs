@@ -12,6 +12,10 @@ pub struct RuntimeSettings {
     pub max_retries: u32,
     /// Whether the client moves along the policy's frontier while its budget runs hot.
     pub pace: bool,
+    /// Whether stages that the policy may refuse are streamed, and given up once their score cannot reach the threshold.
+    pub early_escalation: bool,
+    /// The tier that is asked where the call of the last stage fails.
+    pub failover: Option<String>,
     /// What turns of a session share.
     pub sticky: Option<Sticky>,
     /// File of the decision log, relative to the configuration file.
@@ -40,6 +44,8 @@ impl Default for RuntimeSettings {
             deadline: None,
             max_retries: 2,
             pace: false,
+            early_escalation: false,
+            failover: None,
             sticky: None,
             decision_log: None,
             log_prompts: false,

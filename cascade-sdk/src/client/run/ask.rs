@@ -1,7 +1,7 @@
 //! One tier is asked, again where that may help, and never without room in the budget.
 
 use super::bill::{bill, excess};
-use super::receive::{GRACE, Intake, receive};
+use super::receive::{GRACE, GivenUp, Intake, receive};
 use super::{Next, Progress, Run};
 use crate::budget::StoreError;
 use crate::client::budget::{NotReserved, Reservation};
@@ -28,6 +28,8 @@ pub(super) struct Asked {
     retries: Vec<Failure>,
     /// Whether any of the answer was shown already.
     pub(super) shown: bool,
+    /// Set if the answer was given up while it arrived.
+    pub(super) given_up: Option<GivenUp>,
 }
 
 /// Why a tier could not even be asked.
@@ -68,11 +70,13 @@ impl Run<'_> {
             latency: Duration::ZERO,
             retries: Vec::new(),
             shown: false,
+            given_up: None,
         };
         loop {
             if let Err(wait) = setup.circuit.admit(Instant::now()) {
                 // The circuit opened between two attempts: the failure before it says more.
                 if asked.retries.pop().is_none() {
+                    self.announce(progress, next);
                     asked.result = Err(circuit_open(setup, wait));
                 }
                 break;
@@ -91,12 +95,12 @@ impl Run<'_> {
             }
             progress.in_flight = asked.cost.saturating_add(worst.clone().unwrap_or_default());
             let span = telemetry::span(&self.route.name, setup);
-            let received = receive(setup, &call, intake).instrument(span.clone()).await;
+            let received = receive(setup, &call, intake.clone()).instrument(span.clone()).await;
             let result = received.result;
             if setup.circuit.report(result.as_ref().err(), Instant::now()) {
                 tracing::warn!(target: "cascade_sdk", tier = %setup.tier.name, "circuit opened");
             }
-            let bill = bill(setup, &call, &result);
+            let bill = bill(setup, &call, &result, received.given_up);
             telemetry::complete(&span, &result, bill.usage, bill.cost);
             if let Some(reservation) = reservation {
                 reservation.settle(bill.cost);
@@ -111,6 +115,7 @@ impl Run<'_> {
             progress.in_flight = asked.cost;
             let retries = u32::try_from(asked.retries.len()).unwrap_or(u32::MAX);
             asked.shown = received.shown;
+            asked.given_up = received.given_up;
             let wait = match &result {
                 // A second attempt would tell the beginning again.
                 Err(_) if asked.shown => None,
@@ -179,6 +184,7 @@ impl Asked {
             latency: self.latency,
             retries: self.retries,
             served_model,
+            given_up_after: self.given_up.map(|given_up| given_up.tokens),
         };
         (step, text)
     }

@@ -1,5 +1,6 @@
 //! What an attempt cost.
 
+use super::receive::GivenUp;
 use crate::client::route::TierSetup;
 use crate::money::{Usage, Usd};
 use crate::provider::{ModelCall, ProviderError, Response};
@@ -14,18 +15,21 @@ pub(super) struct Bill {
     pub(super) latency: Option<Duration>,
 }
 
-/// The bill of an attempt, from what the provider says, else from the most that it can have been.
+/// The bill of an attempt, from what the provider says, else from the most that it can have been. Of an answer that was given
+/// up the tokens that arrived are charged.
 pub(super) fn bill(
     setup: &TierSetup,
     call: &ModelCall<'_>,
     result: &Result<Response, ProviderError>,
+    given_up: Option<GivenUp>,
 ) -> Bill {
     let price = &setup.tier.price;
     // A price times a count beyond all bounds is charged as the largest amount there is.
     let known = |cost, usage, latency| Bill { cost, estimated: Usd::ZERO, usage, latency };
     let guess = |output: u64, latency| {
+        let output = given_up.map_or(call.max_output_tokens.unwrap_or(output), |given_up| given_up.tokens);
         let input = call.input_bound().or(setup.tier.max_input_tokens).unwrap_or(0);
-        let cost = price.worst_case(input, call.max_output_tokens.unwrap_or(output)).unwrap_or(Usd::MAX);
+        let cost = price.worst_case(input, output).unwrap_or(Usd::MAX);
         Bill { cost, estimated: cost, usage: None, latency }
     };
     match result {

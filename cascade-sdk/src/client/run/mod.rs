@@ -35,6 +35,7 @@ use crate::request::Request;
 use crate::routed::{Failure, Step};
 use ask::NotAsked;
 use cascade_sdk_core::decide::Decision;
+use cascade_sdk_core::early::Watch;
 use cascade_sdk_core::feature;
 use cascade_sdk_core::policy::{Cut, Rules};
 use receive::Intake;
@@ -108,7 +109,7 @@ impl Run<'_> {
         let mut falling_back = false;
         while let Some(next) = queue.pop() {
             let setup = &self.route.tiers[next.tier];
-            let asked = match self.ask(next, self.intake(plan, next), progress).await {
+            let asked = match self.ask(next, self.intake(plan, next, &scratch), progress).await {
                 Ok(asked) => asked,
                 Err(NotAsked::Unbounded(message)) => return Err(Error::new(Kind::Config, message)),
                 Err(NotAsked::Store(error)) => return Err(self.no_ledger(&error)),
@@ -133,8 +134,14 @@ impl Run<'_> {
                 // Not a failure of the tier: it was never asked, and another tier's answer would hide that.
                 return Err(Error::new(Kind::Provider, format!("tier `{}`: {error}", setup.tier.name)));
             }
-            let seen = self.observe(&asked.result, &read);
-            let decision = self.decide(plan, next, &seen, &scratch);
+            let (seen, decision) = match asked.given_up {
+                Some(given_up) => (Self::unread(), Decision::Escalate(given_up.why)),
+                None => {
+                    let seen = self.observe(&asked.result, &read);
+                    let decision = self.decide(plan, next, &seen, &scratch);
+                    (seen, decision)
+                }
+            };
             let signal_cost = self.signal_cost(plan, next, &asked.result);
             let (answer, shown) = (seen.answer, asked.shown);
             let step = asked.step(next.tier, decision, seen.failure, seen.signals, signal_cost);
@@ -152,7 +159,15 @@ impl Run<'_> {
                         at_hand = Some((answer, next.tier, progress.raw_answer.take()));
                     }
                 }
-                (_, _) => break,
+                (_, _) => match self.stand_in(progress, shown, forced) {
+                    Some(next) => {
+                        if let Some(step) = progress.path.last_mut() {
+                            step.failover = true;
+                        }
+                        queue = vec![next];
+                    }
+                    None => break,
+                },
             }
         }
         Err(self.no_answer(progress))
@@ -172,13 +187,39 @@ impl Run<'_> {
         });
     }
 
-    /// Only an answer that nothing can take back is shown while it arrives.
-    fn intake(&self, plan: usize, next: Next) -> Intake<'_> {
+    /// Only an answer that nothing can take back is shown while it arrives; one that the policy may refuse can be watched.
+    fn intake<'a>(&'a self, plan: usize, next: Next, scratch: &'a feature::Scratch) -> Intake<'a> {
         let judged = self.rule(plan, next).is_some_and(|rule| rule.at_least != Cut::KEEP_ALL);
-        match self.outlet {
-            Some(outlet) if !judged => Intake::Shown(outlet),
+        match (self.outlet, next.judged) {
+            (Some(outlet), _) if !judged => Intake::Shown(outlet),
+            (_, Some(stage)) if judged && self.may_watch(next) => {
+                let limit = self.route.tiers[next.tier].tier.max_output_tokens;
+                let watch = Watch::new(self.rules, plan, stage, Some(scratch.predictions()), limit);
+                watch.map_or(Intake::Whole, Intake::Watched)
+            }
             _ => Intake::Whole,
         }
+    }
+
+    /// Where the signals of the whole answer are those of the tokens that arrive: not where a schema makes them cover a part
+    /// of the text that is known at its end only, and not where the provider has signals of its own. A budget that falls back
+    /// on answers at hand wants them whole.
+    fn may_watch(&self, next: Next) -> bool {
+        let setup = &self.route.tiers[next.tier];
+        self.route.runtime.early_escalation
+            && setup.capabilities.streaming
+            && !setup.capabilities.own_signals
+            && self.schema.is_text()
+            && !self.may_fall_back()
+    }
+
+    /// The tier that is asked where the call of the last stage failed, unless any of its answer was shown.
+    fn stand_in(&self, progress: &Progress, shown: bool, forced: bool) -> Option<Next> {
+        let name = self.route.runtime.failover.as_ref().filter(|_| !shown && !forced)?;
+        let tier = self.route.tiers.iter().position(|setup| setup.tier.name == *name)?;
+        let failed = matches!(progress.path.last()?.failure, Some(Failure::Call(_)));
+        let asked = progress.path.iter().any(|step| step.tier == tier);
+        (failed && !asked).then_some(Next { tier, judged: None })
     }
 
     async fn show(&self, text: Option<String>) {

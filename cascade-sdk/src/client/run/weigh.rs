@@ -40,6 +40,11 @@ impl Run<'_> {
         }
     }
 
+    /// Of an answer that was given up nothing is read.
+    pub(super) fn unread<T>() -> Seen<T> {
+        Seen { failure: None, answer: None, signals: BTreeMap::new() }
+    }
+
     /// What becomes of it.
     pub(super) fn decide<T>(
         &self,

@@ -251,6 +251,7 @@ impl Checker<'_, '_> {
     fn check_runtime(&self, runtime: &RuntimeTable<'_>, has_budget: bool, has_until_fitted: bool) {
         let (findings, settings) = (self.findings, &runtime.settings);
         self.check_one_of_tiers(runtime.current_tier.as_ref());
+        self.check_one_of_tiers(runtime.failover.as_ref());
         self.check_budget(runtime.explore_budget.as_ref());
         let unused = |span: &Range<usize>, message: &str, help: &str| {
             findings.push(findings.error(codes::KEY_UNUSED, message, span, "").help(help));

@@ -11,6 +11,7 @@ pub(super) struct RuntimeTable<'d> {
     pub(super) explore: Option<Read<'d, f64>>,
     pub(super) explore_budget: Option<Read<'d, &'d str>>,
     pub(super) current_tier: Option<Read<'d, &'d str>>,
+    pub(super) failover: Option<Read<'d, &'d str>>,
     pub(super) mode: Option<Read<'d, &'d str>>,
     pub(super) pace: Option<Read<'d, bool>>,
     pub(super) policy_reload: Option<Read<'d, f64>>,
@@ -20,6 +21,8 @@ pub(super) fn read(mut section: Section<'_>) -> RuntimeTable<'_> {
     let deadline = section.number("deadline_s");
     let max_retries = section.whole("max_retries");
     let pace = section.boolean("pace");
+    let early_escalation = section.boolean("early_escalation");
+    let failover = section.text("failover");
     let sticky = section.choice("sticky");
     let decision_log = section.text("decision_log");
     let log_prompts = section.boolean("log_prompts");
@@ -45,6 +48,8 @@ pub(super) fn read(mut section: Section<'_>) -> RuntimeTable<'_> {
             .and_then(|read| u32::try_from(read.value).ok())
             .unwrap_or(RuntimeSettings::default().max_retries),
         pace: pace.as_ref().is_some_and(|read| read.value),
+        early_escalation: early_escalation.is_some_and(|read| read.value),
+        failover: owned(&failover),
         sticky: sticky.map(|read| if read.value == "up" { Sticky::Up } else { Sticky::Entry }),
         decision_log: owned(&decision_log),
         log_prompts: log_prompts.is_some_and(|read| read.value),
@@ -59,5 +64,5 @@ pub(super) fn read(mut section: Section<'_>) -> RuntimeTable<'_> {
         policy_reload: policy_reload.as_ref().map(|read| seconds(read.value)),
         canary,
     };
-    RuntimeTable { settings, explore, explore_budget, current_tier, mode, pace, policy_reload }
+    RuntimeTable { settings, explore, explore_budget, current_tier, failover, mode, pace, policy_reload }
 }
