@@ -180,6 +180,9 @@ impl<'a> StepRow<'a> {
                 Why::BelowThreshold { score, at_least } => {
                     ("escalate", Some("below_threshold"), Some(score), Some(at_least))
                 }
+                Why::OutOfReach { at_most, at_least } => {
+                    ("escalate", Some("out_of_reach"), Some(at_most), Some(at_least))
+                }
                 Why::MissingSignal => ("escalate", Some("missing_signal"), None, None),
                 Why::Failed => ("escalate", Some("failed"), None, None),
                 Why::Always => ("escalate", Some("always"), None, None),

@@ -203,7 +203,7 @@ impl Run<'_> {
 
     /// Where the signals of the whole answer are those of the tokens that arrive: not where a schema makes them cover a part
     /// of the text that is known at its end only, and not where the provider has signals of its own. A budget that falls back
-    /// on answers at hand wants them whole.
+    /// on answers at hand wants them whole, and so do the logs that explored requests are written to.
     fn may_watch(&self, next: Next) -> bool {
         let setup = &self.route.tiers[next.tier];
         self.route.runtime.early_escalation
@@ -211,6 +211,7 @@ impl Run<'_> {
             && !setup.capabilities.own_signals
             && self.schema.is_text()
             && !self.may_fall_back()
+            && self.route.runtime.explore <= 0.0
     }
 
     /// The tier that is asked where the call of the last stage failed, unless any of its answer was shown.
