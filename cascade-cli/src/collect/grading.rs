@@ -89,13 +89,20 @@ pub(crate) async fn by_program(job: &Job, outside: &Outside, waiting: &mut Waiti
         });
     }
     let mut failed = Vec::new();
-    while let Some(ended) = running.join_next().await {
+    loop {
+        let ended = tokio::select! {
+            ended = running.join_next() => ended,
+            // What is not graded yet waits in the journal for the next run.
+            _ = tokio::signal::ctrl_c() => break,
+        };
+        let Some(ended) = ended else { break };
         let Ok((cell, prompt, score)) = ended else { continue };
         match score {
             Ok(score) => grade(waiting, &cell, score, "command"),
             Err(why) => failed.push((cell.clone(), program.failed(&prompt, &cell.1, &why))),
         }
     }
+    running.shutdown().await;
     failed.sort_by(|a, b| a.0.cmp(&b.0));
     failed.into_iter().map(|(_, finding)| finding).collect()
 }

@@ -22,3 +22,4 @@ pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod spend;
+mod summary;

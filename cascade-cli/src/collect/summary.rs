@@ -1,0 +1,47 @@
+//! How a run of a collecting job went.
+
+use cascade_sdk::money::Usd;
+
+/// How a run went.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// Calls that were answered or failed as the tier's own answer.
+    pub(crate) recorded: u64,
+    /// Those among them that failed.
+    pub(crate) failed: u64,
+    /// Calls that failed for reasons that say nothing of the tier, after all attempts.
+    pub(crate) lost: u64,
+    /// Prompts that were not asked, over all tiers.
+    pub(crate) left: u64,
+    /// Why a tier was given up, by tier.
+    pub(crate) stopped: Vec<(String, Stop)>,
+    /// True after Ctrl-C.
+    pub(crate) interrupted: bool,
+    /// Money of this run.
+    pub(crate) spent: Usd,
+    /// Answers that nobody has graded yet.
+    pub(crate) ungraded: u64,
+}
+
+impl Summary {
+    /// True if every prompt has its answers, graded.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.left == 0 && self.lost == 0 && self.stopped.is_empty() && !self.interrupted && self.ungraded == 0
+    }
+
+    /// Adds a further run of the same job, whose results are no answers but verdicts on them.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.stopped.extend(other.stopped);
+        self.interrupted |= other.interrupted;
+        self.spent = self.spent.saturating_add(other.spent);
+    }
+}
+
+/// Why a tier was given up.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Stop {
+    /// The next call might exceed the cap.
+    Cap,
+    /// The provider fails whatever it is asked.
+    Provider(String),
+}
