@@ -79,6 +79,7 @@ impl Decoder {
 }
 
 /// What an event says.
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, never stored")]
 pub(crate) enum Event {
     /// A piece of the answer.
     Chunk(Chunk),

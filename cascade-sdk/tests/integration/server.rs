@@ -130,7 +130,11 @@ pub(crate) fn completion(text: &str, logprob: f64) -> Act {
 /// The events of an answer: each token with its log-probability, then why it stopped, then the usage if there is any.
 pub(crate) fn streamed(tokens: &[(&str, f64)], usage: bool) -> Act {
     let mut body = String::new();
-    let mut event = |data: &serde_json::Value| body.push_str(&format!("data: {data}\n\n"));
+    let mut event = |data: &serde_json::Value| {
+        body.push_str("data: ");
+        body.push_str(&data.to_string());
+        body.push_str("\n\n");
+    };
     event(
         &serde_json::json!({"model": "served", "choices": [{"index": 0, "delta": {"role": "assistant", "content": null}}]}),
     );

@@ -134,13 +134,12 @@ impl Run<'_> {
                 // Not a failure of the tier: it was never asked, and another tier's answer would hide that.
                 return Err(Error::new(Kind::Provider, format!("tier `{}`: {error}", setup.tier.name)));
             }
-            let (seen, decision) = match asked.given_up {
-                Some(given_up) => (Self::unread(), Decision::Escalate(given_up.why)),
-                None => {
-                    let seen = self.observe(&asked.result, &read);
-                    let decision = self.decide(plan, next, &seen, &scratch);
-                    (seen, decision)
-                }
+            let (seen, decision) = if let Some(given_up) = asked.given_up {
+                (Self::unread(), Decision::Escalate(given_up.why))
+            } else {
+                let seen = self.observe(&asked.result, &read);
+                let decision = self.decide(plan, next, &seen, &scratch);
+                (seen, decision)
             };
             let signal_cost = self.signal_cost(plan, next, &asked.result);
             let (answer, shown) = (seen.answer, asked.shown);
