@@ -197,6 +197,10 @@ pub(crate) struct Fit {
     /// Once the report is made, fit thresholds on all rows; the figures stay those of the calibration fit.
     #[arg(long)]
     pub(crate) refit_on_all: bool,
+    /// Unlabelled production requests as JSON lines (`input` or `messages`, `tags`, `features`): rows are weighed by how
+    /// often requests like them come.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) traffic: Option<PathBuf>,
     /// Threads to use [default: all cores]; the result does not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,

@@ -7,7 +7,7 @@ use crate::words::{item, wrap};
 use cascade_sdk_core::config::Family;
 use cascade_sdk_core::decide::ShownScore;
 use cascade_sdk_core::fit::report::{
-    Certification, FamilyReport, FitReport, GuardReport, GuardedSlice, StageReport, TailReport,
+    Certification, FamilyReport, FitReport, GuardReport, GuardedSlice, StageReport, TailReport, TrafficReport,
 };
 use cascade_sdk_core::policy::Cut;
 
@@ -88,6 +88,30 @@ pub(crate) fn before(certification: &Certification) -> Vec<String> {
         lines.extend(item("  ", &text));
     }
     lines
+}
+
+/// What the traffic changed.
+fn traffic(report: &TrafficReport) -> Vec<String> {
+    let mut text = format!(
+        "{} requests, rows weighed by {}: {:.0} effective rows to choose on, {:.0} held out",
+        report.requests, report.strata, report.effective_calibration_rows, report.effective_test_rows
+    );
+    if let (Some(logged), Some(now)) = (&report.as_logged, &report.on_traffic) {
+        text.push_str(&format!(
+            "; {} per 1000 calls instead of {} as logged, {} % escalated instead of {} %",
+            per_calls(now.cost_usd),
+            per_calls(logged.cost_usd),
+            percent(now.escalated),
+            percent(logged.escalated)
+        ));
+    }
+    if report.uncovered_share > 0.0 {
+        text.push_str(&format!("; {} % of the requests are like no row", percent(report.uncovered_share)));
+    }
+    if report.undecided_share > 0.0 {
+        text.push_str(&format!("; {} % lack what the policy needs", percent(report.undecided_share)));
+    }
+    item("traffic: ", &text)
 }
 
 /// Which slices stay on the reference tier.
@@ -176,6 +200,7 @@ fn chosen(report: &FitReport) -> Vec<String> {
         lines.extend(family.limits.iter().flat_map(tail));
     }
     lines.extend(report.guard.iter().flat_map(guard));
+    lines.extend(report.traffic.iter().flat_map(traffic));
     lines.extend(item("why: ", &why(report, selected)));
     if let Some(price) = report.shadow_price.usd_per_quality {
         let text =

@@ -9,7 +9,8 @@ use crate::terminal::Terminal;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::feature::Router;
-use cascade_sdk_core::fit::route::{FitInput, FitOptions, prepare};
+use cascade_sdk_core::fit::route::{FitInput, FitOptions, prepare_for};
+use cascade_sdk_core::fit::traffic::Traffic;
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::policy::Policy;
 use cascade_sdk_core::{config, policy};
@@ -51,7 +52,14 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
             attempt: attempt(&project, route, &reading.log, schema.as_deref(), before.as_ref()),
         },
     };
-    let prepared = prepare(&input)?;
+    let traffic = match &args.traffic {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
+            Some(Traffic::read(&file.display().to_string(), &text)?)
+        }
+        None => None,
+    };
+    let prepared = prepare_for(&input, traffic.as_ref())?;
     for line in prepared.certification().iter().flat_map(fit_report::before) {
         terminal.note(&line);
     }

@@ -221,6 +221,13 @@ fn fitted(old: &Policy, new: &Policy, found: &mut Vec<String>) {
             now.algorithm, before.algorithm
         ));
     }
+    if before.traffic_hash != now.traffic_hash {
+        found.push(if now.traffic_hash.is_some() {
+            "rows are weighed like other traffic".into()
+        } else {
+            "rows are weighed as the log has them".into()
+        });
+    }
     if before.refit_on_all != now.refit_on_all {
         found.push(if now.refit_on_all {
             "thresholds come from all rows; the figures are still those of the calibration fit".into()

@@ -21,3 +21,5 @@ mod poor_inputs;
 mod protocol;
 #[path = "fit/synthetic.rs"]
 mod synthetic;
+#[path = "fit/traffic.rs"]
+mod traffic;

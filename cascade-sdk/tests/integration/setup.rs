@@ -95,6 +95,7 @@ pub(crate) fn policy_of(config_text: &str, rules: Rules) -> String {
             test_rows: 3,
             seed: 7,
             refit_on_all: false,
+            traffic_hash: None,
         },
         objective: Objective {
             goal: Goal::MaxCost(cascade_sdk::money::Usd::parse("0.001").unwrap()),

@@ -200,6 +200,8 @@ pub struct Trial<'a> {
     pub attempt: u32,
     /// The guard that every policy on the path is deployed with, judged on A.
     pub guarding: Option<Guarding<'a>>,
+    /// Whether the weights were estimated from traffic, so that the promise is approximate.
+    pub weights_are_estimated: bool,
 }
 
 /// Points of the path on each edge of the hull: the next riskier vertex may be a long way off.
@@ -482,7 +484,9 @@ impl Trial<'_> {
                 Promise::Quality(_) | Promise::Tail(_) => {}
             }
         }
-        if self.rows.iter().any(|&row| self.table.weight[row as usize] != 1) {
+        if self.weights_are_estimated {
+            assumptions.push("approximate: the rows were weighed by an estimate of the traffic".to_owned());
+        } else if self.rows.iter().any(|&row| self.table.weight[row as usize] != 1) {
             assumptions
                 .push("the weights are right; with estimated weights the promise is approximate".to_owned());
         }

@@ -15,6 +15,7 @@
 //! | [`near`] | prompts that are nearly the same | 14 |
 //! | [`router`], [`logistic`], [`sweep`] | routers and their frontier over λ | 7, 14 |
 //! | [`drift`] | whether a log still looks like that of the fit | |
+//! | [`traffic`] | weighing rows like production traffic | 11 |
 //! | [`verdict`] | is escalation worth it | |
 //! | `setup`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
 //! | [`route`] | what goes in, what comes out | |
@@ -68,6 +69,7 @@ pub mod sweep;
 pub mod table;
 mod tails;
 pub(crate) mod threads;
+pub mod traffic;
 pub mod verdict;
 
 use crate::replay::ReplayError;

@@ -26,6 +26,7 @@ use super::simulate::Outcomes;
 use super::slices;
 use super::structural::{self, Decomposition};
 use super::table::Totals;
+use super::traffic;
 use super::verdict::{self, Contestants, Facts, Verdict};
 use crate::config::Family;
 use crate::policy::{Certificate, Rules};
@@ -146,6 +147,10 @@ impl Setup<'_> {
             duality_gap: selected.and_then(|fit| self.duality_gap(fit)),
             limits: self.limit_reports(),
             certification: self.certification_outlook(),
+            traffic: self.traffic.as_ref().map(|(known, weighed)| {
+                let policy = selected.map(|fit| (&fit.rules, &fit.outcomes));
+                traffic::report(weighed, known, &self.table, (&self.calibration, &self.test), policy)
+            }),
             guard,
             verdict: (&verdict.unwrap_or_else(|| outcome::nothing_to_judge(selected.is_some(), &self.test)))
                 .into(),

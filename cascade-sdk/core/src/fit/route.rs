@@ -3,6 +3,7 @@
 use super::pool::choose_pool;
 use super::report::{Certification, FitReport, LeftOut};
 use super::setup::Setup;
+use super::traffic::Traffic;
 use crate::config::{Config, Objective, Route};
 use crate::diag::Diagnostic;
 use crate::log::{EvalLog, Split};
@@ -82,11 +83,22 @@ impl std::fmt::Debug for Prepared<'_> {
 /// # Errors
 /// As [`fit_route`].
 pub fn prepare<'a>(input: &'a FitInput<'a>) -> Result<Prepared<'a>, Vec<Diagnostic>> {
+    prepare_for(input, None)
+}
+
+/// As [`prepare`], with the rows weighed like some traffic.
+///
+/// # Errors
+/// As [`fit_route`], and if the traffic and the log have nothing in common.
+pub fn prepare_for<'a>(
+    input: &'a FitInput<'a>,
+    traffic: Option<&'a Traffic>,
+) -> Result<Prepared<'a>, Vec<Diagnostic>> {
     let (route, objective) = route_and_objective(input)?;
     let halves: Vec<Split> =
         input.log.rows.iter().map(|row| crate::log::half(row, route.fit.seed, route.fit.held_out)).collect();
     let (pool, left_out) = choose_pool(route, input.log, &halves)?;
-    let setup = Setup::new(input, route, objective, &pool, &halves)?;
+    let setup = Setup::new(input, route, objective, &pool, &halves, traffic)?;
     Ok(Prepared { setup, left_out })
 }
 

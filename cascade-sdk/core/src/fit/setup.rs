@@ -12,6 +12,7 @@ use super::pool::refuse_sparse_signals;
 use super::report::{Certification, MissingSignal};
 use super::route::FitInput;
 use super::table::Table;
+use super::traffic::{self, Traffic, Weighed};
 use super::verdict;
 use crate::config::{Goal, Objective, Route};
 use crate::diag::Diagnostic;
@@ -31,6 +32,8 @@ pub(super) struct Setup<'a> {
     /// What is to be certified; empty without `confidence`.
     pub(super) promises: Vec<Promise>,
     pub(super) test: Vec<u32>,
+    /// The traffic that rows are weighed for.
+    pub(super) traffic: Option<(&'a Traffic, Weighed)>,
     pub(super) missing: Vec<MissingSignal>,
     pub(super) warnings: Vec<String>,
 }
@@ -42,12 +45,19 @@ impl<'a> Setup<'a> {
         objective: &'a Objective,
         pool: &[&str],
         halves: &[Split],
+        traffic: Option<&'a Traffic>,
     ) -> Result<Self, Vec<Diagnostic>> {
         let log = input.log;
         // Variants of one request belong together in folds and intervals; the halves are by exact prompt (DESIGN.md 5).
         let keys = near::group_keys(log);
         let key = |row: usize| keys[row].clone();
         let mut table = Table::new(log, pool, key);
+        let traffic = match traffic {
+            Some(traffic) if !table.is_empty() => {
+                Some((traffic, traffic::reweigh(&mut table, log, traffic)?))
+            }
+            _ => None,
+        };
         let (mut calibration, mut test) = (Vec::new(), Vec::new());
         for (row, &log_row) in (0_u32..).zip(&table.log_row) {
             match halves[log_row as usize] {
@@ -129,6 +139,7 @@ impl<'a> Setup<'a> {
             certification,
             promises,
             test,
+            traffic,
             missing,
             warnings,
         })
@@ -153,6 +164,7 @@ impl<'a> Setup<'a> {
             confidence: self.objective.confidence.unwrap_or_default(),
             attempt: self.input.options.attempt,
             guarding: self.guarding(),
+            weights_are_estimated: self.traffic.is_some(),
         }
     }
 

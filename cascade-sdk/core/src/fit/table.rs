@@ -210,7 +210,7 @@ fn known(value: f64, failed: bool) -> f64 {
 /// Weights as integers without a common factor; a log without weights has all ones. Decimal fractions are kept as they
 /// are, other weights to six significant decimals.
 #[expect(clippy::cast_possible_truncation, reason = "scaled to at most a thousand million")]
-fn integer_weights(weights: impl Iterator<Item = f64> + Clone) -> Vec<i64> {
+pub(super) fn integer_weights(weights: impl Iterator<Item = f64> + Clone) -> Vec<i64> {
     let largest = weights.clone().fold(0.0_f64, f64::max);
     if largest <= 0.0 {
         return weights.map(|_| 1).collect();

@@ -71,6 +71,8 @@ pub struct Fitted {
     /// Whether thresholds were refitted on all rows after the report (`--refit-on-all`); the figures are then those of
     /// the fit on calibration rows.
     pub refit_on_all: bool,
+    /// SHA-256 of the requests like which rows were weighed (`--traffic`).
+    pub traffic_hash: Option<String>,
 }
 
 /// A figure and its 95 % interval.

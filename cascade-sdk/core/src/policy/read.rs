@@ -215,8 +215,16 @@ impl Shape {
     }
 }
 
-const FITTED: &[&str] =
-    &["log_hash", "config_hash", "algorithm", "calibration_rows", "test_rows", "seed", "refit_on_all"];
+const FITTED: &[&str] = &[
+    "log_hash",
+    "config_hash",
+    "algorithm",
+    "calibration_rows",
+    "test_rows",
+    "seed",
+    "refit_on_all",
+    "traffic_hash",
+];
 
 fn fitted(mut fields: Fields<'_>) -> Option<Fitted> {
     let log_hash = fields.hash("log_hash");
@@ -227,6 +235,8 @@ fn fitted(mut fields: Fields<'_>) -> Option<Fitted> {
     let seed = fields.whole("seed");
     let findings = fields.table.findings;
     let refit_on_all = fields.item("refit_on_all").and_then(|item| item.boolean(findings));
+    let traffic_hash =
+        if fields.table.has("traffic_hash") { Some(fields.hash("traffic_hash")?) } else { None };
     fields.finish();
     Some(Fitted {
         log_hash: log_hash?,
@@ -236,6 +246,7 @@ fn fitted(mut fields: Fields<'_>) -> Option<Fitted> {
         test_rows: test_rows?,
         seed: seed?,
         refit_on_all: refit_on_all?,
+        traffic_hash,
     })
 }
 

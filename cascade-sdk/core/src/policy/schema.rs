@@ -109,6 +109,7 @@ fn fitted() -> Json {
             ("test_rows", count("Rows used for reporting."), true),
             ("seed", count("Seed of every random choice."), true),
             ("refit_on_all", value("boolean", "Whether thresholds were refitted on all rows."), true),
+            ("traffic_hash", hash("SHA-256 of the requests like which rows were weighed."), false),
         ],
         "What it was fitted from.",
     ))

@@ -340,6 +340,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             test_rows: test as usize,
             seed,
             refit_on_all,
+            traffic_hash: refit_on_all.then(|| "ab".repeat(32)),
         },
     );
     let certificate = (".*", 0.001..0.999, vec(".*", 0..3), any::<(u32, u32)>()).prop_map(

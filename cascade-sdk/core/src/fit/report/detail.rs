@@ -52,6 +52,40 @@ pub struct Slice {
     pub share: BTreeMap<String, f64>,
 }
 
+/// What `--traffic` changed: rows are weighed by how often requests like them come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrafficReport {
+    /// Requests in the file.
+    pub requests: usize,
+    /// What makes two requests alike.
+    pub strata: String,
+    /// Share of the requests that are like no row of the log, and so are not represented.
+    pub uncovered_share: f64,
+    /// (Σw)² / Σw² of the calibration rows: so many unweighted rows would say as much.
+    pub effective_calibration_rows: f64,
+    /// The same of the held-out rows.
+    pub effective_test_rows: f64,
+    /// The selected policy on held-out rows weighed as the log has them.
+    pub as_logged: Option<TrafficMeans>,
+    /// The same weighed like the traffic.
+    pub on_traffic: Option<TrafficMeans>,
+    /// Share of the requests themselves whose first call goes to each tier.
+    pub asked_first: BTreeMap<String, f64>,
+    /// Share of the requests that lack a feature or tag that the policy needs.
+    pub undecided_share: f64,
+}
+
+/// Means of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TrafficMeans {
+    /// Mean quality.
+    pub quality: f64,
+    /// Mean cost per request in US dollars.
+    pub cost_usd: f64,
+    /// Share of requests for which more than one tier is asked.
+    pub escalated: f64,
+}
+
 /// Which slices a guard keeps on its reference tier, judged on calibration rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GuardReport {

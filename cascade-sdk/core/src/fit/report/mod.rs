@@ -45,6 +45,9 @@ pub struct FitReport {
     /// What a certificate takes, known before the fit; absent without `confidence`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certification: Option<Certification>,
+    /// What the traffic changed; absent without `--traffic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficReport>,
     /// What the guard found; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardReport>,
