@@ -37,6 +37,13 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
     // What is checked is whether the committed policy can be made again, in the way it was made.
     let refit_on_all =
         args.refit_on_all || args.check && before.as_ref().is_some_and(|before| before.fitted.refit_on_all);
+    let traffic = match &args.traffic {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
+            Some(Traffic::read(&file.display().to_string(), &text)?)
+        }
+        None => None,
+    };
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let input = FitInput {
         config: &project.config,
@@ -49,15 +56,15 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
             max_points: args.max_points,
             refit_on_all,
             details: true,
-            attempt: attempt(&project, route, &reading.log, schema.as_deref(), before.as_ref()),
+            attempt: attempt(
+                &project,
+                route,
+                &reading.log,
+                schema.as_deref(),
+                traffic.as_ref(),
+                before.as_ref(),
+            ),
         },
-    };
-    let traffic = match &args.traffic {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
-            Some(Traffic::read(&file.display().to_string(), &text)?)
-        }
-        None => None,
     };
     let prepared = prepare_for(&input, traffic.as_ref())?;
     for line in prepared.certification().iter().flat_map(fit_report::before) {
@@ -83,11 +90,13 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
             terminal.note(&format!("`{}` is what this fit gives", path.display()));
             return Ok(Answer::Yes);
         }
+        let weighed = before.as_ref().is_some_and(|before| before.fitted.traffic_hash.is_some());
+        let flag = if weighed || traffic.is_some() { " --traffic FILE" } else { "" };
         terminal.diagnostics(&[differs(
             &path.display().to_string(),
             committed.as_deref(),
             &text,
-            &route.name,
+            &format!("cascade fit {}{flag}", route.name),
         )]);
         return Ok(Answer::No);
     }
@@ -119,13 +128,14 @@ fn committed_policy(path: &Path, text: &str) -> Option<Policy> {
     }
 }
 
-/// Which attempt at a certificate this is. Fitting the same inputs again is no new attempt; other rows or another
-/// configuration are, because trying until one passes would void the promise.
+/// Which attempt at a certificate this is. Fitting the same inputs again is no new attempt; other rows, other
+/// traffic or another configuration are, because trying until one passes would void the promise.
 fn attempt(
     project: &Project,
     route: &Route,
     log: &EvalLog,
     schema: Option<&str>,
+    traffic: Option<&Traffic>,
     before: Option<&Policy>,
 ) -> u32 {
     let Some((before, certificate)) = before.and_then(|before| Some((before, before.certificate.as_ref()?)))
@@ -133,7 +143,9 @@ fn attempt(
         return 1;
     };
     let config_hash = config::fingerprint(&project.config, &route.name, schema);
-    let same = before.fitted.log_hash == log.hash && Some(&before.fitted.config_hash) == config_hash.as_ref();
+    let same = before.fitted.log_hash == log.hash
+        && Some(&before.fitted.config_hash) == config_hash.as_ref()
+        && before.fitted.traffic_hash.as_deref() == traffic.map(Traffic::hash);
     if same { certificate.attempt } else { certificate.attempt.saturating_add(1) }
 }
 
@@ -152,8 +164,8 @@ fn remove_old_weights(before: Option<&Policy>, fitted: &Policy, path: &Path) {
 }
 
 /// The committed policy is not what the fit gives: names the first line that differs.
-fn differs(path: &str, committed: Option<&str>, fitted: &str, route: &str) -> Diagnostic {
-    let help = format!("run `cascade fit {route}`, review the change and commit it");
+fn differs(path: &str, committed: Option<&str>, fitted: &str, command: &str) -> Diagnostic {
+    let help = format!("run `{command}`, review the change and commit it");
     let Some(committed) = committed else {
         return Diagnostic::error(policy::codes::MISSING, format!("there is no `{path}`")).help(help);
     };
