@@ -10,6 +10,7 @@ use cascade_sdk_core::fit::report::{
     Certification, FamilyReport, FitReport, GuardReport, GuardedSlice, StageReport, TailReport, TrafficReport,
 };
 use cascade_sdk_core::policy::Cut;
+use std::fmt::Write as _;
 
 /// Costs of single calls are tiny; per this many calls they can be read.
 const CALLS: f64 = 1_000.0;
@@ -77,13 +78,14 @@ pub(crate) fn before(certification: &Certification) -> Vec<String> {
             None => format!("{}: no policy can pass with a million groups", promise.promise),
         };
         if let Some(rows) = promise.least_rows_at_no_loss {
-            text.push_str(&format!("; one exactly as good as the reference needs {rows}"));
+            let _ = write!(text, "; one exactly as good as the reference needs {rows}");
         }
         if let Some(ratio) = promise.most_to_bound {
-            text.push_str(&format!(
+            let _ = write!(
+                text,
                 "; a request to the cheapest tier can cost {ratio:.1} times the bound, and the larger that is the more \
                  rows it takes"
-            ));
+            );
         }
         lines.extend(item("  ", &text));
     }
@@ -97,19 +99,20 @@ fn traffic(report: &TrafficReport) -> Vec<String> {
         report.requests, report.strata, report.effective_calibration_rows, report.effective_test_rows
     );
     if let (Some(logged), Some(now)) = (&report.as_logged, &report.on_traffic) {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "; {} per 1000 calls instead of {} as logged, {} % escalated instead of {} %",
             per_calls(now.cost_usd),
             per_calls(logged.cost_usd),
             percent(now.escalated),
             percent(logged.escalated)
-        ));
+        );
     }
     if report.uncovered_share > 0.0 {
-        text.push_str(&format!("; {} % of the requests are like no row", percent(report.uncovered_share)));
+        let _ = write!(text, "; {} % of the requests are like no row", percent(report.uncovered_share));
     }
     if report.undecided_share > 0.0 {
-        text.push_str(&format!("; {} % lack what the policy needs", percent(report.undecided_share)));
+        let _ = write!(text, "; {} % lack what the policy needs", percent(report.undecided_share));
     }
     item("traffic: ", &text)
 }
@@ -149,13 +152,10 @@ fn tail(report: &TailReport) -> Vec<String> {
             Some(ci) => interval(&percent(share), ci.map(percent)),
             None => percent(share),
         };
-        text.push_str(&format!(", by {share} % of those held out; {} % may", percent(report.share_allowed)));
+        let _ = write!(text, ", by {share} % of those held out; {} % may", percent(report.share_allowed));
     }
     if let Some(quantile) = report.held_out_quantile {
-        text.push_str(&format!(
-            "; held-out {:.0} % quantile {quantile}",
-            100.0 * (1.0 - report.share_allowed)
-        ));
+        let _ = write!(text, "; held-out {:.0} % quantile {quantile}", 100.0 * (1.0 - report.share_allowed));
     }
     item("limit: ", &text)
 }

@@ -118,6 +118,22 @@ fn check_says_whether_the_committed_policy_is_what_the_fit_gives() {
 }
 
 #[test]
+fn a_policy_weighed_for_traffic_is_checked_with_that_traffic() {
+    let project = project();
+    project.write("traffic.jsonl", &"{\"input\":\"question 12\"}\n{\"input\":\"question 345\"}\n".repeat(20));
+    let weighed = ["fit", "triage", "--traffic", "traffic.jsonl"];
+    let ran = project.run(&weighed).expect_code(0);
+    assert!(ran.stdout.contains("\ntraffic: 40 requests, rows weighed by prompt length: "), "{}", ran.stdout);
+    assert!(project.read("policies/triage.toml").contains("\ntraffic_hash = \""));
+    project.run(&[&weighed[..], &["--check"]].concat()).expect_code(0);
+    let plain = project.run(&["fit", "triage", "--check"]).expect_code(1);
+    assert!(plain.stderr.contains("run `cascade fit triage --traffic FILE`"), "{}", plain.stderr);
+    project.write("traffic.jsonl", "no request\n");
+    let broken = project.run(&weighed).expect_code(2);
+    assert!(broken.stderr.contains("fit::traffic-broken-line"), "{}", broken.stderr);
+}
+
+#[test]
 fn the_bytes_do_not_depend_on_threads_or_on_the_order_of_rows() {
     let project = project();
     project.run(&["fit", "triage", "--threads", "1"]).expect_code(0);

@@ -78,7 +78,7 @@ fn text_of_collecting_fits_on_a_terminal() {
     let mut all = String::new();
     for more in [&["--dry-run"][..], &[], &["--regrade"], &["--retry-failed", "--max-spend", "0.00001"]] {
         let ran = project.run(&[&collect::COLLECT[..], more].concat());
-        all += &format!("$ cascade collect … {}\n{}{}\n", more.join(" "), ran.stdout, ran.stderr);
+        all.extend(["$ cascade collect … ", &more.join(" "), "\n", &ran.stdout, &ran.stderr, "\n"]);
     }
     assert!(all.lines().all(|line| line.chars().count() <= 80), "{all}");
     insta::assert_snapshot!(all);

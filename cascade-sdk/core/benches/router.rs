@@ -52,8 +52,8 @@ fn prompt(bytes: usize) -> String {
     while text.len() < bytes {
         at = at * 1_103 % 65_537;
         text.push_str(WORDS[at % WORDS.len()]);
-        text.push_str(if at % 11 == 0 { "\n" } else { " " });
-        if at % 5 == 0 {
+        text.push_str(if at.is_multiple_of(11) { "\n" } else { " " });
+        if at.is_multiple_of(5) {
             text.push_str(&at.to_string());
         }
     }

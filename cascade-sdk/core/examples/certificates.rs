@@ -194,7 +194,7 @@ fn simulate(goal: &Goal, recipe: Recipe, fits: usize, fresh: &Fresh) -> Found {
                 Some((truth.cost, fails(truth)))
             };
             let mut trial = Trial { certified: run(&certified), ..Trial::default() };
-            if number % COMPARED == 0 {
+            if number.is_multiple_of(COMPARED) {
                 trial.compared = true;
                 trial.plug_in = run(&plug_in);
                 trial.ucci = ucci_rules(goal, &log).map(|rules| {

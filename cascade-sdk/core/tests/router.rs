@@ -59,7 +59,8 @@ fn view(text: &str) -> RequestView<'_> {
 fn a_decision_allocates_nothing_once_the_scratch_has_served_a_request() {
     let rules = rules();
     let mut scratch = Scratch::default();
-    let long: String = (0..3_000).map(|word| format!("Word{word} (and {}), ", word * 31)).collect();
+    let words: Vec<String> = (0..3_000).map(|word| format!("Word{word} (and {}), ", word * 31)).collect();
+    let long = words.concat();
     // Lazily made tables and buffers of the largest size.
     assert!(choose_plan(&rules, &view(&long), &mut scratch).is_ok());
     for text in ["", "A question?", &long[..1_000], &long[..10_000], &long, "\u{0}\u{feff}漢字 שלום"] {

@@ -89,7 +89,7 @@ mod tests {
     fn no_way_of_going_on_leaves_the_bounds() {
         let mut state = 7;
         for case in 0..400_usize {
-            let tokens: Vec<_> = (0..1 + case % 23).map(|_| token(&mut state)).collect();
+            let tokens: Vec<_> = (0..=case % 23).map(|_| token(&mut state)).collect();
             let values = built_in(&tokens);
             for limit in
                 [tokens.len(), tokens.len() + 1, 64].map(|limit| Some(limit as u64)).into_iter().chain([None])
