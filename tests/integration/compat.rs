@@ -23,7 +23,8 @@ fn stem(path: &Path) -> &str {
 
 fn read(path: &Path, text: &str) -> Policy {
     policy::read(&Source::new(path.display().to_string(), text))
-        .unwrap_or_else(|findings| panic!("{}", render_all(&findings, Style::Plain)))
+        .map_err(|findings| render_all(&findings, Style::Plain))
+        .unwrap()
 }
 
 #[test]

@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cascade_sdk::provider::{Reply, Scripted};
+    use cascade_sdk::provider::Scripted;
 
     const ORDER: &str = r#"{"city":"Oslo","item":"tent","quantity":4}"#;
 
