@@ -7,30 +7,28 @@
 use super::table::Table;
 use crate::config::Family;
 use crate::hash::Hasher;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of folds, where there are as many groups.
 pub const FOLDS: u8 = 5;
 
-/// The fold of each of `rows`, by group: a group's number of order is its place in a seeded hash order, so that folds
-/// are equally large and do not depend on the order of rows.
+/// The fold of each of `rows`, by the name of its group: groups of one name share a fold. A name's number of order is its
+/// place in a seeded hash order, so that folds are equally large and do not depend on the order of rows.
 pub fn folds(table: &Table, rows: &[u32], group_names: &[String], seed: u64) -> Vec<u8> {
-    let mut present: Vec<u32> = rows.iter().map(|&row| table.group[row as usize]).collect();
-    present.sort_unstable();
-    present.dedup();
-    let mut keyed: Vec<([u8; 32], u32)> = present
-        .iter()
-        .map(|&group| {
-            let name = group_names.get(group as usize).map_or("", String::as_str);
-            (Hasher::new().part("fold").part(seed.to_le_bytes()).part(name).bytes(), group)
-        })
+    let name = |row: u32| group_names.get(table.group[row as usize] as usize).map_or("", String::as_str);
+    let present: BTreeSet<&str> = rows.iter().map(|&row| name(row)).collect();
+    let mut keyed: Vec<([u8; 32], &str)> = present
+        .into_iter()
+        .map(|name| (Hasher::new().part("fold").part(seed.to_le_bytes()).part(name).bytes(), name))
         .collect();
     keyed.sort_unstable();
     let folds = usize::from(FOLDS).min(keyed.len()).max(1);
-    let mut fold_of = vec![0_u8; table.groups];
-    for (place, (_, group)) in keyed.iter().enumerate() {
-        fold_of[*group as usize] = u8::try_from(place % folds).unwrap_or(0);
-    }
-    rows.iter().map(|&row| fold_of[table.group[row as usize] as usize]).collect()
+    let fold_of: BTreeMap<&str, u8> = keyed
+        .iter()
+        .enumerate()
+        .map(|(place, &(_, name))| (name, u8::try_from(place % folds).unwrap_or(0)))
+        .collect();
+    rows.iter().map(|&row| fold_of.get(name(row)).copied().unwrap_or(0)).collect()
 }
 
 /// A family and its cross-fitted value for each calibration row.
@@ -129,7 +127,7 @@ pub(super) fn weighted_mean(table: &Table, rows: &[u32], values: &[f64]) -> f64 
 /// Standard error of a weighted mean with groups as the unit: √(G/(G−1) Σ_g (Σ_i w_i (x_i − x̄))²) / Σw.
 pub fn clustered_error(table: &Table, rows: &[u32], values: &[f64]) -> f64 {
     let mean = weighted_mean(table, rows, values);
-    let mut by_group = std::collections::BTreeMap::<u32, f64>::new();
+    let mut by_group = BTreeMap::<u32, f64>::new();
     for (&row, value) in rows.iter().zip(values) {
         *by_group.entry(table.group[row as usize]).or_default() +=
             table.weight[row as usize] as f64 * (value - mean);
@@ -164,6 +162,16 @@ mod tests {
         let folds = folds(&table, &rows, &names, 7);
         assert!(folds.chunks(2).all(|pair| pair[0] == pair[1]));
         assert!((0..FOLDS).all(|fold| folds.iter().map(|&f| usize::from(f == fold)).sum::<usize>() == 20));
+    }
+
+    #[test]
+    fn groups_of_one_name_share_a_fold() {
+        let table = table(100);
+        let rows: Vec<u32> = (0..100).collect();
+        let names: Vec<String> = (0..50).map(|group| format!("variants-{}", group / 5)).collect();
+        let folds = folds(&table, &rows, &names, 7);
+        assert!(folds.chunks(10).all(|variants| variants.iter().all(|fold| *fold == variants[0])));
+        assert_eq!(folds.iter().collect::<BTreeSet<_>>().len(), usize::from(FOLDS));
     }
 
     #[test]

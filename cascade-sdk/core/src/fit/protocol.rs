@@ -57,7 +57,7 @@ struct Selection {
 
 impl Setup<'_> {
     pub(super) fn run(mut self, left_out: Vec<LeftOut>) -> Result<FitOutcome, FitError> {
-        let folds = crossfit::folds(&self.table, &self.calibration, &self.group_names, self.route.fit.seed);
+        let folds = crossfit::folds(&self.table, &self.calibration, &self.variant_names, self.route.fit.seed);
         let (mut warnings, missing_signals) =
             (std::mem::take(&mut self.warnings), std::mem::take(&mut self.missing));
         let mut fits = self.fit_all(&folds)?;

@@ -16,7 +16,7 @@ use super::traffic::{self, Traffic, Weighed};
 use super::verdict;
 use crate::config::{Goal, Objective, Route};
 use crate::diag::Diagnostic;
-use crate::log::Split;
+use crate::log::{Split, group_key};
 
 /// Everything that is fixed before the first family is fitted.
 pub(super) struct Setup<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Setup<'a> {
     pub(super) limits: Limits,
     pub(super) table: Table,
     pub(super) group_names: Vec<String>,
+    /// One name for all groups whose prompts are nearly the same: they share a fold.
+    pub(super) variant_names: Vec<String>,
     pub(super) calibration: Vec<u32>,
     /// Rows set aside to test the constraint; empty without `confidence`.
     pub(super) certification: Vec<u32>,
@@ -48,10 +50,10 @@ impl<'a> Setup<'a> {
         traffic: Option<&'a Traffic>,
     ) -> Result<Self, Vec<Diagnostic>> {
         let log = input.log;
-        // Variants of one request belong together in folds and intervals; the halves are by exact prompt (DESIGN.md 5).
-        let keys = near::group_keys(log);
-        let key = |row: usize| keys[row].clone();
-        let mut table = Table::new(log, pool, key);
+        // Variants of one request belong together wherever something is fitted on some rows and judged on others: in folds
+        // and in the halves of a certificate. The split and the unit of resampling are the log's own groups (DESIGN.md 5).
+        let variants = near::group_keys(log);
+        let mut table = Table::new(log, pool, |row| group_key(&log.rows[row]));
         let traffic = match traffic {
             Some(traffic) if !table.is_empty() => {
                 Some((traffic, traffic::reweigh(&mut table, log, traffic)?))
@@ -80,16 +82,18 @@ impl<'a> Setup<'a> {
             ]);
         }
         let mut group_names = vec![String::new(); table.groups];
+        let mut variant_names = group_names.clone();
         for (&group, &log_row) in table.group.iter().zip(&table.log_row) {
             if group_names[group as usize].is_empty() {
-                group_names[group as usize] = key(log_row as usize);
+                group_names[group as usize] = group_key(&log.rows[log_row as usize]);
+                variant_names[group as usize].clone_from(&variants[log_row as usize]);
             }
         }
         let mut certification = Vec::new();
         if objective.confidence.is_some() {
             // Before anything is chosen: B takes part in nothing but the test.
             (calibration, certification) =
-                certify::halves(&table, &calibration, &group_names, route.fit.seed);
+                certify::halves(&table, &calibration, &variant_names, route.fit.seed);
             if calibration.is_empty() || certification.is_empty() {
                 let message = "too few calibration rows to set half of them aside for a certificate";
                 return Err(vec![
@@ -107,7 +111,7 @@ impl<'a> Setup<'a> {
         if limits.list().iter().any(|limit| matches!(limit.tail, Tail::LatencyMs(_))) {
             warnings.extend(check_latencies(&table, &calibration, &route.name)?);
         }
-        let near = near::leak(log, &keys, route.fit.seed, route.fit.held_out);
+        let near = near::leak(log, &variants, route.fit.seed, route.fit.held_out);
         warnings.extend(near.map(|found| format!("{}; {}", found.message, found.help.join("; "))));
         if let Goal::MaxQualityLoss { versus, .. } = &objective.goal
             && !table.tiers.iter().any(|tier| &tier.name == versus)
@@ -126,7 +130,7 @@ impl<'a> Setup<'a> {
             warnings
                 .push("a certified policy is the one that was tested: it is not refitted on all rows".into());
         }
-        let folds = crossfit::folds(&table, &calibration, &group_names, route.fit.seed);
+        let folds = crossfit::folds(&table, &calibration, &variant_names, route.fit.seed);
         combined::add(&mut table, &calibration, &folds);
         Ok(Self {
             input,
@@ -135,6 +139,7 @@ impl<'a> Setup<'a> {
             limits,
             table,
             group_names,
+            variant_names,
             calibration,
             certification,
             promises,

@@ -3,7 +3,7 @@
 //! For one pair, cost and both tails never fall as the cut rises, so all cuts are listed and those within the limits kept.
 //! For three stages and a fixed first cut the same is true of the second, so the cuts within a budget **and** the limits
 //! are a prefix of the second ranking: the deterministic optimum is found exactly in O(n log n) by the descent of
-//! [`tree`]. Four and more stages are climbed one stage at a time ([`ascent`]) and labelled as heuristic.
+//! `tree`. Four and more stages are climbed one stage at a time (`ascent`) and labelled as heuristic.
 
 mod ascent;
 mod dual;

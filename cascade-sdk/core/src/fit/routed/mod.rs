@@ -2,8 +2,8 @@
 //!
 //! It is the union of four sets, so that it can do what any of them can:
 //! single tiers and one router over them; exact chains; pairs that escalate by the expected gain per dollar given the
-//! answer's signals and the prompt ([`gains`]); and, at each vertex of the hull of the cascades, a router over the
-//! cascade, its parts and its neighbours ([`plans`]), which sends a request straight to the tier it would end at anyway.
+//! answer's signals and the prompt (`gains`); and, at each vertex of the hull of the cascades, a router over the
+//! cascade, its parts and its neighbours (`plans`), which sends a request straight to the tier it would end at anyway.
 //! Whatever is fitted enters by predictions out of fold.
 
 mod gains;
