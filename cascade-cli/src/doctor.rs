@@ -4,10 +4,10 @@
 
 use crate::words::item;
 use cascade_sdk_core::config::Route;
-use cascade_sdk_core::fit::compare::Comparison;
-use cascade_sdk_core::fit::diagnostics;
-use cascade_sdk_core::fit::simulate::Outcomes;
-use cascade_sdk_core::fit::table::{QUALITY_ONE, Table};
+use cascade_sdk_core::fit::analysis::diagnostics;
+use cascade_sdk_core::fit::inference::compare::Comparison;
+use cascade_sdk_core::fit::inference::simulate::Outcomes;
+use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, Table};
 use cascade_sdk_core::fit::verdict::{rows_to_show, visible_gain};
 use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
 use serde::Serialize;

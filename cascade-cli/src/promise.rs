@@ -2,9 +2,9 @@
 
 use cascade_sdk_core::config::{Goal, Route};
 use cascade_sdk_core::diag::Diagnostic;
-use cascade_sdk_core::fit::compare::Comparison;
-use cascade_sdk_core::fit::simulate::Outcomes;
-use cascade_sdk_core::fit::table::Table;
+use cascade_sdk_core::fit::inference::compare::Comparison;
+use cascade_sdk_core::fit::inference::simulate::Outcomes;
+use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
 use cascade_sdk_core::name::shell_word;
 use cascade_sdk_core::policy::Policy;

@@ -10,7 +10,7 @@ use cascade_sdk_core::config::Route;
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::feature::Router;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, prepare_for};
-use cascade_sdk_core::fit::traffic::Traffic;
+use cascade_sdk_core::fit::rows::traffic::Traffic;
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::policy::Policy;
 use cascade_sdk_core::{config, policy};

@@ -3,9 +3,9 @@
 use super::changes;
 use super::versions::Version;
 use cascade_sdk_core::config::Route;
-use cascade_sdk_core::fit::compare::Comparison;
-use cascade_sdk_core::fit::simulate::Outcomes;
-use cascade_sdk_core::fit::table::Table;
+use cascade_sdk_core::fit::inference::compare::Comparison;
+use cascade_sdk_core::fit::inference::simulate::Outcomes;
+use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
 use cascade_sdk_core::policy::{Estimate, Policy};
 use serde::Serialize;

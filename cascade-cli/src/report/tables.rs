@@ -3,7 +3,7 @@
 use super::chart::brief;
 use super::table;
 use crate::fit_report::signed;
-use cascade_sdk_core::fit::break_even::BreakEven;
+use cascade_sdk_core::fit::analysis::break_even::BreakEven;
 use cascade_sdk_core::fit::report::{FamilyReport, FitReport};
 
 /// Costs of single calls are tiny; per this many calls they can be read.

@@ -10,10 +10,10 @@ mod whole;
 
 use cascade_sdk_core::decide::{Observation, judge};
 use cascade_sdk_core::fit::chain::{Chains, FullChain};
-use cascade_sdk_core::fit::operating::PolicyClass;
-use cascade_sdk_core::fit::pair::{self, Pair, Pairs};
+use cascade_sdk_core::fit::frontier::operating::PolicyClass;
+use cascade_sdk_core::fit::frontier::pair::{self, Pair, Pairs};
+use cascade_sdk_core::fit::frontier::ranking::Ranking;
 use cascade_sdk_core::fit::random::SplitMix64;
-use cascade_sdk_core::fit::ranking::Ranking;
 use cascade_sdk_core::policy::{AcceptRule, Cut, Plan, Rules, ScoreSource, Stage};
 use problem::{THREADS, all_rows, milliseconds, synthetic};
 use std::hint::black_box;

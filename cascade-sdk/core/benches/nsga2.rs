@@ -12,10 +12,10 @@
 mod problem;
 
 use cascade_sdk_core::fit::chain::Chains;
-use cascade_sdk_core::fit::operating::{CascadeRule, PolicyClass, StageCut};
-use cascade_sdk_core::fit::point_set::PointSet;
+use cascade_sdk_core::fit::frontier::operating::{CascadeRule, PolicyClass, StageCut};
+use cascade_sdk_core::fit::frontier::point_set::PointSet;
 use cascade_sdk_core::fit::random::SplitMix64;
-use cascade_sdk_core::fit::table::{QUALITY_ONE, Table, Totals};
+use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use problem::{THREADS, all_rows, synthetic};
 use std::time::Instant;
 

@@ -19,12 +19,12 @@
 use cascade_sdk_core::config::{Family, FitSettings};
 use cascade_sdk_core::decide::logistic as sigmoid;
 use cascade_sdk_core::feature::{RequestView, Scratch};
-use cascade_sdk_core::fit::crossfit;
-use cascade_sdk_core::fit::curves::{self, Budgets};
 use cascade_sdk_core::fit::families::{self, Pool};
+use cascade_sdk_core::fit::frontier::curves::{self, Budgets};
+use cascade_sdk_core::fit::inference::crossfit;
 use cascade_sdk_core::fit::limits::Limits;
 use cascade_sdk_core::fit::router::{Data, RouterFamily, RouterFit};
-use cascade_sdk_core::fit::table::Table;
+use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{self, EvalLog, LogSource, ReadOptions, Split};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -209,8 +209,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             let predictions =
                 fit.router.predict(&view, &mut scratch).map_err(|missing| missing.to_string())?;
             for (tier, &log_odds) in predictions.log_odds.iter().enumerate() {
-                let good =
-                    table.tiers[tier].quality[row as usize] * 2 > cascade_sdk_core::fit::table::QUALITY_ONE;
+                let good = table.tiers[tier].quality[row as usize] * 2
+                    > cascade_sdk_core::fit::rows::table::QUALITY_ONE;
                 scored[tier].push((log_odds, good));
             }
         }

@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "sizes and synthetic amounts are small")]
 
 use cascade_sdk_core::fit::random::SplitMix64;
-use cascade_sdk_core::fit::table::{QUALITY_ONE, SignalData, Table, TierData};
+use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, SignalData, Table, TierData};
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -4,7 +4,7 @@ use crate::problem::{THREADS, synthetic};
 use cascade_sdk_core::config::Config;
 use cascade_sdk_core::diag::Source;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
-use cascade_sdk_core::fit::table::{QUALITY_ONE, Table};
+use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, Table};
 use cascade_sdk_core::log::{EvalLog, LogSource, ReadOptions, read};
 use std::fmt::Write as _;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! Routers between two tiers by the share of calls to the dear one, as RouteLLM (arXiv 2406.18665) reports them.
 
-use cascade_sdk_core::fit::table::{QUALITY_ONE, Table};
+use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, Table};
 
 /// How many dear calls a router needs.
 #[derive(Clone, Copy, Debug)]

@@ -2,18 +2,19 @@
 
 use crate::calls::{self, CallShares};
 use cascade_sdk_core::config::{Family, FitSettings};
-use cascade_sdk_core::fit::bootstrap::Blocks;
-use cascade_sdk_core::fit::curves::{self, Budgets};
-use cascade_sdk_core::fit::diagnostics;
+use cascade_sdk_core::fit::FitError;
+use cascade_sdk_core::fit::analysis::diagnostics;
+use cascade_sdk_core::fit::analysis::structural::{self, Setting};
 use cascade_sdk_core::fit::families::{self, Pool};
 use cascade_sdk_core::fit::family::FittedFamily;
-use cascade_sdk_core::fit::hull::bracket;
+use cascade_sdk_core::fit::frontier::curves::{self, Budgets};
+use cascade_sdk_core::fit::frontier::hull::bracket;
+use cascade_sdk_core::fit::inference::bootstrap::Blocks;
+use cascade_sdk_core::fit::inference::crossfit;
+use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::limits::NO_LIMITS;
 use cascade_sdk_core::fit::report::StructuralCost;
-use cascade_sdk_core::fit::simulate::Outcomes;
-use cascade_sdk_core::fit::structural::{self, Setting};
-use cascade_sdk_core::fit::table::{QUALITY_ONE, Table, Totals};
-use cascade_sdk_core::fit::{FitError, crossfit};
+use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use cascade_sdk_core::log::{self, EvalLog, Split};
 use cascade_sdk_core::money::PICO_PER_USD;
 use cascade_sdk_core::replay::KnownPredictions;
@@ -66,7 +67,7 @@ impl Spread {
             return None;
         }
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let quantile = cascade_sdk_core::fit::bootstrap::quantile;
+        let quantile = cascade_sdk_core::fit::inference::bootstrap::quantile;
         Some(Self { mean, low: quantile(&mut values, 0.1), high: quantile(&mut values, 0.9) })
     }
 }
@@ -161,7 +162,8 @@ impl Study {
                 }
             }
             let mut values: Vec<f64> = best.into_values().collect();
-            (!values.is_empty()).then(|| cascade_sdk_core::fit::bootstrap::quantile(&mut values, 0.5))
+            (!values.is_empty())
+                .then(|| cascade_sdk_core::fit::inference::bootstrap::quantile(&mut values, 0.5))
         };
         self.auroc = median(&|signal| Some(signal.auroc));
         self.benefit_auroc = median(&|signal| signal.benefit_auroc);

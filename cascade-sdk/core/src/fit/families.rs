@@ -4,11 +4,11 @@ use super::chain::{Chains, FullChain};
 use super::family::{Cascades, FittedFamily};
 use super::limited::{Limited, Members};
 use super::limits::Limits;
-use super::pair::{Pairs, Singles};
 use super::routed::RoutedCascades;
 use super::router::{Data, RouterFamily, RouterFit};
-use super::table::Table;
 use crate::config::{Family, FitSettings};
+use crate::fit::frontier::pair::{Pairs, Singles};
+use crate::fit::rows::table::Table;
 use crate::log::EvalLog;
 
 /// What every family is fitted from.

@@ -1,9 +1,9 @@
 //! A fitted family: everything one family of policies can do on some rows, whatever the family.
 
 use super::objective::{Multipliers, Target};
-use super::operating::{CascadeRule, PolicyClass};
-use super::table::{Table, Totals};
 use crate::feature::Router;
+use crate::fit::frontier::operating::{CascadeRule, PolicyClass};
+use crate::fit::rows::table::{Table, Totals};
 use crate::policy::{
     AcceptRule, Cut, Forecast, OperatingPoint, Plan, Rules, Score, ScoreInput, ScoreSource, Stage,
 };
@@ -156,8 +156,8 @@ impl FittedFamily for Cascades<'_> {
     }
 }
 
-impl From<super::operating::Operating> for Candidate {
-    fn from(operating: super::operating::Operating) -> Self {
+impl From<crate::fit::frontier::operating::Operating> for Candidate {
+    fn from(operating: crate::fit::frontier::operating::Operating) -> Self {
         Self { totals: operating.totals, draft: Draft::Cascade(operating.rule) }
     }
 }

@@ -5,15 +5,15 @@
 //! the number of slices (Bonferroni), so that with 95 % confidence no slice is kept that loses nothing.
 
 use super::FitError;
-use super::bounds::normal_quantile;
-use super::crossfit::{clustered_error, weighted_mean};
 use super::limits::{Limits, within};
 use super::objective::Target;
 use super::report::{GuardReport, GuardedSlice};
-use super::simulate::Outcomes;
-use super::table::{QUALITY_ONE, Table};
 use crate::config::GuardSettings;
 use crate::diag::Diagnostic;
+use crate::fit::inference::bounds::normal_quantile;
+use crate::fit::inference::crossfit::{clustered_error, weighted_mean};
+use crate::fit::inference::simulate::Outcomes;
+use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::log::EvalLog;
 use crate::policy::{Guard, OperatingPoint, Rules, ScoreInput};
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ impl Guarding<'_> {
         rules: &Rules,
         target: Target,
         limits: &Limits,
-    ) -> Result<(super::table::Totals, Option<i128>), FitError> {
+    ) -> Result<(crate::fit::rows::table::Totals, Option<i128>), FitError> {
         let outcomes = Outcomes::of(rules, self.log, self.table, self.rows)?;
         let totals = outcomes.totals(self.table, self.rows);
         let over = outcomes.over(self.table, self.rows, limits);

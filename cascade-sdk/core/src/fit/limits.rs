@@ -3,8 +3,8 @@
 //! p95(latency) ≤ L is the mean of 1{path latency > L} ≤ 0.05, so each limit is one more linear constraint. Path latency
 //! is the sum over the stages that ran. Latencies of a log were measured without the load of production.
 
-use super::table::QUALITY_ONE;
 use crate::config::Objective;
+use crate::fit::rows::table::QUALITY_ONE;
 use crate::money::Usd;
 
 /// Most limits that an objective can state.

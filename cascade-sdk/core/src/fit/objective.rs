@@ -1,8 +1,8 @@
 //! An objective on a set of rows, in the exact units of [`Totals`].
 
 use super::limits::{MOST, Over};
-use super::table::{QUALITY_ONE, Table, Totals, quality_units};
 use crate::config::Goal;
+use crate::fit::rows::table::{QUALITY_ONE, Table, Totals, quality_units};
 
 /// What a search is asked for (MATH.md 2): the three forms of one search.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,17 +1,17 @@
 //! From fitted families to the report and the policy file.
 
-use super::compare::Comparison;
-use super::crossfit;
 use super::families;
 use super::family::{Candidate, rules_with_frontier};
 use super::guard;
-use super::hull::bracket;
 use super::protocol::Fit;
 use super::report::{self, AlwaysTier, FamilyReport, HeldOut, Means, ShadowPrice, TierReport};
 use super::setup::Setup;
-use super::table::Totals;
-use super::tails;
 use super::verdict::Verdict;
+use crate::fit::frontier::hull::bracket;
+use crate::fit::inference::compare::Comparison;
+use crate::fit::inference::crossfit;
+use crate::fit::inference::tails;
+use crate::fit::rows::table::Totals;
 use crate::policy::{ALGORITHM, Certificate, Expected, Fitted, Policy};
 use std::collections::BTreeMap;
 

@@ -2,14 +2,6 @@
 //! rows, and let the held-out rows change nothing but the reported figures.
 
 use super::FitError;
-use super::break_even::{self, EqualBudget};
-use super::certify::{self, Certified};
-use super::combined;
-use super::compare::Comparison;
-use super::crossfit::{self, Rival, Scored, Standing};
-use super::curves::{self, Budgets, Curve};
-use super::diagnostics;
-use super::envelope;
 use super::families::{self, Pool};
 use super::family::{Candidate, Draft, FittedFamily};
 use super::guard::Guarding;
@@ -17,18 +9,26 @@ use super::limited;
 use super::limits::{NO_LIMITS, Tail, within};
 use super::objective::{Multipliers, Target};
 use super::outcome;
-use super::pair::Pair;
-use super::pairs;
 use super::report::{self, FitReport, GuardReport, HeldOut, LeftOut};
 use super::route::FitOutcome;
 use super::setup::Setup;
-use super::simulate::Outcomes;
-use super::slices;
-use super::structural::{self, Decomposition};
-use super::table::Totals;
-use super::traffic;
 use super::verdict::{self, Contestants, Facts, Verdict};
 use crate::config::Family;
+use crate::fit::analysis::break_even::{self, EqualBudget};
+use crate::fit::analysis::combined;
+use crate::fit::analysis::diagnostics;
+use crate::fit::analysis::structural::{self, Decomposition};
+use crate::fit::frontier::curves::{self, Budgets, Curve};
+use crate::fit::frontier::envelope;
+use crate::fit::frontier::pair::Pair;
+use crate::fit::frontier::pairs;
+use crate::fit::inference::certify::{self, Certified};
+use crate::fit::inference::compare::Comparison;
+use crate::fit::inference::crossfit::{self, Rival, Scored, Standing};
+use crate::fit::inference::simulate::Outcomes;
+use crate::fit::inference::slices;
+use crate::fit::rows::table::Totals;
+use crate::fit::rows::traffic;
 use crate::policy::{Certificate, Rules};
 
 /// How often a policy is chosen anew under a tighter constraint because the guard breaks the stated one.
@@ -473,7 +473,7 @@ impl Setup<'_> {
 fn union_hull(fitted: &[Option<Box<dyn FittedFamily + '_>>]) -> Vec<Totals> {
     let points =
         fitted.iter().flatten().flat_map(|family| family.hull()).map(|candidate| (candidate.totals, ()));
-    super::point_set::PointSet::new(points.collect()).hull().map(|point| point.0).collect()
+    crate::fit::frontier::point_set::PointSet::new(points.collect()).hull().map(|point| point.0).collect()
 }
 
 /// The pair whose signal the report looks into: the first two stages of the selected policy, else of the best pair.

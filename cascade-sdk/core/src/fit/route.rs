@@ -1,11 +1,11 @@
 //! Fitting one route: what goes in, what comes out.
 
-use super::pool::choose_pool;
 use super::report::{Certification, FitReport, LeftOut};
 use super::setup::Setup;
-use super::traffic::Traffic;
 use crate::config::{Config, Objective, Route};
 use crate::diag::Diagnostic;
+use crate::fit::rows::pool::choose_pool;
+use crate::fit::rows::traffic::Traffic;
 use crate::log::{EvalLog, Split};
 use crate::name;
 use crate::policy::Policy;

@@ -1,21 +1,21 @@
 //! Everything that is fixed before the first family is fitted: rows, halves, order of tiers, usable signals.
 
-use super::certify::{self, Promise, Trial};
-use super::combined;
-use super::crossfit;
 use super::families::Pool;
 use super::guard::{self, Guarding};
 use super::limits::{Limits, Tail};
-use super::near;
 use super::objective::Target;
-use super::pool::refuse_sparse_signals;
 use super::report::{Certification, MissingSignal};
 use super::route::FitInput;
-use super::table::Table;
-use super::traffic::{self, Traffic, Weighed};
 use super::verdict;
 use crate::config::{Goal, Objective, Route};
 use crate::diag::Diagnostic;
+use crate::fit::analysis::combined;
+use crate::fit::inference::certify::{self, Promise, Trial};
+use crate::fit::inference::crossfit;
+use crate::fit::rows::near;
+use crate::fit::rows::pool::refuse_sparse_signals;
+use crate::fit::rows::table::Table;
+use crate::fit::rows::traffic::{self, Traffic, Weighed};
 use crate::log::{Split, group_key};
 
 /// Everything that is fixed before the first family is fitted.

@@ -1,10 +1,10 @@
 //! The verdict: is the selected policy worth it, against what, by how much, and how sure are we (DESIGN.md 7).
 
-use super::compare::{Comparison, Means};
-use super::crossfit::Rival;
 use super::objective::Target;
-use super::table::{Table, Totals};
 use crate::config::Family;
+use crate::fit::inference::compare::{Comparison, Means};
+use crate::fit::inference::crossfit::Rival;
+use crate::fit::rows::table::{Table, Totals};
 use crate::policy::Estimate;
 use std::fmt::Write as _;
 
@@ -94,7 +94,7 @@ pub fn mixture_at(
     tiers: &[usize],
 ) -> Option<(usize, usize, f64, f64)> {
     let singles: Vec<(Totals, usize)> = tiers.iter().map(|&tier| (table.single(tier, rows), tier)).collect();
-    let set = super::point_set::PointSet::new(singles);
+    let set = crate::fit::frontier::point_set::PointSet::new(singles);
     let hull: Vec<&(Totals, usize)> = set.hull().collect();
     let first = hull.first()?;
     let after = hull.partition_point(|vertex| vertex.0.cost <= cost);

@@ -1,8 +1,8 @@
 //! Small random logs, and every policy on them by plain enumeration.
 
-use cascade_sdk_core::fit::operating::{CascadeRule, Operating, PolicyClass, StageCut};
+use cascade_sdk_core::fit::frontier::operating::{CascadeRule, Operating, PolicyClass, StageCut};
 use cascade_sdk_core::fit::random::SplitMix64;
-use cascade_sdk_core::fit::table::{QUALITY_ONE, SignalData, Table, TierData, Totals};
+use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, SignalData, Table, TierData, Totals};
 use std::collections::BTreeSet;
 
 pub(crate) fn all_rows(table: &Table) -> Vec<u32> {

@@ -4,11 +4,11 @@ use crate::brute::{
     all_rows, best_within, cheapest_above, checked, random_table, simulate, surface, telling_table,
 };
 use cascade_sdk_core::fit::chain::{Chains, FullChain};
-use cascade_sdk_core::fit::hull::concave;
-use cascade_sdk_core::fit::operating::PolicyClass;
-use cascade_sdk_core::fit::pair::{self, Pair, Pairs, Singles};
-use cascade_sdk_core::fit::ranking::Ranking;
-use cascade_sdk_core::fit::table::{Table, Totals};
+use cascade_sdk_core::fit::frontier::hull::concave;
+use cascade_sdk_core::fit::frontier::operating::PolicyClass;
+use cascade_sdk_core::fit::frontier::pair::{self, Pair, Pairs, Singles};
+use cascade_sdk_core::fit::frontier::ranking::Ranking;
+use cascade_sdk_core::fit::rows::table::{Table, Totals};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 

@@ -3,11 +3,11 @@
 use crate::brute::{all_rows, assert_exact, chains, random_table, rules_of, telling_table};
 use cascade_sdk_core::config::{CostTail, Goal, Objective};
 use cascade_sdk_core::fit::chain::non_dominated;
+use cascade_sdk_core::fit::frontier::operating::{CascadeRule, PolicyClass};
 use cascade_sdk_core::fit::limited::{Limited, Members};
 use cascade_sdk_core::fit::limits::Limits;
-use cascade_sdk_core::fit::operating::{CascadeRule, PolicyClass};
 use cascade_sdk_core::fit::random::SplitMix64;
-use cascade_sdk_core::fit::table::Table;
+use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::money::Usd;
 use proptest::prelude::*;
 use std::collections::BTreeSet;

@@ -4,9 +4,9 @@ use crate::brute::{
     all_rows, assert_exact, best_within, chains, checked, everything, random_table, telling_table,
 };
 use cascade_sdk_core::fit::chain::{Chains, FullChain, Resolution, non_dominated};
-use cascade_sdk_core::fit::operating::PolicyClass;
-use cascade_sdk_core::fit::pair::{Pairs, Singles};
-use cascade_sdk_core::fit::table::QUALITY_ONE;
+use cascade_sdk_core::fit::frontier::operating::PolicyClass;
+use cascade_sdk_core::fit::frontier::pair::{Pairs, Singles};
+use cascade_sdk_core::fit::rows::table::QUALITY_ONE;
 use proptest::prelude::*;
 
 proptest! {

@@ -6,10 +6,10 @@
 
 use crate::brute::{all_rows, checked, table};
 use cascade_sdk_core::fit::chain::FullChain;
-use cascade_sdk_core::fit::operating::PolicyClass;
-use cascade_sdk_core::fit::pair::{self, Pair, Singles};
-use cascade_sdk_core::fit::ranking::Ranking;
-use cascade_sdk_core::fit::table::{QUALITY_ONE, SignalData, Table, TierData, Totals};
+use cascade_sdk_core::fit::frontier::operating::PolicyClass;
+use cascade_sdk_core::fit::frontier::pair::{self, Pair, Singles};
+use cascade_sdk_core::fit::frontier::ranking::Ranking;
+use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, SignalData, Table, TierData, Totals};
 use serde_json::Value;
 
 /// Pico-dollars for a cost of 1: all costs are whole or halves.

@@ -4,7 +4,7 @@ use crate::synthetic::{config, log_of};
 use cascade_sdk_core::config::{Config, Family, Goal};
 use cascade_sdk_core::fit::random::SplitMix64;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, FitOutcome, prepare_for};
-use cascade_sdk_core::fit::traffic::Traffic;
+use cascade_sdk_core::fit::rows::traffic::Traffic;
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::policy;
 

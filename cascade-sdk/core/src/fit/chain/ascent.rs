@@ -7,7 +7,7 @@
 use super::instance::{Instance, Pick};
 use super::optimum::{Constraint, Search};
 use super::surface::{Price, Step, Sums, Surface};
-use crate::fit::operating::Operating;
+use crate::fit::frontier::operating::Operating;
 use crate::fit::threads;
 
 /// Prices that share a start and are climbed one after the other.
@@ -218,7 +218,7 @@ impl<'i> Climber<'i> {
                 }
             }
         }
-        let groups = rankings[tier].first().map_or(0, crate::fit::ranking::Ranking::groups);
+        let groups = rankings[tier].first().map_or(0, crate::fit::frontier::ranking::Ranking::groups);
         offer(Pick { signal: 0, cut: u32::try_from(groups).unwrap_or(u32::MAX) }, kept + all);
         best
     }

@@ -6,8 +6,8 @@
 
 use super::surface::{Peak, Price, Surface, Vertex};
 use super::units::Units;
-use crate::fit::hull;
-use crate::fit::table::Totals;
+use crate::fit::frontier::hull;
+use crate::fit::rows::table::Totals;
 
 /// What exploring a surface found out.
 #[derive(Clone, Debug, Default)]

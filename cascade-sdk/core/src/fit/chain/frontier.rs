@@ -5,11 +5,11 @@ use super::instance::{Instance, Pick};
 use super::optimum::{Constraint, Search};
 use super::surface::{Price, Triple};
 use super::triples::Triples;
-use crate::fit::hull::compare_to_chord;
-use crate::fit::operating::{CascadeRule, Operating};
-use crate::fit::pair::Member;
-use crate::fit::point_set::PointSet;
-use crate::fit::table::Totals;
+use crate::fit::frontier::hull::compare_to_chord;
+use crate::fit::frontier::operating::{CascadeRule, Operating};
+use crate::fit::frontier::pair::Member;
+use crate::fit::frontier::point_set::PointSet;
+use crate::fit::rows::table::Totals;
 
 /// Prices at which chains of four and more stages are climbed.
 const PRICES: usize = 12;

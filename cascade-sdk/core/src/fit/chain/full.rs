@@ -4,10 +4,10 @@ use super::frontier::{Frontier, Reached};
 use super::instance::{Instance, Resolution};
 use super::optimum::Constraint;
 use super::triples;
-use crate::fit::operating::{CascadeRule, Operating, PolicyClass, StageCut};
-use crate::fit::pair::{self, CutPoint, Pair};
-use crate::fit::ranking::Ranking;
-use crate::fit::table::{Table, Totals};
+use crate::fit::frontier::operating::{CascadeRule, Operating, PolicyClass, StageCut};
+use crate::fit::frontier::pair::{self, CutPoint, Pair};
+use crate::fit::frontier::ranking::Ranking;
+use crate::fit::rows::table::{Table, Totals};
 
 /// The chain of all tiers that are not dominated, and nothing else: any cut at each stage, among them to keep or to
 /// escalate everything. Exact up to three tiers.

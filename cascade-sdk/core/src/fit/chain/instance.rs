@@ -2,9 +2,9 @@
 
 use super::surface::Sums;
 use super::units::Columns;
-use crate::fit::operating::{CascadeRule, Operating, StageCut};
-use crate::fit::ranking::Ranking;
-use crate::fit::table::Table;
+use crate::fit::frontier::operating::{CascadeRule, Operating, StageCut};
+use crate::fit::frontier::ranking::Ranking;
+use crate::fit::rows::table::Table;
 
 /// How finely scores are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

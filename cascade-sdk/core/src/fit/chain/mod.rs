@@ -17,9 +17,9 @@ mod units;
 pub use full::{FullChain, non_dominated};
 pub use instance::Resolution;
 
-use super::operating::{Operating, PolicyClass};
-use super::pair::{self, Pairs};
-use super::table::Table;
+use crate::fit::frontier::operating::{Operating, PolicyClass};
+use crate::fit::frontier::pair::{self, Pairs};
+use crate::fit::rows::table::Table;
 use frontier::{Frontier, Reached};
 use instance::Instance;
 use optimum::Constraint;

@@ -6,7 +6,7 @@
 use super::explore::{Explored, SLACK, Tangent};
 use super::surface::{Surface, Vertex};
 use super::units::Units;
-use crate::fit::table::Totals;
+use crate::fit::rows::table::Totals;
 
 /// A constraint on total cost or total quality, and the best policy that is known to keep it.
 #[derive(Clone, Copy, Debug)]

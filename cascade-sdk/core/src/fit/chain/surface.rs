@@ -2,7 +2,7 @@
 
 use super::tree::{PriceTree, SumTree, Value};
 use super::units::Columns;
-use crate::fit::ranking::Ranking;
+use crate::fit::frontier::ranking::Ranking;
 
 /// Quality and cost in the units of [`super::units::Units`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use super::instance::{Instance, Pick};
 use super::optimum::Search;
 use super::surface::{Surface, Triple, Vertex};
 use super::units::Units;
-use crate::fit::operating::Operating;
-use crate::fit::ranking::Ranking;
-use crate::fit::table::{QUALITY_ONE, Table, Totals};
+use crate::fit::frontier::operating::Operating;
+use crate::fit::frontier::ranking::Ranking;
+use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use crate::fit::threads;
 
 /// Three-stage cascades with finite cuts, and what is known of their hulls.

@@ -1,7 +1,7 @@
 //! The table in small integers: common factors removed, weights multiplied in.
 
 use super::surface::{Price, Sums};
-use crate::fit::table::{QUALITY_ONE, Table, Totals};
+use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
 
 /// What one unit of [`Sums`] is worth in [`Totals`].
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ fn divisor(a: i64, b: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::table::TierData;
+    use crate::fit::rows::table::TierData;
 
     fn table(quality: Vec<i64>, cost: Vec<i64>, weight: Vec<i64>) -> Table {
         Table { tiers: vec![TierData { quality, cost, ..TierData::default() }], weight, ..Table::default() }

@@ -2,9 +2,9 @@
 //! and more stages (MATH.md 6.3), a heuristic.
 
 use super::{Arena, Sums};
+use crate::fit::frontier::operating::{CascadeRule, Operating, StageCut};
 use crate::fit::limits::within;
 use crate::fit::objective::Target;
-use crate::fit::operating::{CascadeRule, Operating, StageCut};
 
 /// Rounds over all stages.
 const ROUNDS: usize = 6;

@@ -5,11 +5,11 @@
 //! number of steps, so the result is the same on every system.
 
 use super::{Arena, Sums, subsequences};
+use crate::fit::frontier::operating::CascadeRule;
+use crate::fit::frontier::pair::rankings;
 use crate::fit::limits::{Limits, MOST};
 use crate::fit::objective::{Multipliers, Target};
-use crate::fit::operating::CascadeRule;
-use crate::fit::pair::rankings;
-use crate::fit::table::{QUALITY_ONE, Table};
+use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::fit::threads;
 use crate::money::PICO_PER_USD;
 
@@ -104,7 +104,7 @@ impl Arena<'_> {
             tiers: tiers.to_vec(),
             cuts: tiers[1..]
                 .iter()
-                .map(|_| crate::fit::operating::StageCut { signal: 0, at_least: f64::NEG_INFINITY })
+                .map(|_| crate::fit::frontier::operating::StageCut { signal: 0, at_least: f64::NEG_INFINITY })
                 .collect(),
         };
         if tiers.len() == 1 {

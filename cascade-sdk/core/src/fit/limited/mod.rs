@@ -13,15 +13,15 @@ mod tree;
 pub use dual::multipliers;
 
 use super::chain::non_dominated;
-use super::hull::compare_to_chord;
 use super::limits::{Limits, Over, within};
 use super::objective::Target;
-use super::operating::{CascadeRule, Operating, PolicyClass, StageCut, Walk};
-use super::pair::{Pair, rankings};
-use super::point_set::PointSet;
-use super::ranking::Ranking;
-use super::table::{Table, Totals};
 use super::threads;
+use crate::fit::frontier::hull::compare_to_chord;
+use crate::fit::frontier::operating::{CascadeRule, Operating, PolicyClass, StageCut, Walk};
+use crate::fit::frontier::pair::{Pair, rankings};
+use crate::fit::frontier::point_set::PointSet;
+use crate::fit::frontier::ranking::Ranking;
+use crate::fit::rows::table::{Table, Totals};
 
 /// Exact weighted sums over some rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use super::tree::{Prefix, Tree};
 use super::{Arena, Sums, Used};
+use crate::fit::frontier::operating::{CascadeRule, Operating, StageCut};
+use crate::fit::frontier::ranking::Ranking;
 use crate::fit::limits::MOST;
 use crate::fit::objective::Target;
-use crate::fit::operating::{CascadeRule, Operating, StageCut};
-use crate::fit::ranking::Ranking;
-use crate::fit::table::Totals;
+use crate::fit::rows::table::Totals;
 
 /// What escalating a row at the first stage changes, and what it changes on top if it goes on from the second.
 struct Step {

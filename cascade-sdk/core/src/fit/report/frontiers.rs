@@ -1,7 +1,7 @@
 //! Frontiers on calibration rows and curves on held-out rows.
 
-use super::super::curves::{Curve, CurvePoint};
 use super::policies::CutReport;
+use crate::fit::frontier::curves::{Curve, CurvePoint};
 use serde::Serialize;
 
 /// One two-model frontier on calibration rows.

@@ -10,9 +10,9 @@ pub use frontiers::*;
 pub use policies::*;
 pub use verdict::VerdictReport;
 
-use super::break_even::{BreakEven, EqualBudget};
-use super::crossfit::Standing;
-use super::diagnostics::SignalQuality;
+use crate::fit::analysis::break_even::{BreakEven, EqualBudget};
+use crate::fit::analysis::diagnostics::SignalQuality;
+use crate::fit::inference::crossfit::Standing;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Tiers, families and the policies they offer.
 
-use super::super::compare::{Comparison, Figures};
+use crate::fit::inference::compare::{Comparison, Figures};
 use crate::policy::{Cut, Estimate, Plan, Rules, ScoreSource};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -115,9 +115,9 @@ pub struct FamilyReport {
     pub calibration: Means,
     /// Figures on held-out rows; `None` if nothing was held out.
     pub held_out: Option<HeldOut>,
-    /// See [`Curve::area`](crate::fit::curves::Curve::area).
+    /// See [`Curve::area`](crate::fit::frontier::curves::Curve::area).
     pub area: Option<f64>,
-    /// See [`Curve::area_hull`](crate::fit::curves::Curve::area_hull).
+    /// See [`Curve::area_hull`](crate::fit::frontier::curves::Curve::area_hull).
     pub area_hull: Option<f64>,
     /// Whether it keeps the constraint on calibration rows; if not, the plan is its cheapest (budget) or best (floor).
     pub feasible: bool,

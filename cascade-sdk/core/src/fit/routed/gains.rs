@@ -4,14 +4,14 @@
 //! of the cascade j → h: a signal like any other to the exact searches, whose cut is λ itself. Each becomes one more column
 //! of j, made of predictions out of fold.
 
-use super::super::combined::{cost_of, knots, usable};
 use super::super::logistic::{self, Design, Labels, Part};
-use super::super::ranking::Ranking;
-use super::super::table::{QUALITY_ONE, SignalData};
 use super::super::threads;
 use super::Sample;
 use crate::decide::{Observation, map, read};
 use crate::feature::{Predictions, single};
+use crate::fit::analysis::combined::{cost_of, knots, usable};
+use crate::fit::frontier::ranking::Ranking;
+use crate::fit::rows::table::{QUALITY_ONE, SignalData};
 use crate::policy::{Rules, Score, ScoreInput, ScoreSource, Term};
 
 /// Weight of the log loss against the penalty ½‖w‖²: few weights, but many pairs of tiers to be right about.

@@ -13,15 +13,15 @@ use super::chain::Chains;
 use super::family::{Candidate, Draft, FittedFamily, RulesBuilder};
 use super::limited::{Limited, Members, pair_points};
 use super::limits::{Limits, within};
-use super::operating::{CascadeRule, Operating, PolicyClass};
-use super::pair::{self, Pair};
-use super::point_set::PointSet;
-use super::ranking::Ranking;
 use super::router::{Basis, Data, RouterFamily, RouterFit};
-use super::router_cost::CostBasis;
-use super::table::{Table, Totals};
 use super::threads;
 use crate::feature::Router;
+use crate::fit::frontier::operating::{CascadeRule, Operating, PolicyClass};
+use crate::fit::frontier::pair::{self, Pair};
+use crate::fit::frontier::point_set::PointSet;
+use crate::fit::frontier::ranking::Ranking;
+use crate::fit::router::cost::CostBasis;
+use crate::fit::rows::table::{Table, Totals};
 use plans::PlannedRouter;
 
 /// Everything routed cascades can do on some rows.

@@ -1,11 +1,11 @@
 //! A router over plans: around a cascade, its parts and its neighbours on the frontier, each forecast as a whole.
 
 use super::super::limited::{Sums, row_sums};
-use super::super::operating::CascadeRule;
-use super::super::ridge::{Line, Ridge};
-use super::super::table::{QUALITY_ONE, Table};
 use super::Sample;
 use crate::feature::argmax;
+use crate::fit::frontier::operating::CascadeRule;
+use crate::fit::router::ridge::{Line, Ridge};
+use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::money::PICO_PER_USD;
 use crate::policy::{Forecast, Linear};
 

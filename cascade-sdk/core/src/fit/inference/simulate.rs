@@ -1,0 +1,102 @@
+//! Frozen policies on rows of the table: the figures that are reported and promised.
+
+use crate::fit::limits::{Limits, Over};
+use crate::fit::rows::table::{Table, Totals, quality_units};
+use crate::log::EvalLog;
+use crate::policy::Rules;
+use crate::replay::{KnownPredictions, Replay, ReplayError};
+
+/// What a policy did on some rows, one entry for each of them.
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes {
+    /// Quality in units of 10⁻¹².
+    pub quality: Vec<i64>,
+    /// Cost in pico-dollars.
+    pub cost: Vec<i64>,
+    /// Stages that ran.
+    pub calls: Vec<u32>,
+    /// The tier that answered: index into [`Rules::tiers`].
+    pub tier: Vec<u32>,
+    /// Sum of the stages' latencies in milliseconds; NaN where unknown.
+    pub latency_ms: Vec<f64>,
+}
+
+impl Outcomes {
+    /// Runs a policy on rows of the table.
+    ///
+    /// # Errors
+    /// As [`Replay::row`].
+    pub fn of(rules: &Rules, log: &EvalLog, table: &Table, rows: &[u32]) -> Result<Self, ReplayError> {
+        Self::run(&Replay::new(rules, log)?, table, rows)
+    }
+
+    /// The same with predictions of the policy's router made before.
+    ///
+    /// # Errors
+    /// As [`Replay::row`].
+    pub fn with_predictions(
+        rules: &Rules,
+        log: &EvalLog,
+        table: &Table,
+        rows: &[u32],
+        known: &KnownPredictions,
+    ) -> Result<Self, ReplayError> {
+        Self::run(&Replay::new(rules, log)?.with_predictions(known), table, rows)
+    }
+
+    fn run(replay: &Replay<'_>, table: &Table, rows: &[u32]) -> Result<Self, ReplayError> {
+        let mut scratch = replay.scratch();
+        let mut outcomes = Self::default();
+        for &row in rows {
+            let outcome = replay.row(table.log_row[row as usize] as usize, &mut scratch)?;
+            outcomes.quality.push(quality_units(outcome.quality));
+            outcomes.cost.push(outcome.cost.pico());
+            outcomes.calls.push(u32::try_from(outcome.calls).unwrap_or(u32::MAX));
+            outcomes.tier.push(u32::try_from(outcome.tier).unwrap_or(u32::MAX));
+            outcomes.latency_ms.push(outcome.latency_ms);
+        }
+        Ok(outcomes)
+    }
+
+    /// A single tier of the table on its rows.
+    pub fn single(table: &Table, tier: usize, rows: &[u32]) -> Self {
+        let tier = &table.tiers[tier];
+        Self {
+            quality: rows.iter().map(|&row| tier.quality[row as usize]).collect(),
+            cost: rows.iter().map(|&row| tier.cost[row as usize]).collect(),
+            calls: vec![1; rows.len()],
+            tier: vec![0; rows.len()],
+            latency_ms: rows.iter().map(|&row| f64::from(tier.latency_ms[row as usize])).collect(),
+        }
+    }
+
+    /// Share of the total cost in the dearest 1 % of rows (at least one row): above a fifth, means rest on few rows.
+    pub fn cost_in_dearest_percent(&self) -> f64 {
+        let mut sorted = self.cost.clone();
+        sorted.sort_unstable_by(|a, b| b.cmp(a));
+        let sum = |costs: &[i64]| costs.iter().map(|&cost| i128::from(cost)).sum::<i128>() as f64;
+        let total = sum(&sorted);
+        if total > 0.0 { sum(&sorted[..sorted.len().div_ceil(100)]) / total } else { 0.0 }
+    }
+
+    /// Total weight of the rows that exceed each limit.
+    pub fn over(&self, table: &Table, rows: &[u32], limits: &Limits) -> Over {
+        let mut sum = Over::default();
+        for (position, &row) in rows.iter().enumerate() {
+            let over = limits.over(self.cost[position], self.latency_ms[position]);
+            for (sum, over) in sum.iter_mut().zip(over) {
+                *sum += over * table.weight[row as usize];
+            }
+        }
+        sum
+    }
+
+    /// Exact weighted sums.
+    pub fn totals(&self, table: &Table, rows: &[u32]) -> Totals {
+        let mut sum = Totals::default();
+        for (position, &row) in rows.iter().enumerate() {
+            sum += table.totals(row, self.quality[position], self.cost[position]);
+        }
+        sum
+    }
+}

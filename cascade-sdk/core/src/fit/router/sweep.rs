@@ -1,0 +1,190 @@
+//! The exact frontier of a router over λ, without a grid (MATH.md 7).
+//!
+//! For one row, predicted quality − λ · predicted cost is a line in λ for each plan; the plans that are ever best form
+//! the upper hull of the points (predicted cost, predicted quality). All hull edges of all rows, sorted by slope, are the
+//! values of λ at which some row changes its plan; running exact sums give the totals between them.
+
+use crate::fit::rows::table::Totals;
+use std::cmp::Ordering;
+use std::ops::{Add, AddAssign, Sub};
+
+/// What is predicted of one plan for one row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prospect {
+    /// Predicted quality.
+    pub quality: f64,
+    /// Predicted cost in US dollars.
+    pub cost_usd: f64,
+}
+
+/// A λ and what the router does with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SweepPoint<Sums = Totals> {
+    /// λ in quality per US dollar, between two values at which a row changes its plan.
+    pub shadow_price: f64,
+    /// Exact sums over the rows.
+    pub totals: Sums,
+}
+
+/// Slopes closer than this, relatively, count as one: between them no λ would be safe from rounding.
+const SAME_SLOPE: f64 = 1e-12;
+
+/// The frontier, from the highest λ (cheapest plans) to λ = 0 (best plans): O(nk log nk) for n rows of k plans.
+///
+/// `prospects` and `realised` hold rows × `plans`. Between two points of the result nothing changes, so every deployed
+/// λ does on these rows what its point says.
+pub fn sweep<Sums>(plans: usize, prospects: &[Prospect], realised: &[Sums]) -> Vec<SweepPoint<Sums>>
+where
+    Sums: Copy + Default + Add<Output = Sums> + Sub<Output = Sums> + AddAssign,
+{
+    let mut totals = Sums::default();
+    let mut changes: Vec<(f64, Sums)> = Vec::new();
+    for (prospects, realised) in prospects.chunks_exact(plans).zip(realised.chunks_exact(plans)) {
+        let hull = upper_hull(prospects);
+        if let Some(&first) = hull.first() {
+            totals += realised[first];
+        }
+        changes.extend(hull.windows(2).map(|edge| {
+            let (from, to) = (edge[0], edge[1]);
+            (slope(prospects[from], prospects[to]), realised[to] - realised[from])
+        }));
+    }
+    changes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut points =
+        vec![SweepPoint { shadow_price: changes.first().map_or(0.0, |first| 2.0 * first.0), totals }];
+    let mut at = 0;
+    while let Some(&(highest, _)) = changes.get(at) {
+        let mut lowest = highest;
+        while let Some(&(slope, change)) =
+            changes.get(at).filter(|next| next.0 >= lowest * (1.0 - SAME_SLOPE))
+        {
+            lowest = slope;
+            totals += change;
+            at += 1;
+        }
+        let shadow_price = changes.get(at).map_or(0.0, |next| f64::midpoint(lowest, next.0));
+        points.push(SweepPoint { shadow_price, totals });
+    }
+    points
+}
+
+fn slope(from: Prospect, to: Prospect) -> f64 {
+    (to.quality - from.quality) / (to.cost_usd - from.cost_usd)
+}
+
+/// The plans that are best for some λ ≥ 0, cheapest first; of equal plans the first.
+fn upper_hull(prospects: &[Prospect]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..prospects.len()).collect();
+    order.sort_by(|&a, &b| {
+        let (x, y) = (prospects[a], prospects[b]);
+        x.cost_usd.total_cmp(&y.cost_usd).then(y.quality.total_cmp(&x.quality)).then(a.cmp(&b))
+    });
+    let mut hull: Vec<usize> = Vec::with_capacity(order.len());
+    for next in order {
+        if hull.last().is_some_and(|&last| {
+            prospects[next].quality.partial_cmp(&prospects[last].quality) != Some(Ordering::Greater)
+        }) {
+            continue;
+        }
+        while let [.., before, last] = hull[..]
+            && slope(prospects[before], prospects[last]) <= slope(prospects[last], prospects[next])
+        {
+            hull.pop();
+        }
+        hull.push(next);
+    }
+    hull
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::argmax;
+    use proptest::prelude::*;
+
+    fn realised(raw: &[(u8, u8)]) -> Vec<Totals> {
+        raw.iter().map(|&(quality, cost)| Totals { quality: quality.into(), cost: cost.into() }).collect()
+    }
+
+    /// What the argmax of the decision function does with a λ.
+    fn direct(plans: usize, prospects: &[Prospect], realised: &[Totals], shadow_price: f64) -> Totals {
+        let mut sum = Totals::default();
+        for (prospects, realised) in prospects.chunks_exact(plans).zip(realised.chunks_exact(plans)) {
+            sum += realised[argmax(shadow_price, prospects.iter().map(|p| (p.quality, p.cost_usd)))];
+        }
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn every_point_is_what_the_decision_function_does(
+            plans in 1_usize..5,
+            raw in prop::collection::vec((0_u8..12, 0_u8..6, any::<(u8, u8)>()), 0..80),
+        ) {
+            let rows = raw.len() / plans * plans;
+            let prospects: Vec<Prospect> = raw[..rows]
+                .iter()
+                .map(|(q, c, _)| Prospect { quality: f64::from(*q) / 12.0, cost_usd: f64::from(*c) * 1e-4 })
+                .collect();
+            let realised = realised(&raw[..rows].iter().map(|row| row.2).collect::<Vec<_>>());
+            let points = sweep(plans, &prospects, &realised);
+            for point in &points {
+                prop_assert_eq!(point.totals, direct(plans, &prospects, &realised, point.shadow_price));
+            }
+            for pair in points.windows(2) {
+                prop_assert!(pair[0].shadow_price > pair[1].shadow_price);
+            }
+            // No λ yields anything that the sweep does not list.
+            for step in 0..60 {
+                let shadow_price = 1e4 * f64::from(step) / 37.0;
+                let totals = direct(plans, &prospects, &realised, shadow_price);
+                let tie = points.windows(2).any(|pair| pair[0].shadow_price > shadow_price && shadow_price > pair[1].shadow_price);
+                prop_assert!(points.iter().any(|point| point.totals == totals) || tie);
+            }
+        }
+    }
+
+    proptest! {
+        /// MATH.md 13, 9: λ beyond all changes runs the cheapest plan of each row, λ = 0 the best one.
+        #[test]
+        fn ends_are_cheapest_and_best_for_every_row(
+            plans in 1_usize..5,
+            raw in prop::collection::vec((0_u8..12, 0_u8..6, any::<(u8, u8)>()), 1..80),
+        ) {
+            let rows = raw.len() / plans * plans;
+            let prospects: Vec<Prospect> = raw[..rows]
+                .iter()
+                .map(|(q, c, _)| Prospect { quality: f64::from(*q) / 12.0, cost_usd: f64::from(*c) * 1e-4 })
+                .collect();
+            let realised = realised(&raw[..rows].iter().map(|row| row.2).collect::<Vec<_>>());
+            let points = sweep(plans, &prospects, &realised);
+            let pick = |key: fn(Prospect) -> (f64, f64)| {
+                let mut sum = Totals::default();
+                for (prospects, realised) in prospects.chunks_exact(plans).zip(realised.chunks_exact(plans)) {
+                    let best = (0..plans)
+                        .reduce(|a, b| if key(prospects[b]) < key(prospects[a]) { b } else { a })
+                        .unwrap();
+                    sum += realised[best];
+                }
+                sum
+            };
+            prop_assert_eq!(points.first().unwrap().totals, pick(|p| (p.cost_usd, -p.quality)));
+            prop_assert_eq!(points.last().unwrap().totals, pick(|p| (-p.quality, p.cost_usd)));
+        }
+    }
+
+    #[test]
+    fn the_ends_are_the_cheapest_and_the_best() {
+        let prospects = [
+            Prospect { quality: 0.2, cost_usd: 1.0 },
+            Prospect { quality: 0.9, cost_usd: 3.0 },
+            Prospect { quality: 0.9, cost_usd: 5.0 },
+        ];
+        let realised = realised(&[(0, 1), (1, 3), (1, 5)]);
+        let points = sweep(3, &prospects, &realised);
+        assert_eq!(points.len(), 2);
+        assert_eq!(points[0].totals, realised[0]);
+        assert_eq!(points[1], SweepPoint { shadow_price: 0.0, totals: realised[1] });
+        assert!((points[0].shadow_price - 0.7).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,202 @@
+use super::*;
+use crate::fit::inference::simulate::Outcomes;
+use crate::fit::random::SplitMix64;
+use crate::log::{Row, TierColumns};
+use crate::money::Usd;
+
+/// What decides whether the small tier answers well.
+#[derive(Clone, Copy, PartialEq)]
+enum World {
+    /// Nothing that can be known before.
+    Noise,
+    /// A label.
+    Label,
+    /// A word of the prompt.
+    Word,
+}
+
+const SUBJECTS: [&str; 4] = ["art", "history", "law", "maths"];
+const NOUNS: [&str; 8] = ["cat", "dog", "house", "river", "stone", "window", "engine", "proof"];
+
+/// A small tier that is right on half of the subjects or words and a large one that is always right.
+fn log(rows: usize, world: World, seed: u64) -> EvalLog {
+    let mut random = SplitMix64::new(seed, 9);
+    let mut log = EvalLog::default();
+    let tier = |name: &str| TierColumns { name: name.into(), ..TierColumns::default() };
+    let (mut large, mut small) = (tier("large"), tier("small"));
+    for row in 0..rows {
+        let (subject, noun) = (random.below(SUBJECTS.len()), random.below(NOUNS.len()));
+        let filler = NOUNS[random.below(NOUNS.len() / 2)];
+        let easy = match world {
+            World::Noise => random.fraction() < 0.5,
+            World::Label => subject < 2,
+            World::Word => noun < 4,
+        };
+        log.rows.push(Row {
+            id: format!("q{row:05}").into(),
+            text: Some(
+                format!(
+                    "Question: tell me about the {} of number {} and {filler}\nAnswer:",
+                    NOUNS[noun],
+                    random.below(1000)
+                )
+                .into(),
+            ),
+            split: None,
+            group: None,
+            weight: 1.0,
+            features: Vec::new(),
+            tags: if world == World::Word {
+                Vec::new()
+            } else {
+                vec![("subject".into(), SUBJECTS[subject].into())]
+            },
+            session: None,
+            turn: None,
+            place: (0, 0),
+        });
+        for (tier, quality, cost) in [(&mut large, 1.0, 30), (&mut small, f64::from(u8::from(easy)), 1)] {
+            tier.present.push(true);
+            tier.quality.push(quality);
+            tier.cost.push(Usd::from_pico(cost * 1_000_000));
+            tier.latency_ms.push(f32::NAN);
+            tier.failed.push(false);
+        }
+    }
+    log.tiers = vec![large, small];
+    log
+}
+
+struct Case {
+    log: EvalLog,
+    table: Table,
+    rows: Vec<u32>,
+    folds: Vec<u8>,
+}
+
+impl Case {
+    fn new(rows: usize, world: World) -> Self {
+        let log = log(rows, world, 11);
+        let mut table = Table::new(&log, &["small", "large"], |row| log.rows[row].id.to_string());
+        let rows: Vec<u32> = (0..u32::try_from(rows).unwrap()).collect();
+        table.order_by_cost(&rows);
+        let folds = rows.iter().map(|row| (row * 7 % 5) as u8).collect();
+        Self { log, table, rows, folds }
+    }
+
+    fn fit(&self, threads: usize) -> RouterFit {
+        RouterFit::new(&Data {
+            table: &self.table,
+            log: &self.log,
+            rows: &self.rows,
+            folds: &self.folds,
+            threads,
+        })
+    }
+
+    fn family(&self) -> RouterFamily<'_> {
+        RouterFamily::new(&self.table, &self.rows, self.fit(2))
+    }
+}
+
+#[test]
+fn labels_and_words_are_learned_and_bring_the_frontier_near_the_oracle() {
+    for (world, basis) in [(World::Label, Basis::Known), (World::Word, Basis::Words)] {
+        let case = Case::new(400, world);
+        let family = case.family();
+        assert_eq!(family.fit().choice.basis, basis);
+        // Half of the rows are easy: the oracle is right everywhere for about half of the large tier's cost.
+        let large = case.table.single(1, &case.rows);
+        let best = family.at_floor(large.quality * 98 / 100).unwrap();
+        assert!(best.totals.cost * 10 < large.cost * 6, "{:?} against {large:?}", best.totals);
+        assert!(matches!(best.draft, Draft::Routed(_)));
+    }
+}
+
+#[test]
+fn noise_degrades_to_single_tiers() {
+    for rows in [1, 2, 5, 50, 100, 300] {
+        let case = Case::new(rows, World::Noise);
+        let family = case.family();
+        let hull = family.hull();
+        let on_rows = |candidate: &Candidate| {
+            Outcomes::of(&family.rules(candidate), &case.log, &case.table, &case.rows).unwrap().quality.len()
+        };
+        assert!(hull.iter().all(|candidate| on_rows(candidate) == rows));
+        if rows == 300 {
+            assert_eq!(family.fit().choice.basis, Basis::Constant, "{:?}", family.fit().trials);
+        }
+    }
+}
+
+#[test]
+fn the_fit_does_not_depend_on_threads_and_repeats_itself() {
+    let case = Case::new(120, World::Word);
+    let one = case.fit(1);
+    for threads in [2, 3, 7] {
+        let other = case.fit(threads);
+        assert_eq!(one.router, other.router);
+        assert_eq!(one.log_odds, other.log_odds);
+        assert_eq!(one.trials, other.trials);
+    }
+}
+
+#[test]
+fn a_choice_made_before_gives_the_same_router() {
+    let case = Case::new(150, World::Label);
+    let first = case.fit(2);
+    let data = Data { table: &case.table, log: &case.log, rows: &case.rows, folds: &case.folds, threads: 2 };
+    assert_eq!(RouterFit::again(&data, &first.choice).router, first.router);
+}
+
+#[test]
+fn predictions_of_a_row_do_not_know_its_outcome() {
+    let case = Case::new(100, World::Word);
+    let before = case.fit(2);
+    let mut changed = Case::new(100, World::Word);
+    let fold = changed.folds[0];
+    for (row, _) in changed.folds.iter().enumerate().filter(|(_, other)| **other == fold) {
+        let flipped = crate::fit::rows::table::QUALITY_ONE - changed.table.tiers[0].quality[row];
+        changed.table.tiers[0].quality[row] = flipped;
+    }
+    let data = Data {
+        table: &changed.table,
+        log: &changed.log,
+        rows: &changed.rows,
+        folds: &changed.folds,
+        threads: 1,
+    };
+    let after = RouterFit::again(&data, &before.choice);
+    let again = RouterFit::again(
+        &Data { table: &case.table, log: &case.log, rows: &case.rows, folds: &case.folds, threads: 1 },
+        &before.choice,
+    );
+    for row in (0..100).filter(|&row| case.folds[row] == fold) {
+        assert_eq!(after.log_odds[row * 2..row * 2 + 2], again.log_odds[row * 2..row * 2 + 2]);
+    }
+    assert_ne!(after.log_odds, again.log_odds);
+}
+
+#[test]
+fn candidates_carry_exact_sums_of_single_tiers_and_sweep_points() {
+    let case = Case::new(90, World::Label);
+    let family = case.family();
+    let fit = family.fit();
+    let prospects = fit.prospects();
+    for candidate in family.hull() {
+        let expected = match candidate.draft {
+            Draft::Planned(_) | Draft::Penalised { .. } => {
+                unreachable!("no plans of several stages, no limits")
+            }
+            Draft::Cascade(rule) => case.table.single(rule.tiers[0], &case.rows),
+            Draft::Routed(price) => {
+                prospects.chunks_exact(2).zip(&case.rows).fold(Totals::default(), |sum, (p, &row)| {
+                    let tier = crate::feature::argmax(price, p.iter().map(|p| (p.quality, p.cost_usd)));
+                    let tier = &case.table.tiers[tier];
+                    sum + case.table.totals(row, tier.quality[row as usize], tier.cost[row as usize])
+                })
+            }
+        };
+        assert_eq!(candidate.totals, expected);
+    }
+}

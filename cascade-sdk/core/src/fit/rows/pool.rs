@@ -1,0 +1,107 @@
+//! Which tiers and signals take part in a fit, and what is said of those that do not.
+
+use crate::config::Route;
+use crate::diag::Diagnostic;
+use crate::fit::analysis::newcomer;
+use crate::fit::report::{LeftOut, MissingSignal};
+use crate::fit::rows::table::Table;
+use crate::log::{EvalLog, Split};
+use crate::name;
+
+/// The tiers with enough calibration rows, and those that are reported apart: a tier that was collected for less than
+/// half as many rows as the best covered one would shrink the rows all families share.
+pub(in crate::fit) fn choose_pool<'a>(
+    route: &'a Route,
+    log: &EvalLog,
+    halves: &[Split],
+) -> Result<(Vec<&'a str>, Vec<LeftOut>), Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let mut coverage = Vec::new();
+    for tier in &route.tiers {
+        if let Some(columns) = log.tier(tier) {
+            let collected = columns.present.iter().zip(halves);
+            coverage.push((
+                tier.as_str(),
+                collected.filter(|(present, half)| **present && **half == Split::Calibration).count(),
+            ));
+        } else {
+            let known = log.tiers.iter().map(|tier| tier.name.as_str());
+            let error = Diagnostic::error(
+                "fit::tier-not-in-log",
+                format!("the log of route `{}` has no results of tier `{tier}`", route.name),
+            );
+            errors.push(match name::nearest(tier, known.clone()) {
+                Some(near) => error.help(format!("the log has `{near}`")),
+                None => error.help(format!(
+                    "the log has {}; run `cascade collect {}` to add the tier",
+                    known.collect::<Vec<_>>().join(", "),
+                    route.name
+                )),
+            });
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let most = coverage.iter().map(|(_, rows)| *rows).max().unwrap_or(0);
+    let (pool, sparse): (Vec<_>, Vec<_>) = coverage.into_iter().partition(|(_, rows)| 2 * rows >= most);
+    let pool: Vec<&str> = pool.into_iter().map(|(tier, _)| tier).collect();
+    let left_out =
+        sparse.into_iter().filter_map(|(tier, _)| left_out(route, log, tier, &pool, halves)).collect();
+    Ok((pool, left_out))
+}
+
+fn left_out(route: &Route, log: &EvalLog, tier: &str, pool: &[&str], halves: &[Split]) -> Option<LeftOut> {
+    let columns = log.tier(tier)?;
+    let on_shared = |other: &str| {
+        let other = log.tier(other)?;
+        let (sum, count) = (0..log.rows.len())
+            .filter(|&row| columns.present[row] && other.present[row])
+            .fold((0.0, 0_usize), |(sum, count), row| (sum + other.quality[row], count + 1));
+        (count > 0).then(|| sum / count as f64)
+    };
+    let fit = &route.fit;
+    let shared = newcomer::compare(log, tier, pool, halves, fit.seed, fit.smallest_gain);
+    let text = || format!("{tier} shares no calibration row with all of the others");
+    Some(LeftOut {
+        shared_rows: shared.as_ref().map_or(0, |shared| shared.rows),
+        cost_usd: shared.as_ref().map(|shared| shared.cost_usd),
+        text: shared.as_ref().map_or_else(text, |shared| shared.text.clone()),
+        frontier_gain: shared.as_ref().and_then(|shared| shared.gain.clone()),
+        difference: shared.into_iter().flat_map(|shared| shared.differences).collect(),
+        name: tier.to_owned(),
+        rows: columns.present.iter().filter(|present| **present).count(),
+        quality: on_shared(tier).unwrap_or(0.0),
+        others: pool.iter().filter_map(|other| Some(((*other).to_owned(), on_shared(other)?))).collect(),
+    })
+}
+
+/// Notes where signals are missing on calibration rows and drops those missing in over half of the answers there; the
+/// warnings say which.
+pub(in crate::fit) fn refuse_sparse_signals(
+    table: &mut Table,
+    calibration: &[u32],
+) -> (Vec<MissingSignal>, Vec<String>) {
+    let (mut missing, mut warnings) = (Vec::new(), Vec::new());
+    for tier in &mut table.tiers {
+        let (name, failed) = (&tier.name, &tier.failed);
+        let answered: Vec<usize> =
+            calibration.iter().map(|&row| row as usize).filter(|&row| !failed[row]).collect();
+        tier.signals.retain(|signal| {
+            let absent = answered.iter().filter(|&&row| signal.value[row] == f64::NEG_INFINITY).count();
+            let share = absent as f64 / answered.len().max(1) as f64;
+            if share > 0.0 {
+                missing.push(MissingSignal { tier: name.clone(), signal: signal.name.clone(), share });
+            }
+            if share > 0.5 {
+                warnings.push(format!(
+                    "signal `{}` of tier `{name}` is missing in {:.0} % of its answers and was not used",
+                    signal.name,
+                    100.0 * share
+                ));
+            }
+            share <= 0.5
+        });
+    }
+    (missing, warnings)
+}
