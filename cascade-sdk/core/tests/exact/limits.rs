@@ -158,3 +158,10 @@ fn longer_chains_keep_limits_and_are_no_worse() {
     }
     assert!(deeper > 0);
 }
+
+/// The longest chain's top lies to the right of every short cascade, and a vertex lies between.
+#[test]
+fn the_edge_to_the_top_of_longer_chains_is_explored() {
+    let seed = 8_799_447_573_200_153_417;
+    check(&with_latencies(random_table(seed, 12, 2), seed), None, Some((6_000, 0.5)));
+}

@@ -170,6 +170,10 @@ impl<'t> Limited<'t> {
             return;
         }
         let mut found: Vec<(Totals, CascadeRule)> = self.points.staircase().to_vec();
+        // First of all the top: without it the edge that leads there would never be looked at.
+        if let Some(best) = self.longer(Target::Price(0.0), None) {
+            found.push((best.totals, best.rule));
+        }
         let mut settled: Vec<(Totals, Totals)> = Vec::new();
         for _ in 0..VERTICES {
             let set = PointSet::new(found.clone());
@@ -183,9 +187,6 @@ impl<'t> Limited<'t> {
                 }
                 _ => settled.push(edge),
             }
-        }
-        if let Some(best) = self.longer(Target::Price(0.0), None) {
-            found.push((best.totals, best.rule));
         }
         self.points = PointSet::new(found);
         self.hull = self.points.hull().map(operating).collect();
