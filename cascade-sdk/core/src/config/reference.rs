@@ -1,13 +1,13 @@
 //! Reference of `cascade.toml` for people.
 
-use super::keys::{self, KEYS, Kind, Need};
+use super::keys::{self, Kind, Need};
 use std::fmt::Write as _;
 
-/// Every key of `cascade.toml` in Markdown, made from [`KEYS`]: one section for each table.
+/// Every key of `cascade.toml` in Markdown, made from [`keys::all`]: one section for each table.
 pub fn reference() -> String {
     let mut out = String::from("# `cascade.toml`\n");
     table(&mut out, "");
-    for key in KEYS.iter().filter(|key| key.kind == Kind::Table) {
+    for key in keys::all().filter(|key| key.kind == Kind::Table) {
         let _ = writeln!(out, "\n## `[{}]`\n\n{}", shown(key.path), key.meaning);
         table(&mut out, key.path);
     }

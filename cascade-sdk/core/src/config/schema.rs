@@ -3,7 +3,7 @@
 use super::keys::{self, Key, Kind, Need, Range};
 use crate::document::json::Json;
 
-/// JSON Schema, draft-07, made from [`keys::KEYS`]. It checks form; what must agree between tables only
+/// JSON Schema, draft-07, made from [`keys::all`]. It checks form; what must agree between tables only
 /// [`super::read`] checks.
 pub fn json_schema() -> String {
     let mut entries = vec![

@@ -15,7 +15,7 @@ pub(crate) struct Read<'d, T> {
     pub(crate) item: Item<'d>,
 }
 
-/// A table and the path under which [`keys::KEYS`] lists its keys.
+/// A table and the path under which [`keys::all`] lists its keys.
 #[derive(Debug)]
 pub(crate) struct Section<'d> {
     pub(crate) table: Table<'d>,

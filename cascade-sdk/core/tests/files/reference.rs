@@ -1,6 +1,6 @@
 //! The table of keys, and what is made from it.
 
-use cascade_sdk_core::config::keys::{KEYS, Kind, Need, children};
+use cascade_sdk_core::config::keys::{Kind, Need, all, children};
 use cascade_sdk_core::config::{self, Api, Config, Family, LengthKey};
 use cascade_sdk_core::diag::{Source, Style, render_all};
 use cascade_sdk_core::policy;
@@ -18,12 +18,11 @@ fn read(text: &str) -> Config {
 /// Paths of every key in a document, names replaced by `*`.
 fn written(value: &toml::de::DeTable<'_>, path: &str, out: &mut BTreeSet<String>) {
     for (key, value) in value {
-        let named = KEYS.iter().any(|known| known.path == path && known.kind == Kind::Named);
+        let named = all().any(|known| known.path == path && known.kind == Kind::Named);
         let key = if named { "*" } else { key.get_ref() };
         let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         out.insert(path.clone());
-        let open =
-            KEYS.iter().any(|known| known.path == path && matches!(known.kind, Kind::Table | Kind::Named));
+        let open = all().any(|known| known.path == path && matches!(known.kind, Kind::Table | Kind::Named));
         if let Some(table) = value.get_ref().as_table().filter(|_| open || key == "*") {
             written(table, &path, out);
         }
@@ -36,13 +35,13 @@ fn the_reference_file_has_every_key_and_no_finding() {
     assert_eq!(render_all(&findings, Style::Plain), "");
     let mut found = BTreeSet::new();
     written(toml::de::DeTable::parse(REFERENCE).unwrap().get_ref(), "", &mut found);
-    let known: BTreeSet<_> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+    let known: BTreeSet<_> = all().map(|key| key.path.to_owned()).collect();
     assert_eq!(found, known);
 }
 
 #[test]
 fn the_reference_file_shows_no_default() {
-    for key in KEYS {
+    for key in all() {
         let Need::Default(default) = key.need else { continue };
         let name = key.path.rsplit('.').next().unwrap();
         let line = format!("\n{name} = {default}\n");
@@ -97,7 +96,7 @@ fn defaults_in_the_table_are_those_of_the_reader() {
 
 #[test]
 fn words_in_the_table_are_those_of_the_types() {
-    for key in KEYS {
+    for key in all() {
         let (Kind::Choice(words) | Kind::Choices(words)) = key.kind else { continue };
         match key.path {
             "providers.*.api" => assert_eq!(words, Api::ALL.map(Api::name)),
@@ -123,7 +122,7 @@ fn words_in_the_table_are_those_of_the_types() {
 #[test]
 fn the_schema_is_json_and_has_every_key() {
     let schema: serde_json::Value = serde_json::from_str(&config::json_schema()).unwrap();
-    for key in KEYS {
+    for key in all() {
         let mut place = &schema;
         for part in key.path.split('.') {
             let step = if part == "*" { "additionalProperties" } else { "properties" };
