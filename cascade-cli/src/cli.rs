@@ -415,7 +415,7 @@ pub(crate) struct Collect {
     /// Grade recorded answers again, by the references and graders that stand in the prompts now.
     #[arg(long)]
     pub(crate) regrade: bool,
-    /// Keep the log-probability of each token in the log.
+    /// Keep the log-probability of each token in the log; a route whose early escalation is fitted always does.
     #[arg(long)]
     pub(crate) keep_logprobs: bool,
     /// Ask this tier everything again, because its model changed; its old answers stay until all new ones are there.

@@ -7,7 +7,8 @@ use crate::words::{item, wrap};
 use cascade_sdk_core::config::Family;
 use cascade_sdk_core::decide::ShownScore;
 use cascade_sdk_core::fit::report::{
-    Certification, FamilyReport, FitReport, GuardReport, GuardedSlice, StageReport, TailReport, TrafficReport,
+    Certification, EarlyReport, FamilyReport, FitReport, GuardReport, GuardedSlice, StageReport, TailReport,
+    TrafficReport,
 };
 use cascade_sdk_core::policy::Cut;
 use std::fmt::Write as _;
@@ -139,6 +140,34 @@ fn guard(report: &GuardReport) -> Vec<String> {
     lines
 }
 
+/// Which answers are given up while they arrive, and what that does.
+fn early(report: &EarlyReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for stage in &report.stages {
+        let below: Vec<String> =
+            stage.below.iter().map(|cut| format!("{} after {} tokens", ShownScore(cut.1), cut.0)).collect();
+        let rule = if below.is_empty() {
+            "only once they cannot be kept; no rule on their first tokens is worth it".to_owned()
+        } else {
+            format!("once they cannot be kept, or are below {}", below.join(", "))
+        };
+        lines.extend(item("early: ", &format!("answers of {} are given up {rule}", stage.tier)));
+    }
+    if let (Some(fitted), Some(bounds)) = (&report.fitted, &report.bounds) {
+        let points = |change: f64| signed(100.0 * change, 2);
+        let text = format!(
+            "held out, against whole answers: {} % of these tokens spared (bounds alone {} %), {} % of the cost saved, \
+             quality {} points",
+            interval(&percent(fitted.tokens_spared), fitted.tokens_spared_ci.map(percent)),
+            percent(bounds.tokens_spared),
+            interval(&percent(fitted.cost_saving), fitted.cost_saving_ci.map(percent)),
+            interval(&points(fitted.quality_change), fitted.quality_change_ci.map(points))
+        );
+        lines.extend(item("early: ", &text));
+    }
+    lines
+}
+
 /// A limit on a tail: how often the chosen policy exceeds it.
 fn tail(report: &TailReport) -> Vec<String> {
     let mut text = format!(
@@ -200,6 +229,7 @@ fn chosen(report: &FitReport) -> Vec<String> {
         lines.extend(family.limits.iter().flat_map(tail));
     }
     lines.extend(report.guard.iter().flat_map(guard));
+    lines.extend(report.early_escalation.iter().flat_map(early));
     lines.extend(report.traffic.iter().flat_map(traffic));
     lines.extend(item("why: ", &why(report, selected)));
     if let Some(price) = report.shadow_price.usd_per_quality {

@@ -4,7 +4,7 @@ use crate::money::{dollars, dollars_f64};
 use crate::words::some_of;
 use cascade_sdk_core::config::{Goal, Objective};
 use cascade_sdk_core::decide::ShownScore;
-use cascade_sdk_core::policy::{AcceptRule, Cut, Estimate, Guard, Plan, Policy, Rules, ScoreSource};
+use cascade_sdk_core::policy::{AcceptRule, Cut, Estimate, Guard, Plan, Policy, Rules, ScoreSource, Stop};
 
 /// Costs of single calls are tiny; per this many calls they can be read.
 const CALLS: f64 = 1_000.0;
@@ -39,11 +39,23 @@ pub(crate) fn tiers_of(rules: &Rules, plan: &Plan) -> String {
 
 /// A whole plan: `small keeps answers with mean_logprob >= -0.2000, else large`.
 pub(crate) fn plan(rules: &Rules, plan: &Plan) -> String {
-    let stage = |stage: &cascade_sdk_core::policy::Stage| {
+    let stage = |(position, stage): (usize, &cascade_sdk_core::policy::Stage)| {
         let name = tier(rules, stage.tier);
-        stage.rule.map_or_else(|| name.to_owned(), |of| format!("{name} {}", rule(rules, of)))
+        let Some(of) = stage.rule else { return name.to_owned() };
+        let stop = plan.stops.get(&position).map_or_else(String::new, |of| format!(" ({})", stop(of)));
+        format!("{name} {}{stop}", rule(rules, of))
     };
-    plan.stages.iter().map(stage).collect::<Vec<_>>().join(", else ")
+    plan.stages.iter().enumerate().map(stage).collect::<Vec<_>>().join(", else ")
+}
+
+/// When an answer is given up while it arrives.
+pub(crate) fn stop(stop: &Stop) -> String {
+    let hopeless = "given up early once it cannot be kept";
+    if stop.cuts.is_empty() {
+        return hopeless.to_owned();
+    }
+    let cuts = stop.cuts.iter().map(|cut| format!("{} after {} tokens", ShownScore(cut.below), cut.after));
+    format!("{hopeless}, or is below {}", some_of(cuts.collect::<Vec<_>>().iter().map(String::as_str)))
 }
 
 /// Which requests a guard keeps on one tier.
@@ -126,6 +138,12 @@ pub(crate) fn describe(policy: &Policy) -> Vec<String> {
     lines.push(format!("calls a request: {}", figure(&expected.calls)));
     if let Some(latency) = expected.latency_ms_p95 {
         lines.push(format!("95 % of requests within ms: {latency:.0}"));
+    }
+    if let Some(effect) = &expected.early_escalation {
+        lines.push(format!("early escalation saves % of the cost: {}", percent(&effect.cost_saving)));
+        lines
+            .push(format!("early escalation changes quality by points: {}", percent(&effect.quality_change)));
+        lines.push(format!("early escalation spares % of the tokens: {}", percent(&effect.tokens_spared)));
     }
     for (name, share) in rules.tiers.iter().zip(&expected.share) {
         lines.push(format!("answered by {name} %: {}", percent(share)));

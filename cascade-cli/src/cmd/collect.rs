@@ -9,7 +9,7 @@ use crate::collect::pace::Pace;
 use crate::collect::program::Program;
 use crate::collect::progress::Progress;
 use crate::collect::prompts::{self, Ask, Defaults, Prompt};
-use crate::collect::record;
+use crate::collect::record::{self, KeepTokens};
 use crate::collect::report::{self, Judging, Plan};
 use crate::collect::run::{self, Job, Lane, Summary};
 use crate::collect::spend::{self, Ledger, Size};
@@ -20,7 +20,7 @@ use crate::words::some_of;
 use cascade_sdk::money::{MoneyError, Usd};
 use cascade_sdk::provider::{self, Provider};
 use cascade_sdk::{AnswerSchema, Message, Request};
-use cascade_sdk_core::config::{Route, Tier, request_fingerprint};
+use cascade_sdk_core::config::{EarlyEscalation, Route, Tier, request_fingerprint};
 use cascade_sdk_core::diag::Diagnostic;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
@@ -52,7 +52,12 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     let (schema, schema_text) = project.answer_schema(route)?;
     let defaults = Defaults { grader: args.grader, samples: args.samples };
     let prompts = prompts::read(&args.prompts, defaults)?;
-    let job = Job::new(prompts, route.request.clone(), schema, args.keep_logprobs)?;
+    let keep = match route.runtime.early_escalation {
+        EarlyEscalation::Fitted => KeepTokens::Whole,
+        _ if args.keep_logprobs => KeepTokens::LogProbabilities,
+        _ => KeepTokens::No,
+    };
+    let job = Job::new(prompts, route.request.clone(), schema, keep)?;
     note_like_samples(&job, terminal);
     let outside = outside(&project, args)?;
     outside.check(&job.prompts)?;
@@ -354,11 +359,11 @@ impl Job {
         prompts: Vec<Prompt>,
         settings: cascade_sdk_core::config::RequestSettings,
         schema: AnswerSchema,
-        keep_logprobs: bool,
+        keep_tokens: KeepTokens,
     ) -> Result<Self> {
         let requests = prompts.iter().map(request).collect::<Result<Vec<_>>>()?;
         let prompt_hashes = prompts.iter().map(|prompt| prompt.ask.hash()).collect();
-        Ok(Self { prompts, requests, prompt_hashes, settings, schema, keep_logprobs })
+        Ok(Self { prompts, requests, prompt_hashes, settings, schema, keep_tokens })
     }
 }
 

@@ -18,7 +18,7 @@ use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::feature::{self, RequestView};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
-use cascade_sdk_core::policy::{Policy, Rules, Stage};
+use cascade_sdk_core::policy::{Policy, Rules, Stage, Stop};
 use cascade_sdk_core::replay::{Replay, Step};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -78,6 +78,9 @@ struct StageStory {
     /// What became of it; absent for a request that was not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<String>,
+    /// Tokens that had arrived when its answer was given up, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_up_after: Option<u64>,
     /// Cost of the call and of the signals its rule needed; for a request that was not sent the most it can cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<f64>,
@@ -177,8 +180,10 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
     let mut steps = Vec::new();
     let outcome = replay.trace(row, &mut scratch, |step| steps.push(step)).map_err(failed)?;
     let plan = rules.plan(outcome.plan).map_or(&[][..], |plan| &plan.stages);
+    let stops = rules.plan(outcome.plan).map(|plan| &plan.stops);
     let stages = plan.iter().enumerate().map(|(place, stage)| {
-        let mut story = story(rules, stage, steps.get(place));
+        let stop = stops.and_then(|stops| stops.get(&place));
+        let mut story = story(rules, stage, stop, steps.get(place));
         if steps.get(place).is_some() {
             story.signals = signals_of(log, &story.tier, row);
         }
@@ -318,9 +323,11 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         bytes: (text.len() + system.map_or(0, str::len)) as u64,
         messages: 1 + u64::from(system.is_some()),
     };
+    let stops = rules.plan(plan).map(|plan| &plan.stops);
     let stages = rules.plan(plan).map_or(&[][..], |plan| &plan.stages);
-    let stages = stages.iter().map(|stage| {
-        let mut story = story(rules, stage, None);
+    let stages = stages.iter().enumerate().map(|(place, stage)| {
+        let stop = stops.and_then(|stops| stops.get(&place));
+        let mut story = story(rules, stage, stop, None);
         let tier = project.config.tier(&story.tier).filter(|tier| tier.max_output_tokens.is_some());
         story.cost = tier.and_then(|tier| spend::most_cost(tier, size, 0).ok());
         story.cost_usd = story.cost.map(Usd::to_f64);
@@ -369,11 +376,15 @@ fn guard_in_words(rules: &Rules, plan: usize) -> Option<String> {
     ))
 }
 
-fn story(rules: &Rules, stage: &Stage, step: Option<&Step>) -> StageStory {
+fn story(rules: &Rules, stage: &Stage, stop: Option<&Stop>, step: Option<&Step>) -> StageStory {
+    let stop = stop.map_or_else(String::new, |stop| format!(" ({})", policy_words::stop(stop)));
     let cost = step.map(|step| step.cost.saturating_add(step.signal_cost));
     StageStory {
         tier: rules.tiers.get(stage.tier).cloned().unwrap_or_default(),
-        rule: stage.rule.map_or_else(|| "the last stage".to_owned(), |rule| policy_words::rule(rules, rule)),
+        rule: stage
+            .rule
+            .map_or_else(|| "the last stage".to_owned(), |rule| policy_words::rule(rules, rule) + &stop),
+        given_up_after: step.and_then(|step| step.given_up_after),
         decision: step.map(|step| match step.decision {
             Decision::Accept { score: Some(score) } => format!("kept: the score is {}", ShownScore(score)),
             Decision::Accept { score: None } => "kept".to_owned(),

@@ -3,6 +3,7 @@
 
 use super::journal::{Cell, Past};
 use super::prompts::{About, Ask, Prompt};
+use super::record::KeepTokens;
 use super::run::Job;
 use crate::collect::grade::Grader;
 use cascade_sdk::{AnswerSchema, Request};
@@ -134,7 +135,7 @@ impl Judge {
             prompts,
             settings: RequestSettings { temperature: Some(0.0), ..RequestSettings::default() },
             schema: AnswerSchema::TEXT,
-            keep_logprobs: false,
+            keep_tokens: KeepTokens::No,
         }
     }
 

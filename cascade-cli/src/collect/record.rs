@@ -6,6 +6,7 @@ use cascade_sdk::Failure;
 use cascade_sdk::money::{Price, Usage, Usd};
 use cascade_sdk::provider::{FinishReason, ProviderError, Response, TokenLogprob};
 use cascade_sdk_core::log::{RawJson, ResultRecord};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// What an answered call cost, and its result, graded.
@@ -34,11 +35,8 @@ pub(crate) fn of_response(
     }
     result.served_model = response.served_model.clone().map(Into::into);
     result.output = Some(response.text.clone().into());
-    if job.keep_logprobs
-        && let Some(tokens) = &response.token_logprobs
-    {
-        let numbers: Vec<Option<f64>> = tokens.iter().map(compact).collect();
-        result.token_logprobs = RawJson::of(&numbers).ok();
+    if let Some(tokens) = &response.token_logprobs {
+        result.token_logprobs = job.keep_tokens.record(tokens);
     }
     let answer = match response.finish {
         FinishReason::Refused => Err(Failure::Refused),
@@ -134,8 +132,48 @@ fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
+/// What of an answer's tokens goes into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeepTokens {
+    No,
+    /// The log-probability of each.
+    LogProbabilities,
+    /// All that a signal is made of, so that the answer can be watched as it arrived.
+    Whole,
+}
+
+impl KeepTokens {
+    fn record(self, tokens: &[TokenLogprob]) -> Option<RawJson<'static>> {
+        let entries: Vec<Value> = match self {
+            Self::No => return None,
+            Self::LogProbabilities => tokens.iter().map(|token| compact(token.logprob)).collect(),
+            Self::Whole => tokens.iter().map(whole).collect(),
+        };
+        RawJson::of(&entries).ok()
+    }
+}
+
 /// Four decimals are what servers compute in; `null` where the server gave no number.
-fn compact(token: &TokenLogprob) -> Option<f64> {
-    let value = (token.logprob * 10_000.0).round() / 10_000.0;
-    value.is_finite().then_some(value)
+fn compact(logprob: f64) -> Value {
+    let value = (logprob * 10_000.0).round() / 10_000.0;
+    if value.is_finite() { json!(value) } else { Value::Null }
+}
+
+/// A number where that says it all.
+fn whole(token: &TokenLogprob) -> Value {
+    let logprob = compact(token.logprob);
+    if token.alternatives.is_empty() && token.most_tokens() == 1 {
+        return logprob;
+    }
+    let mut entry = json!({ "logprob": logprob });
+    // Bytes tell how many tokens a server merged into one entry.
+    if let Some(bytes) = token.bytes.as_ref().filter(|_| token.most_tokens() > 1) {
+        entry["bytes"] = json!(bytes);
+    }
+    let known: Vec<Value> = token.alternatives.iter().map(|other| compact(*other)).collect();
+    // One that is not known is no number, and so the reader would refuse it.
+    if !known.is_empty() && known.iter().all(Value::is_number) {
+        entry["top_logprobs"] = Value::Array(known);
+    }
+    entry
 }

@@ -4,7 +4,7 @@ use super::journal::{Cell, Journal};
 use super::pace::Pace;
 use super::progress::Progress;
 use super::prompts::Prompt;
-use super::record;
+use super::record::{self, KeepTokens};
 use super::spend::{self, Ledger, Size};
 pub(crate) use super::summary::{Stop, Summary};
 use crate::failure::{Failure, Result};
@@ -55,7 +55,7 @@ pub(crate) struct Job {
     pub(crate) prompt_hashes: Vec<String>,
     pub(crate) settings: RequestSettings,
     pub(crate) schema: AnswerSchema,
-    pub(crate) keep_logprobs: bool,
+    pub(crate) keep_tokens: KeepTokens,
 }
 
 impl Job {

@@ -51,6 +51,7 @@ fn plans(old: &Rules, new: &Rules, found: &mut Vec<String>) {
         let (before, now) = (before.get(sequence).unwrap_or(&empty), now.get(sequence).unwrap_or(&empty));
         for (before, now) in before.iter().zip(now) {
             thresholds(old, before, new, now, found);
+            stops(before, new, now, found);
             if before.forecast != now.forecast || before.penalty.to_bits() != now.penalty.to_bits() {
                 found.push(format!("what the router predicts of `{}` is fitted anew", tiers_of(new, now)));
             }
@@ -86,6 +87,31 @@ fn thresholds(old: &Rules, before: &Plan, new: &Rules, now: &Plan, found: &mut V
             exactly(new, after, before),
             exactly(old, before, after)
         ));
+    }
+}
+
+/// When answers are given up early, in two plans with the same tiers.
+fn stops(before: &Plan, new: &Rules, now: &Plan, found: &mut Vec<String>) {
+    for (position, stage) in now.stages.iter().enumerate() {
+        let (was, is) = (before.stops.get(&position), now.stops.get(&position));
+        let name = tier(new, stage.tier);
+        match (was, is) {
+            (was, is) if was == is => {}
+            (None, Some(is)) => {
+                found.push(format!("answers of {name} are given up early now: {}", policy_words::stop(is)));
+            }
+            (Some(_), None) => found.push(format!("answers of {name} are not given up early any more")),
+            (Some(was), Some(is)) => {
+                let (was, is) = (policy_words::stop(was), policy_words::stop(is));
+                let change = if was == is {
+                    "by slightly other scores".to_owned()
+                } else {
+                    format!("{is}; before: {was}")
+                };
+                found.push(format!("answers of {name} are given up early by another rule: {change}"));
+            }
+            (None, None) => {}
+        }
     }
 }
 

@@ -47,6 +47,15 @@ pub enum Why {
         /// The lowest kept score.
         at_least: f64,
     },
+    /// The answer was given up while it arrived: its running score fell below what the policy's prefix rule asks for.
+    Unpromising {
+        /// The score of the tokens so far.
+        score: f64,
+        /// The lowest running score that goes on.
+        below: f64,
+        /// The tokens that were scored.
+        tokens: u32,
+    },
     /// The score is missing or not a number.
     MissingSignal,
     /// The tier ran and failed.
@@ -83,6 +92,10 @@ impl std::fmt::Display for Why {
             }
             Self::OutOfReach { at_most, at_least } => {
                 write!(f, "the score could not exceed {at_most:.4} any more, which is below {at_least:.4}")
+            }
+            Self::Unpromising { score, below, tokens } => {
+                let (score, below) = (ShownScore(*score), ShownScore(*below));
+                write!(f, "the score of its first {tokens} tokens, {score}, is below {below}")
             }
             Self::MissingSignal => f.write_str("the score is missing"),
             Self::Failed => f.write_str("the call failed"),

@@ -1,14 +1,15 @@
-//! Early escalation: an answer that cannot be kept any more is given up while it arrives, and only what was generated is paid
-//! for.
+//! Early escalation: an answer that is not worth its end is given up while it arrives, and only what was generated is paid for.
+//! Runtime, replay and fit all watch with [`Watch`].
 //!
-//! The rule is safe: an answer is given up once no way in which it can go on lets its score reach the threshold (bounds
-//! in [`crate::signal`]'s `reach`), so the tier that answers is the one that [`judge`](crate::decide::judge) of the whole
-//! answer would have led to.
+//! Two rules give an answer up. The **bounds** are safe: no way in which the answer can go on lets its score reach the threshold
+//! (see [`crate::signal`]'s `reach`), so the tier that answers is the one that [`judge`](crate::decide::judge) of the whole answer
+//! would have led to. The **prefix rule** of a [`Stop`] is fitted: the score of the first tokens is below what the fit found to be
+//! worth going on for, so an answer that would have been kept may be given up too; the fit reports how much quality that costs.
 
-use crate::decide::{Why, logistic, map};
+use crate::decide::{self, Observation, Why, logistic, map};
 use crate::feature::Predictions;
-use crate::policy::{AcceptRule, Cut, Rules, ScoreInput, ScoreSource, Term};
-use crate::signal::{Accumulator, BuiltIn, Reach, TokenLogprob};
+use crate::policy::{AcceptRule, Cut, PrefixCut, Rules, ScoreInput, ScoreSource, Stop, Term};
+use crate::signal::{Accumulator, BuiltIn, Reach, TokenLogprob, TokenNumbers};
 
 /// Watches an answer while it arrives.
 #[derive(Clone, Debug)]
@@ -18,14 +19,38 @@ pub struct Watch<'r> {
     predictions: Option<&'r Predictions>,
     /// The most tokens that the answer can have.
     limit: Option<u64>,
+    /// The prefix rule.
+    cuts: &'r [PrefixCut],
     sums: Accumulator,
     /// The newest token, which counts once another follows: the last one may spell the end of the sequence.
-    newest: Option<TokenLogprob>,
+    newest: Option<TokenNumbers>,
+}
+
+/// An answer that was given up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stopped {
+    /// Why.
+    pub why: Why,
+    /// The most tokens that had arrived, all of which are paid for.
+    pub tokens: u64,
+}
+
+/// A beginning of an answer.
+#[cfg(feature = "fit")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Prefix {
+    /// Its tokens.
+    pub(crate) after: u32,
+    /// Its score.
+    pub(crate) score: f64,
+    /// The most tokens that had arrived when it was scored.
+    pub(crate) tokens: u64,
 }
 
 impl<'r> Watch<'r> {
-    /// Watches an answer of stage `stage` of plan `plan` that can have at most `limit` tokens. `None` where nothing can end
-    /// it early: a stage that keeps everything, or a score that no log-probability bounds.
+    /// Watches an answer of stage `stage` of plan `plan` that can have at most `limit` tokens, where the plan's [`Stop`] does
+    /// not say itself how many. `None` where nothing can end it early: a stage that keeps everything, or a score that no
+    /// log-probability bounds.
     pub fn new(
         rules: &'r Rules,
         plan: usize,
@@ -33,19 +58,89 @@ impl<'r> Watch<'r> {
         predictions: Option<&'r Predictions>,
         limit: Option<u64>,
     ) -> Option<Self> {
-        let rule = rules.plans.get(plan)?.stages.get(stage)?.rule?;
+        let plan = rules.plan(plan)?;
+        let rule = plan.stages.get(stage)?.rule?;
         let bounded =
             |signal: usize| rules.signals.get(signal).is_some_and(|name| BuiltIn::parse(name).is_some());
         let useful = rule.at_least != Cut::KEEP_ALL && rules.signals_read(rule).any(bounded);
-        useful.then(|| Self { rules, rule, predictions, limit, sums: Accumulator::default(), newest: None })
+        let (limit, cuts) = match plan.stops.get(&stage) {
+            Some(Stop { most_tokens, cuts }) => (*most_tokens, cuts.as_slice()),
+            None => (limit, &[][..]),
+        };
+        let sums = Accumulator::default();
+        useful.then_some(Self { rules, rule, predictions, limit, cuts, sums, newest: None })
     }
 
-    /// Takes the next token, and says why the answer cannot be kept if that is certain by now.
+    /// Takes the next token, and says why the answer is given up, if it is.
     pub fn push(&mut self, token: &TokenLogprob) -> Option<Why> {
-        if let Some(before) = self.newest.replace(token.clone()) {
-            self.sums.push(&before);
+        self.advance((!token.ends_sequence()).then(|| TokenNumbers::of(token)))
+    }
+
+    /// The same for a token given in numbers.
+    pub fn push_numbers(&mut self, token: &TokenNumbers) -> Option<Why> {
+        self.advance(Some(*token))
+    }
+
+    /// Lets a whole answer arrive token by token, as it would from a server that sends them one at a time. `None` if it comes to
+    /// its end.
+    pub fn run(mut self, tokens: &[TokenNumbers]) -> Option<Stopped> {
+        if !self.can_read(tokens) {
+            return None;
         }
-        self.hopeless()
+        let mut arrived = 0;
+        tokens.iter().find_map(|token| {
+            arrived += u64::from(token.tokens);
+            self.advance(Some(*token)).map(|why| Stopped { why, tokens: arrived })
+        })
+    }
+
+    /// The scores of the prefixes of these lengths, as far as the answer arrives and is not given up.
+    #[cfg(feature = "fit")]
+    pub(crate) fn prefixes(mut self, tokens: &[TokenNumbers], lengths: &[u32]) -> Vec<Prefix> {
+        let (mut arrived, mut found) = (0, Vec::new());
+        if !self.can_read(tokens) {
+            return found;
+        }
+        for token in tokens {
+            arrived += u64::from(token.tokens);
+            let (before, given_up) = (self.sums.tokens(), self.advance(Some(*token)));
+            if given_up.is_some() {
+                break;
+            }
+            let scored = self.sums.tokens();
+            let length = lengths.iter().find(|length| scored > before && **length as usize == scored);
+            if let Some(&after) = length {
+                let score = running_score(self.rules, self.rule, &self.sums, self.predictions);
+                found.push(Prefix { after, score, tokens: arrived });
+            }
+        }
+        found
+    }
+
+    /// False for an answer whose tokens were recorded without the alternatives that the score needs: nobody knows how it would
+    /// have looked while it arrived.
+    fn can_read(&self, tokens: &[TokenNumbers]) -> bool {
+        let needs = |signal: usize| {
+            let name = self.rules.signals.get(signal);
+            name.and_then(|name| BuiltIn::parse(name)).is_some_and(BuiltIn::needs_alternatives)
+        };
+        !self.rules.signals_read(self.rule).any(needs) || tokens.iter().any(|token| !token.margin.is_nan())
+    }
+
+    fn advance(&mut self, next: Option<TokenNumbers>) -> Option<Why> {
+        let counted = std::mem::replace(&mut self.newest, next);
+        if let Some(before) = &counted {
+            self.sums.add(before);
+        }
+        self.hopeless().or_else(|| counted.and_then(|_| self.unpromising()))
+    }
+
+    /// Why the prefix rule gives the answer up now, if it does. A running score that is missing says nothing.
+    fn unpromising(&self) -> Option<Why> {
+        let cut = self.cuts.iter().find(|cut| cut.after as usize == self.sums.tokens())?;
+        let score = running_score(self.rules, self.rule, &self.sums, self.predictions);
+        let (below, tokens) = (cut.below, cut.after);
+        (score < below).then_some(Why::Unpromising { score, below, tokens })
     }
 
     fn hopeless(&self) -> Option<Why> {
@@ -120,4 +215,17 @@ impl<'r> Watch<'r> {
             |most, value| if value.is_nan() { f64::INFINITY } else { most.max(value) },
         ))
     }
+}
+
+/// The score of the tokens so far, as if they were the whole answer; NaN where it is missing.
+fn running_score(
+    rules: &Rules,
+    rule: AcceptRule,
+    sums: &Accumulator,
+    predictions: Option<&Predictions>,
+) -> f64 {
+    let values = sums.values();
+    let value = |name: &String| BuiltIn::parse(name).map_or(f64::NAN, |signal| values.get(signal));
+    let signals: Vec<f64> = rules.signals.iter().map(value).collect();
+    decide::read(rules, rule.score, &Observation { failed: false, signals: &signals, predictions })
 }

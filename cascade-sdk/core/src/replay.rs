@@ -4,6 +4,7 @@
 //! [`crate::decide`] at every step (DESIGN.md 9, invariant 1).
 
 use crate::decide::{self, Decision, Observation};
+use crate::early::{Stopped, Watch};
 use crate::feature::{self, Predictions, RequestView, Router};
 use crate::log::{EvalLog, SignalColumn, TierColumns};
 use crate::money::Usd;
@@ -110,6 +111,8 @@ pub struct Step {
     pub cost: Usd,
     /// Cost of the signals that the rule needed.
     pub signal_cost: Usd,
+    /// Tokens that had arrived when the answer was given up, if it was.
+    pub given_up_after: Option<u64>,
 }
 
 /// Why a row cannot be replayed.
@@ -222,9 +225,18 @@ impl<'a> Replay<'a> {
                 signals: &scratch.signals,
                 predictions: Some(scratch.router.predictions()),
             };
-            let decision = decide::judge(self.rules, plan, index, &seen);
-            let cost = tier.results.cost[row];
-            let signal_cost = stage.rule.map_or(Usd::ZERO, |rule| self.signal_cost(tier, rule, row));
+            let stopped = self.stopped((plan, index), tier, row, scratch.router.predictions());
+            let (decision, cost, signal_cost) = match stopped {
+                // Whoever gives an answer up buys no signals of it.
+                Some(Stopped { why, tokens }) => {
+                    (Decision::Escalate(why), tier.results.cost_until(row, tokens), Usd::ZERO)
+                }
+                None => (
+                    decide::judge(self.rules, plan, index, &seen),
+                    tier.results.cost[row],
+                    stage.rule.map_or(Usd::ZERO, |rule| self.signal_cost(tier, rule, row)),
+                ),
+            };
             outcome.cost = outcome
                 .cost
                 .checked_add(cost)
@@ -233,7 +245,8 @@ impl<'a> Replay<'a> {
             outcome.latency_ms += f64::from(tier.results.latency_ms[row]);
             outcome.calls += 1;
             outcome.tier = stage.tier;
-            show(Step { tier: stage.tier, decision, cost, signal_cost });
+            let given_up_after = stopped.map(|stopped| stopped.tokens);
+            show(Step { tier: stage.tier, decision, cost, signal_cost, given_up_after });
             match decision {
                 Decision::Escalate(_) => {}
                 Decision::Accept { .. } => {
@@ -245,6 +258,20 @@ impl<'a> Replay<'a> {
             }
         }
         Ok(outcome)
+    }
+
+    /// Whether the answer of a stage is given up while it arrives: only where the policy was fitted for that, and the log says
+    /// how it arrived.
+    fn stopped(
+        &self,
+        (plan, stage): (usize, usize),
+        tier: &Columns<'_>,
+        row: usize,
+        predictions: &Predictions,
+    ) -> Option<Stopped> {
+        let stop = self.rules.plan(plan)?.stops.get(&stage)?;
+        let tokens = tier.results.tokens_of(row).filter(|_| !tier.results.failed[row])?;
+        Watch::new(self.rules, plan, stage, Some(predictions), stop.most_tokens)?.run(tokens)
     }
 
     fn choose_plan(&self, row: usize, scratch: &mut Scratch<'a>) -> Result<usize, ReplayError> {

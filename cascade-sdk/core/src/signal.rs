@@ -22,8 +22,10 @@
 //! **Missing** (NaN) rather than guessed: all signals without tokens; those of log-probabilities where any of them is not
 //! known; those of alternatives where any position has fewer than two. A missing signal escalates.
 
+mod numbers;
 mod reach;
 
+pub use numbers::TokenNumbers;
 pub use reach::Reach;
 
 use crate::json_span;
@@ -118,6 +120,14 @@ impl TokenLogprob {
         self.bytes.as_ref().is_some_and(|bytes| bytes.is_empty())
     }
 
+    /// The most tokens that the entry can stand for: servers merge those of one multi-byte character, and a token has at
+    /// least one byte.
+    pub fn most_tokens(&self) -> u64 {
+        let beyond_ascii =
+            self.bytes.as_ref().map_or(0, |bytes| bytes.iter().filter(|byte| !byte.is_ascii()).count());
+        u64::try_from(beyond_ascii).unwrap_or(u64::MAX).max(1)
+    }
+
     /// True for one that spells an end-of-sequence token out; only believed of the last entry.
     fn spells_end(&self) -> bool {
         self.bytes.as_ref().is_some_and(|bytes| END_TOKENS.iter().any(|end| end.as_bytes() == &bytes[..]))
@@ -174,25 +184,32 @@ impl Default for Accumulator {
 impl Accumulator {
     /// Takes the next token; entries that end the sequence are left out.
     pub fn push(&mut self, token: &TokenLogprob) {
-        if token.ends_sequence() {
-            return;
+        if !token.ends_sequence() {
+            self.add(&TokenNumbers::of(token));
         }
+    }
+
+    /// Takes the next token, given in numbers.
+    pub fn add(&mut self, token: &TokenNumbers) {
         self.tokens += 1;
-        match known(token.logprob) {
-            Some(logprob) => {
-                self.logprob_sum += logprob;
-                self.logprob_min = self.logprob_min.min(logprob);
-            }
-            None => self.logprobs_known = false,
+        if token.logprob.is_nan() {
+            self.logprobs_known = false;
+        } else {
+            self.logprob_sum += token.logprob;
+            self.logprob_min = self.logprob_min.min(token.logprob);
         }
-        match spread(&token.alternatives) {
-            Some((margin, negentropy)) => {
-                self.margin_sum += margin;
-                self.negentropy_sum += negentropy;
-                self.negentropy_min = self.negentropy_min.min(negentropy);
-            }
-            None => self.alternatives_known = false,
+        if token.margin.is_nan() || token.negentropy.is_nan() {
+            self.alternatives_known = false;
+        } else {
+            self.margin_sum += token.margin;
+            self.negentropy_sum += token.negentropy;
+            self.negentropy_min = self.negentropy_min.min(token.negentropy);
         }
+    }
+
+    /// Tokens so far.
+    pub fn tokens(&self) -> usize {
+        self.tokens
     }
 
     /// The signals of the tokens so far.
@@ -226,15 +243,19 @@ impl Accumulator {
 /// assert!(values.get(BuiltIn::MeanMargin).is_nan());
 /// ```
 pub fn built_in(tokens: &[TokenLogprob]) -> BuiltInValues {
-    let tokens = match tokens.split_last() {
-        Some((last, rest)) if last.spells_end() => rest,
-        _ => tokens,
-    };
     let mut sums = Accumulator::default();
-    for token in tokens {
+    for token in without_end(tokens) {
         sums.push(token);
     }
     sums.values()
+}
+
+/// The tokens but for a last one that spells the end of the sequence out.
+fn without_end(tokens: &[TokenLogprob]) -> &[TokenLogprob] {
+    match tokens.split_last() {
+        Some((last, rest)) if last.spells_end() => rest,
+        _ => tokens,
+    }
 }
 
 /// The built-in signals of the tokens that make up `content[span]`, where `content` is the answer as the server returned

@@ -9,6 +9,8 @@
 
 #[path = "fit/certificates.rs"]
 mod certificates;
+#[path = "fit/early.rs"]
+mod early;
 #[path = "fit/guard.rs"]
 mod guard;
 #[path = "fit/invariants.rs"]

@@ -183,6 +183,9 @@ impl<'a> StepRow<'a> {
                 Why::OutOfReach { at_most, at_least } => {
                     ("escalate", Some("out_of_reach"), Some(at_most), Some(at_least))
                 }
+                Why::Unpromising { score, below, .. } => {
+                    ("escalate", Some("unpromising"), Some(score), Some(below))
+                }
                 Why::MissingSignal => ("escalate", Some("missing_signal"), None, None),
                 Why::Failed => ("escalate", Some("failed"), None, None),
                 Why::Always => ("escalate", Some("always"), None, None),

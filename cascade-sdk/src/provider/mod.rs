@@ -115,6 +115,8 @@ pub struct Capabilities {
     pub streaming: bool,
     /// Whether it returns signals of its own in [`Response::signals`], as `replay` does.
     pub own_signals: bool,
+    /// Whether its answers, tokens and signals are those of the log that the policy was fitted on.
+    pub replays: bool,
     /// Whether its calls are certainly free, so that budgets leave them alone.
     pub free: bool,
 }
@@ -132,6 +134,7 @@ impl Capabilities {
             seed: api.takes_seed(),
             streaming: api.streams(),
             own_signals: !api.uses_network(),
+            replays: !api.uses_network(),
             free: !api.uses_network(),
         }
     }

@@ -1,11 +1,14 @@
 //! Answers from an eval log, offline: the same answers, signals, costs and latencies that the policy was fitted on.
 
-use super::{Capabilities, ModelCall, Provider, ProviderError, ProviderErrorKind, Response, SetupError};
-use crate::money::{Price, Usage};
+use super::{
+    Capabilities, Chunk, ModelCall, Provider, ProviderError, ProviderErrorKind, Response, ResponseStream,
+    SetupError,
+};
+use crate::money::Price;
 use async_trait::async_trait;
 use cascade_sdk_core::config::Api;
 use cascade_sdk_core::diag::{Style, render};
-use cascade_sdk_core::log::{EvalLog, Index, LogFiles, ReadOptions, TierColumns, UNKNOWN_TOKENS};
+use cascade_sdk_core::log::{EvalLog, Index, LogFiles, ReadOptions, TierColumns};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -42,7 +45,7 @@ impl Replay {
             // Other routes may have one: only a call of this one is an error.
             return Ok(Self::new(EvalLog::default()));
         }
-        let options = ReadOptions { prices, ..ReadOptions::default() };
+        let options = ReadOptions { prices, keep_tokens: true, ..ReadOptions::default() };
         let reading = LogFiles::find(directory, patterns).read(&options).map_err(|findings| {
             let errors = findings.iter().filter(|finding| finding.is_error());
             SetupError::new(errors.map(|error| render(error, Style::Plain)).collect::<Vec<_>>().join("\n"))
@@ -62,7 +65,7 @@ impl Replay {
 #[async_trait]
 impl Provider for Replay {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::of(Api::Replay)
+        Capabilities { streaming: true, ..Capabilities::of(Api::Replay) }
     }
 
     /// What was answered does not depend on what could be sent.
@@ -71,6 +74,37 @@ impl Provider for Replay {
     }
 
     async fn complete(&self, call: &ModelCall<'_>) -> Result<Response, ProviderError> {
+        let (tier, row) = self.find(call)?;
+        replayed(tier, row).unwrap_or_else(|| Err(self.no_output(row)))
+    }
+
+    /// One piece for each token whose numbers the log has, then all the rest in one: a log knows what its tokens looked like, not
+    /// what they said.
+    async fn stream(&self, call: &ModelCall<'_>) -> Result<ResponseStream, ProviderError> {
+        let (tier, row) = self.find(call)?;
+        let response = replayed(tier, row).unwrap_or_else(|| Err(self.no_output(row)))?;
+        let mut arrived = 0;
+        let tokens = tier.tokens_of(row).unwrap_or_default().iter();
+        let mut pieces: Vec<_> = tokens
+            .map(|token| {
+                arrived += u64::from(token.tokens);
+                Ok(Chunk {
+                    token_numbers: vec![*token],
+                    usage: tier.usage_until(row, arrived),
+                    cost: Some(tier.cost_until(row, arrived)),
+                    latency: response.latency,
+                    ..Chunk::default()
+                })
+            })
+            .collect();
+        pieces.push(Ok(response.into()));
+        Ok(ResponseStream::of_pieces(pieces))
+    }
+}
+
+impl Replay {
+    /// The row of a call, and what the log has of its tier.
+    fn find(&self, call: &ModelCall<'_>) -> Result<(&TierColumns, usize), ProviderError> {
         if self.log.rows.is_empty() {
             return Err(unsupported("there is no log to replay: set `log` for the route"));
         }
@@ -80,11 +114,14 @@ impl Provider for Replay {
         let Some(tier) = tier else {
             return Err(unsupported(format!("row `{id}` of the log has no result of this tier")));
         };
-        replayed(tier, row).unwrap_or_else(|| {
-            Err(unsupported(format!(
-                "row `{id}` of the log has no output of this tier, so it can be evaluated but not answered"
-            )))
-        })
+        Ok((tier, row))
+    }
+
+    fn no_output(&self, row: usize) -> ProviderError {
+        let id = self.log.rows.get(row).map_or("", |row| &row.id);
+        unsupported(format!(
+            "row `{id}` of the log has no output of this tier, so it can be evaluated but not answered"
+        ))
     }
 }
 
@@ -108,20 +145,7 @@ fn replayed(tier: &TierColumns, row: usize) -> Option<Result<Response, ProviderE
         return Some(Err(ProviderError::new(kind, message).with_cost(cost).with_latency(latency)));
     }
     let mut response = Response::text(tier.output.get(row)?.as_deref()?);
-    let known = |tokens: &[u32]| {
-        tokens.get(row).filter(|count| **count != UNKNOWN_TOKENS).map(|count| u64::from(*count))
-    };
-    if let (Some(input_tokens), Some(output_tokens)) = (known(&tier.input_tokens), known(&tier.output_tokens))
-    {
-        let part = |count: Option<u32>| u64::from(count.unwrap_or(0));
-        response.usage = Some(Usage {
-            input_tokens,
-            cached_input_tokens: part(tier.cached_input_tokens.get(row)),
-            cache_write_tokens: part(tier.cache_write_tokens.get(row)),
-            output_tokens,
-            reasoning_tokens: part(tier.reasoning_tokens.get(row)),
-        });
-    }
+    response.usage = tier.usage(row);
     for (name, signal) in &tier.signals {
         if let Some(value) = signal.value.get(row).filter(|value| !value.is_nan()) {
             response.signals.insert(name.clone(), *value);

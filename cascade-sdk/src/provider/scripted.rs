@@ -182,6 +182,7 @@ impl Provider for Scripted {
             seed: true,
             streaming: true,
             own_signals: true,
+            replays: false,
             free: false,
         }
     }
@@ -198,7 +199,7 @@ impl Provider for Scripted {
             let message = "the script breaks the stream";
             pieces.push_back(Err(ProviderError::new(ProviderErrorKind::Connection, message).after_sending()));
         }
-        Ok(ResponseStream::new(Pieces(pieces)))
+        Ok(ResponseStream::of_pieces(pieces))
     }
 }
 
@@ -220,17 +221,4 @@ fn pieces(mut response: Response) -> Vec<Chunk> {
     };
     chunks.push(response.into());
     chunks
-}
-
-struct Pieces(VecDeque<Result<Chunk, ProviderError>>);
-
-impl futures_core::Stream for Pieces {
-    type Item = Result<Chunk, ProviderError>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Ready(self.0.pop_front())
-    }
 }

@@ -3,12 +3,14 @@
 use super::{FinishReason, ProviderError, ProviderErrorKind, Response, TokenLogprob};
 use crate::money::{Usage, Usd};
 use crate::request::{Bound, ToolCall};
+use cascade_sdk_core::signal::TokenNumbers;
 use futures_core::Stream;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// A piece of an answer, as [`Provider::stream`](super::Provider::stream) gives it.
 #[derive(Clone, Default, PartialEq)]
@@ -23,6 +25,8 @@ pub struct Chunk {
     /// Log-probabilities of the tokens of this piece, end-of-sequence entries left out; empty where the server returns
     /// none.
     pub token_logprobs: Vec<TokenLogprob>,
+    /// The same worked out already, where that is all that is known: what `replay` has of its log.
+    pub(crate) token_numbers: Vec<TokenNumbers>,
     /// Why the model stopped. An answer is whole once a piece had it, and not before.
     pub finish: Option<FinishReason>,
     /// What was used so far; the last one counts.
@@ -31,6 +35,10 @@ pub struct Chunk {
     pub served_model: Option<String>,
     /// Signals that the provider itself knows, by name; larger means more confident.
     pub signals: BTreeMap<String, f64>,
+    /// What obtaining those signals cost beyond the call, by name.
+    pub signal_costs: BTreeMap<String, Usd>,
+    /// How long the call took, where the provider knows better than the clock; the last one counts.
+    pub latency: Option<Duration>,
     /// What the call cost so far in US dollars, where the provider knows better than usage × price; the last one counts.
     pub cost: Option<Usd>,
 }
@@ -54,10 +62,13 @@ impl From<Response> for Chunk {
             tool_calls: response.tool_calls,
             bound: response.bound,
             token_logprobs: response.token_logprobs.unwrap_or_default(),
+            token_numbers: Vec::new(),
             finish: Some(response.finish),
             usage: response.usage,
             served_model: response.served_model,
             signals: response.signals,
+            signal_costs: response.signal_costs,
+            latency: response.latency,
             cost: response.cost,
         }
     }
@@ -74,7 +85,12 @@ impl ResponseStream {
 
     /// An answer that came in one piece.
     pub fn whole(response: Response) -> Self {
-        Self::new(Once(Some(Ok(response.into()))))
+        Self::of_pieces([Ok(response.into())])
+    }
+
+    /// Pieces that are all there.
+    pub(crate) fn of_pieces(pieces: impl IntoIterator<Item = Result<Chunk, ProviderError>>) -> Self {
+        Self::new(Pieces(pieces.into_iter().collect()))
     }
 
     /// The whole answer, once it is there.
@@ -108,13 +124,13 @@ impl Stream for ResponseStream {
     }
 }
 
-struct Once(Option<Result<Chunk, ProviderError>>);
+struct Pieces(VecDeque<Result<Chunk, ProviderError>>);
 
-impl Stream for Once {
+impl Stream for Pieces {
     type Item = Result<Chunk, ProviderError>;
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(self.0.take())
+        Poll::Ready(self.0.pop_front())
     }
 }
 
@@ -141,7 +157,9 @@ impl Partial {
         }
         response.usage = chunk.usage.or(response.usage);
         response.cost = chunk.cost.or(response.cost);
+        response.latency = chunk.latency.or(response.latency);
         response.signals.extend(chunk.signals);
+        response.signal_costs.extend(chunk.signal_costs);
         if chunk.served_model.is_some() {
             response.served_model = chunk.served_model;
         }

@@ -6,6 +6,7 @@ mod apis;
 mod budgets;
 mod decisions;
 mod early;
+mod early_fitted;
 mod fault_table;
 mod faults;
 mod policies;

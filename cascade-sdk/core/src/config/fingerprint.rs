@@ -1,6 +1,6 @@
 //! Fingerprints: which parts of a configuration a policy or a log row depends on.
 
-use super::{AnswerForm, Config, Family, Goal, Objective, RequestSettings, Tier};
+use super::{AnswerForm, Config, EarlyEscalation, Family, Goal, Objective, RequestSettings, Tier};
 use crate::document::write::{number, string};
 use crate::hash::{Hasher, hex, sha256};
 use crate::money::{Price, Rates};
@@ -9,7 +9,7 @@ use std::fmt::{Display, Write as _};
 /// What a route's policy was fitted for, as lower-case hexadecimal SHA-256; `None` if there is no such route.
 ///
 /// It covers the route's tiers (names, models, prices, output limits), its request settings with the schema's text, its
-/// objective and its fit settings. It does not cover URLs, keys, timeouts, budgets or traffic, which change no answer and
+/// objective, its fit settings and whether early escalation is fitted. It does not cover URLs, keys, timeouts, budgets or traffic, which change no answer and
 /// no threshold.
 ///
 /// `schema_text` is the text of the file that `request.answer` names, which this package does not read.
@@ -28,6 +28,9 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
     canonical.line("fit.held_out", number(fit.held_out));
     canonical.line("fit.smallest_gain", number(fit.smallest_gain));
     canonical.line("fit.seed", fit.seed);
+    if route.runtime.early_escalation == EarlyEscalation::Fitted {
+        canonical.line("runtime.early_escalation", "fitted");
+    }
     if let Some(guard) = &route.guard {
         canonical.line("guard.by", string(&guard.by));
         canonical.line("guard.max_loss", number(guard.max_loss));

@@ -40,6 +40,7 @@ fn value(kind: Kind) -> String {
         Kind::Texts => "list of strings".to_owned(),
         Kind::TextMap => "table of strings".to_owned(),
         Kind::Boolean => "true or false".to_owned(),
+        Kind::BooleanOr(words) => format!("true, false or {}", quoted(words)),
         Kind::Whole { min, max } => format!("whole number, {min} to {max}"),
         Kind::Number(range) => format!("number, {}", range.describe()),
         Kind::Money => "amount above 0".to_owned(),

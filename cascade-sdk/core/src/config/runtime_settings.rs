@@ -1,5 +1,5 @@
 //! `[routes.R.runtime]` and `[tiers.T.circuit]`: what the client does in production beside applying the policy. None of
-//! it is part of a fingerprint, since it changes no answer and no threshold.
+//! it but the fitted kind of early escalation is part of a fingerprint, since the rest changes no answer and no threshold.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ pub struct RuntimeSettings {
     pub max_retries: u32,
     /// Whether the client moves along the policy's frontier while its budget runs hot.
     pub pace: bool,
-    /// Whether stages that the policy may refuse are streamed, and given up once their score cannot reach the threshold.
-    pub early_escalation: bool,
+    /// Whether stages that the policy may refuse are streamed, and when their answers are given up.
+    pub early_escalation: EarlyEscalation,
     /// The tier that is asked where the call of the last stage fails.
     pub failover: Option<String>,
     /// What turns of a session share.
@@ -44,7 +44,7 @@ impl Default for RuntimeSettings {
             deadline: None,
             max_retries: 2,
             pace: false,
-            early_escalation: false,
+            early_escalation: EarlyEscalation::Off,
             failover: None,
             sticky: None,
             decision_log: None,
@@ -58,6 +58,18 @@ impl Default for RuntimeSettings {
             canary: None,
         }
     }
+}
+
+/// When the answer of a stage that the policy may refuse is given up before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EarlyEscalation {
+    /// Never.
+    #[default]
+    Off,
+    /// Once its score cannot reach the threshold any more.
+    Bounds,
+    /// Then, and where the policy's prefix rule says that it is not worth going on.
+    Fitted,
 }
 
 /// Who answers the requests of a route.

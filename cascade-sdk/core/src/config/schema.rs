@@ -58,6 +58,9 @@ fn value(key: &Key) -> Vec<(&'static str, Json)> {
             vec![kind("object"), ("additionalProperties", Json::object([kind("string")]))]
         }
         Kind::Boolean => vec![kind("boolean")],
+        Kind::BooleanOr(choices) => {
+            vec![("anyOf", Json::List(vec![Json::object([kind("boolean")]), Json::object([words(choices)])]))]
+        }
         Kind::Whole { min, max } => {
             let bound = |bound| Json::Integer(i64::try_from(bound).unwrap_or(i64::MAX));
             vec![kind("integer"), ("minimum", bound(min)), ("maximum", bound(max))]

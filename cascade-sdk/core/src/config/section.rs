@@ -15,6 +15,13 @@ pub(crate) struct Read<'d, T> {
     pub(crate) item: Item<'d>,
 }
 
+/// A value of [`Kind::BooleanOr`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BooleanOr<'d> {
+    Boolean(bool),
+    Word(&'d str),
+}
+
 /// A table and the path under which [`keys::all`] lists its keys.
 #[derive(Debug)]
 pub(crate) struct Section<'d> {
@@ -68,6 +75,17 @@ impl<'d> Section<'d> {
         let (item, _) = self.take(name)?;
         let value = item.boolean(self.findings())?;
         Some(Read { value, item })
+    }
+
+    /// `true`, `false` or one of the key's words.
+    pub(crate) fn boolean_or(&mut self, name: &str) -> Option<BooleanOr<'d>> {
+        let (item, key) = self.take(name)?;
+        if !item.is_text() {
+            return item.boolean(self.findings()).map(BooleanOr::Boolean);
+        }
+        let value = item.text(self.findings())?;
+        Self::check_choice(self.findings(), &item, value, key.kind)?;
+        Some(BooleanOr::Word(value))
     }
 
     pub(crate) fn whole(&mut self, name: &str) -> Option<Read<'d, u64>> {
@@ -162,7 +180,9 @@ impl<'d> Section<'d> {
     }
 
     fn check_choice(findings: &Findings, item: &Item<'_>, value: &str, kind: Kind) -> Option<()> {
-        let (Kind::Choice(allowed) | Kind::Choices(allowed)) = kind else { return Some(()) };
+        let (Kind::Choice(allowed) | Kind::Choices(allowed) | Kind::BooleanOr(allowed)) = kind else {
+            return Some(());
+        };
         if allowed.contains(&value) {
             return Some(());
         }

@@ -192,7 +192,7 @@ impl<'t> RulesBuilder<'t> {
                 break;
             }
         }
-        self.plans.push(Plan { stages, forecast, penalty: 0.0 });
+        self.plans.push(Plan { forecast, ..Plan::new(stages) });
     }
 
     /// Sets the penalty of the plan that was added last.

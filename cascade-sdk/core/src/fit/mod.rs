@@ -13,12 +13,14 @@
 //! | [`inference`] | folds, intervals over groups, bounds, certificates | 11 |
 //! | [`guard`] | slices that are kept on a reference tier | 11 |
 //! | [`analysis`] | signals, structural cost, break-even, a new tier, drift | 2.1, 9, 10 |
+//! | `early` | answers that are given up while they arrive | 2 |
 //! | [`verdict`] | is escalation worth it | |
 //! | `setup`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
 //! | [`route`], [`report`] | what goes in, what comes out | |
 
 pub mod analysis;
 pub mod chain;
+mod early;
 pub mod families;
 pub mod family;
 pub mod frontier;

@@ -1,5 +1,6 @@
 //! From fitted families to the report and the policy file.
 
+use super::FitError;
 use super::families;
 use super::family::{Candidate, rules_with_frontier};
 use super::guard;
@@ -20,15 +21,13 @@ impl Setup<'_> {
         let weight = self.table.total_weight(&self.calibration);
         let mut plans: Vec<_> = fit.rules.plans.iter().map(|plan| report::stages(&fit.rules, plan)).collect();
         let routed = fit.rules.router.is_some();
+        let totals = fit.totals_with_stops.unwrap_or(fit.chosen.totals);
         FamilyReport {
             family: fit.family.name(),
             plan: if routed || plans.is_empty() { Vec::new() } else { plans.swap_remove(0) },
             plans: if routed { plans } else { Vec::new() },
             router_shadow_price: fit.rules.router.as_ref().map(|router| router.shadow_price),
-            calibration: Means {
-                quality: fit.chosen.totals.mean_quality(weight),
-                cost_usd: fit.chosen.totals.mean_cost(weight),
-            },
+            calibration: Means { quality: totals.mean_quality(weight), cost_usd: totals.mean_cost(weight) },
             held_out,
             area: fit.curve.as_ref().map(|curve| curve.area),
             area_hull: fit.curve.as_ref().map(|curve| curve.area_hull),
@@ -69,10 +68,11 @@ impl Setup<'_> {
         comparison: &Comparison,
         position: usize,
         certificate: Option<Certificate>,
-    ) -> Policy {
+    ) -> Result<Policy, FitError> {
         let weight = self.table.total_weight(&self.calibration);
         let (mut rules, mut frontier) = rules_with_frontier(&*fit.fitted, &fit.chosen, weight);
         // A certificate belongs to the policy that was tested, not to another one.
+        Self::copy_stops(&fit.rules, &mut rules);
         if self.input.options.refit_on_all && certificate.is_none() {
             let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
             let folds = crossfit::folds(&self.table, &all, &self.variant_names, self.route.fit.seed);
@@ -82,6 +82,10 @@ impl Setup<'_> {
                 .map(|(c, f)| (f, c))
             {
                 (rules, frontier) = rules_with_frontier(&*family, &chosen, self.table.total_weight(&all));
+                if fit.early.is_some() {
+                    let hull: Vec<Totals> = family.hull().iter().map(|vertex| vertex.totals).collect();
+                    rules = self.refit_stops(&rules, (&all, &folds), &hull)?;
+                }
             }
         }
         if let Some(guard) = &fit.rules.guard {
@@ -107,8 +111,9 @@ impl Setup<'_> {
                 .objective
                 .max_latency_ms_p95
                 .and_then(|_| tails::quantile(&self.table, &self.test, &fit.outcomes.latency_ms, 0.05)),
+            early_escalation: fit.early.as_ref().and_then(|early| early.fitted.as_ref()).map(Into::into),
         };
-        Policy {
+        Ok(Policy {
             route: self.route.name.clone(),
             family: fit.family,
             fitted: Fitted {
@@ -131,7 +136,7 @@ impl Setup<'_> {
             rules,
             frontier,
             certificate,
-        }
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use super::limited;
 use super::limits::{NO_LIMITS, Tail, within};
 use super::objective::{Multipliers, Target};
 use super::outcome;
-use super::report::{self, FitReport, GuardReport, HeldOut, LeftOut};
+use super::report::{self, EarlyReport, FitReport, GuardReport, HeldOut, LeftOut};
 use super::route::FitOutcome;
 use super::setup::Setup;
 use super::verdict::{self, Contestants, Facts, Verdict};
@@ -45,6 +45,10 @@ pub(super) struct Fit<'t> {
     pub(super) rules: Rules,
     /// What its guard found, where it was tested with one.
     pub(super) guard: Option<GuardReport>,
+    /// What its early escalation does, where it was fitted.
+    pub(super) early: Option<EarlyReport>,
+    /// Sums on calibration rows with early escalation, where it was fitted.
+    pub(super) totals_with_stops: Option<Totals>,
 }
 
 /// What calibration rows say about the families.
@@ -90,6 +94,9 @@ impl Setup<'_> {
                 selected = None;
             }
         }
+        if let Some(fit) = selected.and_then(|family| fits.iter_mut().find(|fit| fit.family == family)) {
+            self.stop_early(fit, &folds, &mut warnings)?;
+        }
         let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
         let (comparison, singles_at) = self.compare(&fits);
         let verdict =
@@ -114,7 +121,7 @@ impl Setup<'_> {
         let position = selected.and_then(|fit| fits.iter().position(|other| other.family == fit.family));
         let policy = match (selected, &comparison, position) {
             (Some(fit), Some(comparison), Some(position)) => {
-                Some(self.policy(fit, comparison, position, certificate))
+                Some(self.policy(fit, comparison, position, certificate)?)
             }
             _ => None,
         };
@@ -152,6 +159,7 @@ impl Setup<'_> {
                 traffic::report(weighed, known, &self.table, (&self.calibration, &self.test), policy)
             }),
             guard,
+            early_escalation: selected.and_then(|fit| fit.early.clone()),
             verdict: (&verdict.unwrap_or_else(|| outcome::nothing_to_judge(selected.is_some(), &self.test)))
                 .into(),
             pairs: pairs.pairs,
@@ -273,7 +281,18 @@ impl Setup<'_> {
             } else {
                 Some(curves::measure(&*fitted, log, table, &self.test, &budgets)?)
             };
-            fits.push(Fit { family, fitted, chosen, feasible, curve, outcomes, rules, guard: None });
+            fits.push(Fit {
+                family,
+                fitted,
+                chosen,
+                feasible,
+                curve,
+                outcomes,
+                rules,
+                guard: None,
+                early: None,
+                totals_with_stops: None,
+            });
         }
         Ok(fits)
     }

@@ -1,8 +1,12 @@
 //! From checked rows, in any order, to columns sorted by id.
 
 use super::record::{ResultRecord, RowRecord};
-use super::{EvalLog, Labels, OptionalTokens, Row, SignalColumn, Split, TierColumns, UNKNOWN_TOKENS};
+use super::{
+    EvalLog, Labels, OptionalTokens, ReadOptions, Row, SignalColumn, Split, TierColumns, UNKNOWN_TOKENS,
+    nested,
+};
 use crate::money::Usd;
+use crate::signal::TokenNumbers;
 use std::collections::BTreeMap;
 
 /// Takes rows one by one.
@@ -39,7 +43,7 @@ impl Builder {
     }
 
     /// Takes a row that was checked and completed.
-    pub(super) fn push(&mut self, mut record: RowRecord<'_>, place: (u32, u32), keep_outputs: bool) {
+    pub(super) fn push(&mut self, mut record: RowRecord<'_>, place: (u32, u32), options: &ReadOptions) {
         let at = self.rows.len();
         let mut guess = 0;
         // Results are large; they are read where they are.
@@ -49,7 +53,7 @@ impl Builder {
             let index = if known { guess } else { self.tier_index(name) };
             guess = index + 1;
             if let Some(tier) = self.tiers.get_mut(index) {
-                tier.push(at, result, keep_outputs);
+                tier.push(at, result, options);
             }
         }
         let boxed = |text: std::borrow::Cow<'_, str>| text.into_owned().into_boxed_str();
@@ -87,7 +91,7 @@ impl Builder {
 
     /// Sorts by id. Rows whose id is not unique are left out, all of them: which one is meant is not for us to guess,
     /// and keeping the first would make the log depend on the order of its lines.
-    pub(super) fn finish(mut self, hash: String) -> (EvalLog, Vec<Duplicate>) {
+    pub(super) fn finish(mut self, hash: String, options: &ReadOptions) -> (EvalLog, Vec<Duplicate>) {
         let mut order: Vec<u32> = (0..self.rows.len()).filter_map(|row| u32::try_from(row).ok()).collect();
         let key = |row: &u32| self.rows.get(*row as usize).map(|row| (&row.id, row.place));
         order.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
@@ -108,7 +112,7 @@ impl Builder {
         let tiers: Vec<TierColumns> = self
             .tiers
             .into_iter()
-            .map(|tier| tier.finish(rows_read, &unique))
+            .map(|tier| tier.finish(rows_read, &unique, options))
             .filter(|tier| tier.present.contains(&true))
             .collect();
         let rows =
@@ -118,7 +122,7 @@ impl Builder {
 }
 
 impl TierBuilder {
-    fn push(&mut self, row: usize, result: &mut ResultRecord<'_>, keep_outputs: bool) {
+    fn push(&mut self, row: usize, result: &mut ResultRecord<'_>, options: &ReadOptions) {
         self.pad(row);
         let columns = &mut self.columns;
         let failed = result.error.is_some();
@@ -133,8 +137,18 @@ impl TierBuilder {
         push_optional(&mut columns.reasoning_tokens, row, result.reasoning_tokens);
         columns.failed.push(failed);
         columns.output.push(
-            result.output.take().filter(|_| keep_outputs).map(|output| output.into_owned().into_boxed_str()),
+            result
+                .output
+                .take()
+                .filter(|_| options.keep_outputs)
+                .map(|output| output.into_owned().into_boxed_str()),
         );
+        if let Some(tokens) = result.token_logprobs.as_ref().filter(|_| options.keep_tokens && !failed)
+            && let Ok(tokens) = nested::tokens(tokens.get())
+        {
+            columns.tokens.resize(row, None);
+            columns.tokens.push(Some(TokenNumbers::of_answer(&tokens).into()));
+        }
         for (name, value) in &result.signals {
             if let Some(signal) = column(&mut self.signals, name) {
                 signal.value.resize(row, f64::NAN);
@@ -168,9 +182,14 @@ impl TierBuilder {
     }
 
     /// Brings every column to the rows of `order`, in that order.
-    fn finish(mut self, rows: usize, order: &[u32]) -> TierColumns {
+    fn finish(mut self, rows: usize, order: &[u32], options: &ReadOptions) -> TierColumns {
         self.pad(rows);
-        let columns = self.columns;
+        let mut columns = self.columns;
+        if !columns.tokens.is_empty() {
+            columns.tokens.resize(rows, None);
+        }
+        let tokens = if columns.tokens.is_empty() { Vec::new() } else { pick(columns.tokens, order) };
+        let price = options.prices.get(&columns.name).filter(|_| options.keep_tokens).copied();
         TierColumns {
             present: pick(columns.present, order),
             quality: pick(columns.quality, order),
@@ -195,6 +214,8 @@ impl TierBuilder {
                 .collect(),
             failed: pick(columns.failed, order),
             output: pick(columns.output, order),
+            tokens,
+            price,
             error: self.error.finish(rows, order),
             graded_by: self.graded_by.finish(rows, order),
             served_model: self.served_model.finish(rows, order),

@@ -8,7 +8,7 @@ use super::{ReadOptions, Split, UNKNOWN_TOKENS, nested};
 use crate::diag::Diagnostic;
 use crate::money::{Price, Usage, Usd};
 use crate::name;
-use crate::signal::BuiltIn;
+use crate::signal::{BuiltIn, built_in};
 use std::borrow::Cow;
 
 /// Longest id in bytes: ids stand in reports and messages.
@@ -184,7 +184,7 @@ pub(super) fn complete(
         if result.error.is_some() {
             fail(tier, result, place, problems);
         } else {
-            if let Err(fault) = add_signals(result) {
+            if let Err(fault) = add_signals(result, options.keep_tokens) {
                 faults.push(fault);
             }
             refuse_self_grading(tier, result, options, place, problems);
@@ -358,12 +358,12 @@ fn fail(tier: &str, result: &mut ResultRecord<'_>, place: &Place<'_>, problems: 
 }
 
 /// Built-in signals that the log does not state, from its token log-probabilities.
-fn add_signals(result: &mut ResultRecord<'_>) -> Result<(), Fault> {
+fn add_signals(result: &mut ResultRecord<'_>, keep_tokens: bool) -> Result<(), Fault> {
     let complete = BuiltIn::ALL.iter().all(|signal| result.signals.contains_key(signal.name()));
     if let Some(raw) = &result.token_logprobs
-        && !complete
+        && (keep_tokens || !complete)
     {
-        for (signal, value) in nested::signals(raw.get())?.iter() {
+        for (signal, value) in built_in(&nested::tokens(raw.get())?).iter() {
             if !value.is_nan() {
                 result.signals.entry(Cow::Borrowed(signal.name())).or_insert(Some(value));
             }

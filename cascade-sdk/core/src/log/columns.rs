@@ -1,6 +1,7 @@
 //! The log in memory: one entry a row, one set of columns a tier, rows sorted by id.
 
-use crate::money::Usd;
+use crate::money::{Price, Usage, Usd};
+use crate::signal::TokenNumbers;
 use std::collections::BTreeMap;
 
 /// An eval log, rows sorted by id so that nothing depends on the order of files or lines.
@@ -95,6 +96,10 @@ pub struct TierColumns {
     pub failed: Vec<bool>,
     /// What the model returned; `None` everywhere if the reader was told not to keep outputs.
     pub output: Vec<Option<Box<str>>>,
+    /// The tokens of the answers, end of sequence left out; empty unless the reader was told to keep them.
+    pub tokens: Vec<Option<Box<[TokenNumbers]>>>,
+    /// The tier's price, where the reader knows it and keeps tokens.
+    pub price: Option<Price>,
     /// Why calls failed.
     pub error: Labels,
     /// Who graded.
@@ -157,5 +162,46 @@ impl EvalLog {
     /// The index of the row with this id.
     pub fn row_index(&self, id: &str) -> Option<usize> {
         self.rows.binary_search_by(|row| (*row.id).cmp(id)).ok()
+    }
+}
+
+impl TierColumns {
+    /// What the call of a row would have cost, had its answer been given up after so many tokens: its cost without the output
+    /// tokens that were not generated then. The whole cost where price or token counts are not known.
+    pub fn cost_until(&self, row: usize, tokens: u64) -> Usd {
+        let cost = self.cost.get(row).copied().unwrap_or_default();
+        let spared = |price: &Price| {
+            let (whole, cut) = (self.usage(row)?, self.usage_until(row, tokens)?);
+            price.cost(&whole).ok()?.checked_sub(price.cost(&cut).ok()?)
+        };
+        let spared = self.price.as_ref().and_then(spared).unwrap_or_default();
+        cost.saturating_sub(spared).max(Usd::ZERO)
+    }
+
+    /// The usage of a row, where input and output tokens are known.
+    pub fn usage(&self, row: usize) -> Option<Usage> {
+        let known = |tokens: &[u32]| {
+            tokens.get(row).filter(|count| **count != UNKNOWN_TOKENS).map(|count| u64::from(*count))
+        };
+        let part = |count: Option<u32>| u64::from(count.unwrap_or(0));
+        Some(Usage {
+            input_tokens: known(&self.input_tokens)?,
+            cached_input_tokens: part(self.cached_input_tokens.get(row)),
+            cache_write_tokens: part(self.cache_write_tokens.get(row)),
+            output_tokens: known(&self.output_tokens)?,
+            reasoning_tokens: part(self.reasoning_tokens.get(row)),
+        })
+    }
+
+    /// The usage, had the answer been given up after so many tokens; hidden reasoning comes before the first of them.
+    pub fn usage_until(&self, row: usize, tokens: u64) -> Option<Usage> {
+        let whole = self.usage(row)?;
+        let generated = whole.reasoning_tokens.saturating_add(tokens).min(whole.output_tokens);
+        Some(Usage { output_tokens: generated, ..whole })
+    }
+
+    /// The tokens of a row's answer, where they were kept.
+    pub fn tokens_of(&self, row: usize) -> Option<&[TokenNumbers]> {
+        self.tokens.get(row)?.as_deref()
     }
 }

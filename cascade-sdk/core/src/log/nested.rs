@@ -2,16 +2,16 @@
 
 use super::parse::{Fault, mend_surrogates};
 use crate::prompt::{Role, routing_text};
-use crate::signal::{BuiltInValues, TokenLogprob, built_in};
+use crate::signal::TokenLogprob;
 use serde_json::Value;
 
-/// The built-in signals of `token_logprobs`: an array of numbers, or of objects as OpenAI-compatible servers return them.
-pub(super) fn signals(json: &str) -> Result<BuiltInValues, Fault> {
+/// The tokens of `token_logprobs`: an array of numbers, or of objects as OpenAI-compatible servers return them.
+pub(super) fn tokens(json: &str) -> Result<Vec<TokenLogprob>, Fault> {
     let fault = |message: String| Fault::new("log::type", "token_logprobs", message);
     let Value::Array(entries) = parse(json, "token_logprobs")? else {
         return Err(fault("should be an array".to_owned()));
     };
-    let tokens = entries
+    entries
         .iter()
         .enumerate()
         .map(|(index, entry)| {
@@ -19,8 +19,7 @@ pub(super) fn signals(json: &str) -> Result<BuiltInValues, Fault> {
                 fault(format!("has entry {index} that is neither a number nor an object with `logprob`"))
             })
         })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(built_in(&tokens))
+        .collect()
 }
 
 fn token(entry: &Value) -> Option<TokenLogprob> {

@@ -6,7 +6,7 @@ use super::parse::{self, Fault};
 use super::problems::{Place, Problems, RowText, short};
 use super::record::RowRecord;
 use super::{EvalLog, check, csv, excerpt};
-use crate::config::{Config, Route};
+use crate::config::{Config, EarlyEscalation, Route};
 use crate::diag::{Diagnostic, Source};
 use crate::money::Price;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,8 @@ pub struct ReadOptions {
     pub ungraded: bool,
     /// Keep what the models returned; replay needs it, the fit does not.
     pub keep_outputs: bool,
+    /// Keep the answers' tokens in numbers, so that they can be watched as they arrived; see [`crate::early`].
+    pub keep_tokens: bool,
     /// Messages may show prompts and outputs.
     pub show_text: bool,
     /// Longest line (in CSV: longest record) in bytes.
@@ -71,6 +73,7 @@ impl Default for ReadOptions {
             strict: false,
             ungraded: false,
             keep_outputs: true,
+            keep_tokens: false,
             show_text: false,
             longest_line: 64 << 20,
             most_errors: 20,
@@ -86,6 +89,7 @@ impl ReadOptions {
             prices: route.tiers.iter().filter_map(price).collect(),
             tiers: Some(route.tiers.iter().cloned().collect()),
             keep_outputs: false,
+            keep_tokens: route.runtime.early_escalation == EarlyEscalation::Fitted,
             ..Self::default()
         }
     }
@@ -351,7 +355,7 @@ impl<'o> Reader<'o> {
             if let (Some(records), Some(record)) = (&mut self.records, record) {
                 records.push(record);
             }
-            self.builder.push(row, (place.file_index, place.line), self.options.keep_outputs);
+            self.builder.push(row, (place.file_index, place.line), self.options);
         } else {
             self.problems.broken_row(place, &row.id, &faults);
         }
@@ -359,7 +363,7 @@ impl<'o> Reader<'o> {
 
     fn finish(self, may_be_empty: bool) -> Result<LogReading, Vec<Diagnostic>> {
         let Self { options, mut problems, hash, files, builder, .. } = self;
-        let (log, duplicates) = builder.finish(hash.finish());
+        let (log, duplicates) = builder.finish(hash.finish(), options);
         let mut twice = 0;
         for duplicate in &duplicates {
             twice += duplicate.places.len();

@@ -14,6 +14,7 @@ mod rules;
 mod schema;
 mod sidecar;
 mod staleness;
+mod stop_text;
 mod write;
 
 pub use conflict::conflict_sides;
@@ -101,6 +102,19 @@ pub struct Expected {
     pub shadow_price: Option<f64>,
     /// 95th percentile of path latency in milliseconds, without the load of production; only where the objective limits it.
     pub latency_ms_p95: Option<f64>,
+    /// What early escalation does, where it was fitted; part of the other figures.
+    pub early_escalation: Option<EarlyEffect>,
+}
+
+/// `[expected.early_escalation]`: the policy beside the same policy that takes every answer in to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct EarlyEffect {
+    /// 1 − cost / cost without.
+    pub cost_saving: Estimate,
+    /// Mean quality minus that without.
+    pub quality_change: Estimate,
+    /// Share of the output tokens of stages that may be given up which were not generated.
+    pub tokens_spared: Estimate,
 }
 
 /// `[[frontier]]`: another point at which the same policy may run.

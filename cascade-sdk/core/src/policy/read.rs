@@ -4,7 +4,7 @@ use super::fields::Fields;
 use super::names::{self, Names};
 use super::{
     AcceptRule, Certificate, Cut, Expected, Fitted, Guard, OperatingPoint, Plan, Policy, Rules, SCHEMA,
-    Score, ScoreInput, Stage, Term, codes, forecast_text, router_text,
+    Score, ScoreInput, Stage, Stop, Term, codes, forecast_text, router_text, stop_text,
 };
 use crate::config::{Family, Objective, ObjectiveTable, Section};
 use crate::diag::{Diagnostic, Source};
@@ -85,15 +85,16 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
     let objective = root.item("objective").and_then(|item| objective(findings, &item));
     let expected = root.table("expected", EXPECTED).and_then(|table| expected(table, &names));
     let certificate = root.optional_table("certificate", CERTIFICATE).map(certificate);
-    let scores: Vec<_> =
+    let scores: Vec<Option<Score>> =
         root.tables("scores", SCORE).into_iter().map(|table| score(table, &mut names)).collect();
-    let plans = root.tables("plans", PLAN).into_iter().map(|table| plan_table(table, &names)).collect();
+    let plans =
+        root.tables("plans", PLAN).into_iter().map(|table| plan_table(table, &names, &scores)).collect();
     let router =
         root.optional_table("router", router_text::KEYS).map(|fields| router_text::read(fields, &names));
     let guard = root.optional_table("guard", GUARD).map(|fields| guard(fields, &names));
     let points = root.tables("frontier", POINT);
     let places: Vec<_> = points.iter().map(|point| point.table.span.clone()).collect();
-    let frontier = points.into_iter().map(|table| operating_point(table, &names)).collect();
+    let frontier = points.into_iter().map(|table| operating_point(table, &names, &scores)).collect();
     root.finish();
 
     let (scores, plans, frontier) = (all(scores)?, all(plans)?, all(frontier)?);
@@ -260,7 +261,8 @@ fn objective<'d>(findings: &'d Findings, item: &Item<'d>) -> Option<Objective> {
     objective
 }
 
-const EXPECTED: &[&str] = &["quality", "cost_usd", "calls", "shadow_price", "latency_ms_p95", "share"];
+const EXPECTED: &[&str] =
+    &["quality", "cost_usd", "calls", "shadow_price", "latency_ms_p95", "share", "early_escalation"];
 
 fn expected(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Expected> {
     let quality = fields.estimate("quality");
@@ -273,6 +275,8 @@ fn expected(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Expected> {
         share.finish();
         all(shares)
     });
+    let early_escalation =
+        fields.optional_table("early_escalation", stop_text::EFFECT).map(stop_text::read_effect);
     fields.finish();
     Some(Expected {
         quality: quality?,
@@ -281,6 +285,10 @@ fn expected(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Expected> {
         share: share?,
         shadow_price,
         latency_ms_p95,
+        early_escalation: match early_escalation {
+            Some(effect) => Some(effect?),
+            None => None,
+        },
     })
 }
 
@@ -388,7 +396,11 @@ fn knots(findings: &Findings, item: &Item<'_>) -> Option<Vec<(f64, f64)>> {
 const POINT: &[&str] =
     &["quality", "cost_usd", "shadow_price", "router_shadow_price", "plans", "forecasts", "penalties"];
 
-fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<OperatingPoint> {
+fn operating_point(
+    mut fields: Fields<'_>,
+    names: &Names<'_>,
+    scores: &[Option<Score>],
+) -> Option<OperatingPoint> {
     let findings = fields.table.findings;
     let quality = fields.number("quality");
     let cost_usd = fields.number("cost_usd");
@@ -397,7 +409,7 @@ fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Operatin
     let plans: Option<Vec<_>> = fields
         .list("plans")
         .iter()
-        .map(|item| plan(findings, item, names))
+        .map(|item| plan(findings, item, names, scores))
         .collect::<Vec<_>>()
         .into_iter()
         .collect();
@@ -435,9 +447,9 @@ fn operating_point(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Operatin
 
 const PLAN: &[&str] = &["stages", "forecast", "penalty"];
 
-fn plan_table(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Plan> {
+fn plan_table(mut fields: Fields<'_>, names: &Names<'_>, scores: &[Option<Score>]) -> Option<Plan> {
     let findings = fields.table.findings;
-    let plan = fields.item("stages").and_then(|item| plan(findings, &item, names));
+    let plan = fields.item("stages").and_then(|item| plan(findings, &item, names, scores));
     let forecast = match fields.table.take("forecast") {
         Some(item) => forecast_text::read(findings, &item, names.tiers.len()).ok()?,
         None => None,
@@ -448,26 +460,41 @@ fn plan_table(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Plan> {
 }
 
 /// A list of stages: at least one, and a rule on each but the last.
-fn plan<'d>(findings: &'d Findings, item: &Item<'d>, names: &Names<'_>) -> Option<Plan> {
+fn plan<'d>(
+    findings: &'d Findings,
+    item: &Item<'d>,
+    names: &Names<'_>,
+    scores: &[Option<Score>],
+) -> Option<Plan> {
     let items = item.list(findings)?;
     let last = items.len().checked_sub(1);
     if last.is_none() {
         let message = format!("`{}` has no stage", item.path);
         findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
     }
-    let stages =
-        items.iter().enumerate().map(|(index, item)| stage(findings, item, names, Some(index) == last));
-    let stages = all(stages.collect())?;
-    last.map(|_| Plan::new(stages))
+    let stages = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| stage(findings, item, names, scores, Some(index) == last));
+    let (stages, stops): (Vec<_>, Vec<_>) = all(stages.collect())?.into_iter().unzip();
+    let stops = stops.into_iter().enumerate().filter_map(|(position, stop)| Some((position, stop?)));
+    last.map(|_| Plan { stops: stops.collect(), ..Plan::new(stages) })
 }
 
-const STAGE: &[&str] = &["tier", "score", "at_least"];
+const STAGE: &[&str] = &["tier", "score", "at_least", "stop"];
 
-fn stage<'d>(findings: &'d Findings, item: &Item<'d>, names: &Names<'_>, is_last: bool) -> Option<Stage> {
+fn stage<'d>(
+    findings: &'d Findings,
+    item: &Item<'d>,
+    names: &Names<'_>,
+    scores: &[Option<Score>],
+    is_last: bool,
+) -> Option<(Stage, Option<Stop>)> {
     let mut fields = Fields { table: item.table(findings)?, known: STAGE };
     let tier = fields.item("tier").and_then(|item| names.tier(findings, &item));
     let score = fields.table.take("score");
     let at_least = fields.table.take("at_least");
+    let stop = fields.table.take("stop");
     fields.finish();
     let rule = match (score, at_least) {
         (None, None) => None,
@@ -490,7 +517,11 @@ fn stage<'d>(findings: &'d Findings, item: &Item<'d>, names: &Names<'_>, is_last
         findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
         return None;
     }
-    Some(Stage { tier: tier?, rule })
+    let stop = match stop {
+        Some(item) => Some(stop_text::read(findings, &item, rule, names, scores)?),
+        None => None,
+    };
+    Some((Stage { tier: tier?, rule }, stop))
 }
 
 fn cut(findings: &Findings, item: &Item<'_>) -> Option<Cut> {
@@ -509,5 +540,17 @@ fn cut(findings: &Findings, item: &Item<'_>) -> Option<Cut> {
 
 /// The keys of every table, for the schema.
 #[cfg(test)]
-pub(super) const ALL_KEYS: [&[&str]; 10] =
-    [KEYS, FITTED, EXPECTED, CERTIFICATE, GUARD, SCORE, TERM, POINT, PLAN, STAGE];
+pub(super) const ALL_KEYS: [&[&str]; 12] = [
+    KEYS,
+    FITTED,
+    EXPECTED,
+    CERTIFICATE,
+    GUARD,
+    SCORE,
+    TERM,
+    POINT,
+    PLAN,
+    STAGE,
+    stop_text::KEYS,
+    stop_text::EFFECT,
+];

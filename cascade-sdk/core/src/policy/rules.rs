@@ -1,6 +1,8 @@
 //! The part of a policy that decides: plans, accept rules, scores and the router.
 
 use crate::feature::{Predictions, Router};
+use crate::signal::BuiltIn;
+use std::collections::BTreeMap;
 
 /// Everything that [`crate::decide`] needs. Names are resolved to indices once, so that a decision compares numbers.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -83,6 +85,16 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// Whether the score of a rule can be read while an answer arrives: it reads its score, and all signals of that come from
+    /// the log-probabilities of the tokens.
+    pub fn runs_with_the_tokens(&self, rule: AcceptRule) -> bool {
+        let built_in =
+            |signal: usize| self.signals.get(signal).is_some_and(|name| BuiltIn::parse(name).is_some());
+        self.signals_read(rule).next().is_some() && self.signals_read(rule).all(built_in)
+    }
+}
+
 /// An ordered list of stages; every stage but the last has an accept rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -93,12 +105,14 @@ pub struct Plan {
     /// What a router takes off the predicted quality because the plan exceeds limits on tails more often (MATH.md 11.1),
     /// in quality; 0 without such limits.
     pub penalty: f64,
+    /// By position of the stage: when its answer is given up while it arrives. Fitted; empty where early escalation is not.
+    pub stops: BTreeMap<usize, Stop>,
 }
 
 impl Plan {
     /// A plan that no router weighs, or of one tier.
     pub fn new(stages: Vec<Stage>) -> Self {
-        Self { stages, forecast: None, penalty: 0.0 }
+        Self { stages, forecast: None, penalty: 0.0, stops: BTreeMap::new() }
     }
 }
 
@@ -138,6 +152,24 @@ pub struct Stage {
     pub tier: usize,
     /// `None` on the last stage only.
     pub rule: Option<AcceptRule>,
+}
+
+/// When the answer of a stage is given up while it arrives ([`crate::early`]).
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Stop {
+    /// The most tokens that an answer can have, which the safe bounds rest on.
+    pub most_tokens: Option<u64>,
+    /// The prefix rule, in the order of its tokens; empty where only the safe bounds stop an answer.
+    pub cuts: Vec<PrefixCut>,
+}
+
+/// Give the answer up iff the score of its first `after` tokens is below `below`. It is known once another token has arrived.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PrefixCut {
+    /// Tokens that are scored.
+    pub after: u32,
+    /// The lowest score that goes on.
+    pub below: f64,
 }
 
 /// Keep the answer iff `score >= at_least`.

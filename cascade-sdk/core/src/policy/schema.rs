@@ -161,6 +161,7 @@ fn expected() -> Json {
             ("shadow_price", number("Quality that one more US dollar buys."), false),
             ("latency_ms_p95", number("95th percentile of path latency in milliseconds."), false),
             ("share", share, true),
+            ("early_escalation", early_escalation(), false),
         ],
         "Figures on held-out rows.",
     ))
@@ -216,8 +217,36 @@ fn stage() -> Json {
             ("tier", text("The tier asked."), true),
             ("score", text("The signal or score compared; absent on the last stage."), false),
             ("at_least", cut, false),
+            ("stop", stop(), false),
         ],
         "",
+    ))
+}
+
+fn stop() -> Json {
+    let cut =
+        list(number("Tokens or a score."), "Tokens that are scored, and the lowest score that goes on.");
+    Json::object(object(
+        &[
+            ("most_tokens", count("The most tokens that an answer can have."), false),
+            (
+                "below",
+                list(cut, "By increasing number of tokens; empty where only safe bounds stop an answer."),
+                true,
+            ),
+        ],
+        "When an answer is given up while it arrives.",
+    ))
+}
+
+fn early_escalation() -> Json {
+    Json::object(object(
+        &[
+            ("cost_saving", estimate("Share of the cost without it that is saved."), true),
+            ("quality_change", estimate("Mean quality minus that without it."), true),
+            ("tokens_spared", estimate("Share of output tokens that were not generated."), true),
+        ],
+        "What early escalation does, beside the same policy without it.",
     ))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Certificate, Cut, Estimate, Expected, Fitted, OperatingPoint, Plan, Policy, Rules, SCHEMA, Score,
-    forecast_text, names, router_text,
+    forecast_text, names, router_text, stop_text,
 };
 use crate::config::{Goal, Objective};
 use crate::document::write::{Writer, inline, lines, list, number, string, strings};
@@ -97,6 +97,9 @@ fn expected(writer: &mut Writer, expected: &Expected, rules: &Rules) {
     for (tier, share) in rules.tiers.iter().zip(&expected.share) {
         writer.pair(tier, estimate(share));
     }
+    if let Some(effect) = &expected.early_escalation {
+        stop_text::write_effect(writer, effect);
+    }
 }
 
 fn certificate(writer: &mut Writer, certificate: &Certificate) {
@@ -148,11 +151,14 @@ fn operating_point(writer: &mut Writer, point: &OperatingPoint, rules: &Rules) {
 }
 
 fn stages<'a>(plan: &'a Plan, rules: &'a Rules) -> impl Iterator<Item = String> + 'a {
-    plan.stages.iter().map(|stage| {
+    plan.stages.iter().enumerate().map(|(position, stage)| {
         let mut entries = vec![("tier", string(names::tier(rules, stage.tier)))];
         if let Some(rule) = stage.rule {
             entries.push(("score", string(names::source(rules, rule.score))));
             entries.push(("at_least", cut(rule.at_least)));
+        }
+        if let Some(stop) = plan.stops.get(&position) {
+            entries.push(("stop", stop_text::write(stop)));
         }
         inline(entries)
     })
@@ -167,7 +173,7 @@ fn cut(cut: Cut) -> String {
     }
 }
 
-fn estimate(estimate: &Estimate) -> String {
+pub(super) fn estimate(estimate: &Estimate) -> String {
     let Estimate { value, low, high } = *estimate;
     inline([("value", number(value)), ("low", number(low)), ("high", number(high))])
 }

@@ -10,8 +10,8 @@ use cascade_sdk_core::feature::{
 };
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{
-    self, ALGORITHM, AcceptRule, Certificate, Cut, Estimate, Expected, Fitted, Forecast, Guard, Linear,
-    OperatingPoint, Plan, Policy, Rules, Score, ScoreInput, ScoreSource, Stage, Term, codes,
+    self, ALGORITHM, AcceptRule, Certificate, Cut, EarlyEffect, Estimate, Expected, Fitted, Forecast, Guard,
+    Linear, OperatingPoint, Plan, Policy, Rules, Score, ScoreInput, ScoreSource, Stage, Term, codes,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -386,6 +386,11 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                     share,
                     shadow_price,
                     latency_ms_p95: shadow_price,
+                    early_escalation: shadow_price.map(|_| EarlyEffect {
+                        cost_saving: calls,
+                        quality_change: quality,
+                        tokens_spared: cost_usd,
+                    }),
                 },
                 frontier: frontier.collect(),
                 rules,

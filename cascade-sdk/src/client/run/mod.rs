@@ -34,6 +34,7 @@ use crate::provider::ProviderErrorKind;
 use crate::request::Request;
 use crate::routed::{Failure, Step};
 use ask::NotAsked;
+use cascade_sdk_core::config::EarlyEscalation;
 use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::early::Watch;
 use cascade_sdk_core::feature;
@@ -191,7 +192,7 @@ impl Run<'_> {
         let judged = self.rule(plan, next).is_some_and(|rule| rule.at_least != Cut::KEEP_ALL);
         match (self.outlet, next.judged) {
             (Some(outlet), _) if !judged => Intake::Shown(outlet),
-            (_, Some(stage)) if judged && self.may_watch(next) => {
+            (_, Some(stage)) if judged && self.may_watch(plan, stage, next) => {
                 let limit = self.route.tiers[next.tier].tier.max_output_tokens;
                 let watch = Watch::new(self.rules, plan, stage, Some(scratch.predictions()), limit);
                 watch.map_or(Intake::Whole, Intake::Watched)
@@ -201,13 +202,15 @@ impl Run<'_> {
     }
 
     /// Where the signals of the whole answer are those of the tokens that arrive: not where a schema makes them cover a part
-    /// of the text that is known at its end only, and not where the provider has signals of its own. A budget that falls back
-    /// on answers at hand wants them whole, and so do the logs that explored requests are written to.
-    fn may_watch(&self, next: Next) -> bool {
+    /// of the text that is known at its end only, and not where the provider has signals of its own, unless it replays what the
+    /// policy was fitted on. A budget that falls back on answers at hand wants them whole, and so do the logs that explored
+    /// requests are written to.
+    fn may_watch(&self, plan: usize, stage: usize, next: Next) -> bool {
         let setup = &self.route.tiers[next.tier];
-        self.route.runtime.early_escalation
+        let fitted = || self.rules.plan(plan).is_some_and(|plan| plan.stops.contains_key(&stage));
+        self.route.runtime.early_escalation != EarlyEscalation::Off
             && setup.capabilities.streaming
-            && !setup.capabilities.own_signals
+            && (!setup.capabilities.own_signals || setup.capabilities.replays && fitted())
             && self.schema.is_text()
             && !self.may_fall_back()
             && self.route.runtime.explore <= 0.0

@@ -79,10 +79,15 @@ async fn observe(
             Err(_) if partial.is_whole() => break,
             Err(error) => return Err(error),
         };
-        tokens += chunk.token_logprobs.iter().map(most_tokens).sum::<u64>();
+        tokens += chunk.token_logprobs.iter().map(TokenLogprob::most_tokens).sum::<u64>();
         let mut why = None;
         for token in &chunk.token_logprobs {
-            why = watch.push(token).or(why);
+            // The first reason is the one that a server of single tokens would have been given up for.
+            why = why.or(watch.push(token));
+        }
+        for numbers in &chunk.token_numbers {
+            tokens += u64::from(numbers.tokens);
+            why = why.or(watch.push_numbers(numbers));
         }
         partial.push(chunk);
         // What is whole is paid for: its usage is worth waiting for.
@@ -92,14 +97,6 @@ async fn observe(
         }
     }
     partial.finish()
-}
-
-/// The most tokens that an entry can stand for: servers merge those of one multi-byte character, and a token has at least
-/// one byte.
-fn most_tokens(entry: &TokenLogprob) -> u64 {
-    let beyond_ascii =
-        entry.bytes.as_ref().map_or(0, |bytes| bytes.iter().filter(|byte| !byte.is_ascii()).count());
-    u64::try_from(beyond_ascii).unwrap_or(u64::MAX).max(1)
 }
 
 async fn show(

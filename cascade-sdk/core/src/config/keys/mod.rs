@@ -47,6 +47,8 @@ pub enum Kind {
     TextMap,
     /// `true` or `false`.
     Boolean,
+    /// `true`, `false` or one of these strings.
+    BooleanOr(&'static [&'static str]),
     /// A whole number.
     Whole {
         /// Smallest.

@@ -1,6 +1,6 @@
 //! What the client does around a route's calls.
 
-use super::Kind::{Boolean, Choice, Number, Table, Text, Whole};
+use super::Kind::{Boolean, BooleanOr, Choice, Number, Table, Text, Whole};
 use super::Need::{Default, Optional, Required};
 use super::{Key, POSITIVE, Range, key};
 
@@ -29,10 +29,11 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "routes.*.runtime.early_escalation",
-        Boolean,
+        BooleanOr(&["fitted"]),
         Default("false"),
         "",
-        "Streams stages that the policy may refuse, and gives an answer up once its score cannot reach the threshold.",
+        "Streams stages that the policy may refuse, and gives an answer up once its score cannot reach the threshold; \
+         `fitted` also by a rule on its first tokens, which `cascade fit` finds.",
     ),
     key(
         "routes.*.runtime.failover",

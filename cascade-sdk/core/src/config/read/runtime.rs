@@ -1,7 +1,7 @@
 //! `[routes.R.runtime]`.
 
-use crate::config::section::{Read, Section};
-use crate::config::{Canary, Mode, RuntimeSettings, Sticky};
+use crate::config::section::{BooleanOr, Read, Section};
+use crate::config::{Canary, EarlyEscalation, Mode, RuntimeSettings, Sticky};
 use std::time::Duration;
 
 /// The settings, and what in them must agree with the rest of the route.
@@ -21,7 +21,7 @@ pub(super) fn read(mut section: Section<'_>) -> RuntimeTable<'_> {
     let deadline = section.number("deadline_s");
     let max_retries = section.whole("max_retries");
     let pace = section.boolean("pace");
-    let early_escalation = section.boolean("early_escalation");
+    let early_escalation = section.boolean_or("early_escalation");
     let failover = section.text("failover");
     let sticky = section.choice("sticky");
     let decision_log = section.text("decision_log");
@@ -48,7 +48,11 @@ pub(super) fn read(mut section: Section<'_>) -> RuntimeTable<'_> {
             .and_then(|read| u32::try_from(read.value).ok())
             .unwrap_or(RuntimeSettings::default().max_retries),
         pace: pace.as_ref().is_some_and(|read| read.value),
-        early_escalation: early_escalation.is_some_and(|read| read.value),
+        early_escalation: match early_escalation {
+            None | Some(BooleanOr::Boolean(false)) => EarlyEscalation::Off,
+            Some(BooleanOr::Boolean(true)) => EarlyEscalation::Bounds,
+            Some(BooleanOr::Word(_)) => EarlyEscalation::Fitted,
+        },
         failover: owned(&failover),
         sticky: sticky.map(|read| if read.value == "up" { Sticky::Up } else { Sticky::Entry }),
         decision_log: owned(&decision_log),

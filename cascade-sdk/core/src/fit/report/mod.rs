@@ -1,11 +1,13 @@
 //! The report of a fit: what `cascade fit --format json` prints (DESIGN.md 7). Numbers only; rendering is elsewhere.
 
 mod detail;
+mod early;
 mod frontiers;
 mod policies;
 mod verdict;
 
 pub use detail::*;
+pub use early::*;
 pub use frontiers::*;
 pub use policies::*;
 pub use verdict::VerdictReport;
@@ -51,6 +53,9 @@ pub struct FitReport {
     /// What the guard found; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardReport>,
+    /// What fitted early escalation does; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_escalation: Option<EarlyReport>,
     /// Is it worth it.
     pub verdict: VerdictReport,
     /// Every two-model frontier on calibration rows.

@@ -1,0 +1,206 @@
+//! Fitted early escalation: a rule where the first tokens tell something, none where they do not, and figures that are those of the
+//! deployed policy.
+
+use cascade_sdk_core::config::{self, Config, EarlyEscalation};
+use cascade_sdk_core::decide::{Decision, Why};
+use cascade_sdk_core::diag::Source;
+use cascade_sdk_core::fit::random::SplitMix64;
+use cascade_sdk_core::fit::route::{FitInput, FitOptions, FitOutcome, fit_route};
+use cascade_sdk_core::log::{EvalLog, LogSource, ReadOptions, read};
+use cascade_sdk_core::policy::{self, Rules};
+use cascade_sdk_core::replay::Replay;
+use std::fmt::Write as _;
+
+/// Answers of `a` have 24 to 80 tokens; a wrong one has unlikelier tokens from `telling` on.
+fn lines(rows: usize, telling: usize) -> Vec<String> {
+    let mut random = SplitMix64::new(9, 0);
+    (0..rows)
+        .map(|row| {
+            let right = random.fraction() < 0.55;
+            let length = 24 + random.below(57);
+            let mut logprobs = String::new();
+            for token in 0..length {
+                let level = if right || token < telling { 0.15 } else { 0.6 };
+                let value = -level * (0.2 + 1.6 * random.fraction());
+                let _ = write!(logprobs, "{}{value:.4}", if token > 0 { "," } else { "" });
+            }
+            let dear = u8::from(random.fraction() < 0.93);
+            format!(
+                r#"{{"id":"r{row:05}","input":"prompt {row}","results":{{"a":{{"quality":{},"input_tokens":50,"output_tokens":{},"token_logprobs":[{logprobs}]}},"b":{{"quality":{dear},"input_tokens":50,"output_tokens":40}}}}}}"#,
+                u8::from(right),
+                length + 1,
+            )
+        })
+        .collect()
+}
+
+fn config(objective: &str) -> Config {
+    let text = format!(
+        "schema = 1\n[providers.log]\napi = \"replay\"\n\
+         [tiers.a]\nprovider = \"log\"\nmodel = \"a\"\nprice = {{ input = 0.1, output = 1.0 }}\nmax_output_tokens = 200\n\
+         [tiers.b]\nprovider = \"log\"\nmodel = \"b\"\nprice = {{ input = 1.0, output = 4.0 }}\nmax_output_tokens = 200\n\
+         [routes.answer]\ntiers = [\"a\", \"b\"]\nlog = [\"log.jsonl\"]\n[routes.answer.objective]\n{objective}\n\
+         [routes.answer.fit]\nfamilies = [\"single\", \"pair\"]\n[routes.answer.runtime]\nearly_escalation = \"fitted\"\n"
+    );
+    let (config, findings) = config::read(&Source::new("cascade.toml", text));
+    config.unwrap_or_else(|| panic!("{findings:#?}"))
+}
+
+fn log_of(config: &Config, lines: &[String]) -> EvalLog {
+    let options = ReadOptions::for_route(config, &config.routes[0]);
+    read([LogSource::new("log.jsonl", lines.join("\n").as_bytes())], &options).unwrap().log
+}
+
+fn fit(config: &Config, log: &EvalLog) -> FitOutcome {
+    let options = FitOptions { details: false, ..FitOptions::default() };
+    let outcome =
+        fit_route(&FitInput { config, route: "answer", log, unreadable_rows: 0, schema: None, options })
+            .unwrap();
+    if let Some(policy) = &outcome.policy {
+        let text = policy::write(policy);
+        assert_eq!(policy::read(&Source::new("policy.toml", text.as_str())).as_ref(), Ok(policy));
+        assert_eq!(policy::staleness(policy, config, "answer", None), []);
+    }
+    outcome
+}
+
+/// Mean quality and cost over all rows, and the share of answers that were given up.
+fn means(rules: &Rules, log: &EvalLog) -> (f64, f64, f64) {
+    let replay = Replay::new(rules, log).unwrap();
+    let (mut scratch, mut quality, mut cost, mut given_up) = (replay.scratch(), 0.0, 0.0, 0.0);
+    for row in 0..log.rows.len() {
+        let outcome = replay
+            .trace(row, &mut scratch, |step| {
+                if matches!(
+                    step.decision,
+                    Decision::Escalate(Why::Unpromising { .. } | Why::OutOfReach { .. })
+                ) {
+                    assert!(step.given_up_after.is_some());
+                    given_up += 1.0;
+                }
+            })
+            .unwrap();
+        quality += outcome.quality;
+        cost += outcome.cost.to_f64();
+    }
+    let rows = log.rows.len() as f64;
+    (quality / rows, cost / rows, given_up / rows)
+}
+
+fn whole(rules: &Rules) -> Rules {
+    let mut rules = rules.clone();
+    rules.plans.iter_mut().for_each(|plan| plan.stops.clear());
+    rules
+}
+
+#[test]
+fn tokens_that_tell_early_are_used_and_cost_little_quality() {
+    let config = config("shadow_price = 3000.0");
+    let log = log_of(&config, &lines(900, 0));
+    let outcome = fit(&config, &log);
+    let policy = outcome.policy.as_ref().unwrap();
+    let stop = &policy.rules.plans[0].stops[&0];
+    assert!(stop.most_tokens == Some(200) && !stop.cuts.is_empty(), "{stop:?}");
+    let report = outcome.report.early_escalation.as_ref().unwrap();
+    let (fitted, bounds) = (report.fitted.unwrap(), report.bounds.unwrap());
+    assert!(
+        fitted.tokens_spared > 0.2 && fitted.tokens_spared > bounds.tokens_spared,
+        "{fitted:?} {bounds:?}"
+    );
+    assert!(fitted.cost_saving_ci[0] > 0.0 && fitted.quality_change > -0.01, "{fitted:?}");
+    assert_eq!(bounds.quality_change, 0.0);
+    let stage = &report.stages[0];
+    assert!(stage.value > stage.standard_error && stage.answers > 500);
+    // The same numbers, run by hand.
+    let ((quality, cost, given_up), (whole_quality, whole_cost, _)) =
+        (means(&policy.rules, &log), means(&whole(&policy.rules), &log));
+    assert!(cost < whole_cost && given_up > 0.3 && quality > whole_quality - 0.01);
+    // A dollar is worth 3,000 of quality: what is saved is worth more than what is lost.
+    assert!(quality - 3000.0 * cost > whole_quality - 3000.0 * whole_cost);
+    let selected =
+        outcome.report.families.iter().find(|f| Some(f.family) == outcome.report.selected).unwrap();
+    let held_out = selected.held_out.as_ref().unwrap();
+    assert_eq!(policy.expected.cost_usd.value, held_out.cost_usd);
+    assert_eq!(policy.expected.early_escalation.unwrap().cost_saving.value, fitted.cost_saving);
+    let rows = outcome.report.rows.calibration as f64;
+    let both = (selected.calibration.cost_usd * rows + held_out.cost_usd * (900.0 - rows)) / 900.0;
+    assert!((both - cost).abs() < 1e-15, "the report is not that of the deployed policy");
+}
+
+#[test]
+fn tokens_that_tell_late_give_no_rule() {
+    let config = config("shadow_price = 3000.0");
+    let mut lines = lines(900, 18);
+    // Nothing is scored between 16 tokens and the end of the answer.
+    for line in &mut lines {
+        let start = line.find("token_logprobs\":[").unwrap() + 17;
+        let end = line[start..].find(']').unwrap() + start;
+        let kept: Vec<&str> = line[start..end].split(',').take(24).collect();
+        *line = format!("{}{}{}", &line[..start], kept.join(","), &line[end..]);
+    }
+    let log = log_of(&config, &lines);
+    let outcome = fit(&config, &log);
+    let stops = &outcome.policy.unwrap().rules.plans[0].stops;
+    assert!(stops.values().all(|stop| stop.cuts.is_empty()), "{stops:?}");
+}
+
+#[test]
+fn constraints_are_kept_with_the_rule() {
+    let log = log_of(&config("min_quality = 0.8"), &lines(900, 0));
+    for objective in ["min_quality = 0.85", "max_cost_usd = 0.00016", "max_cost_usd = 0.00018"] {
+        let config = config(objective);
+        let outcome = fit(&config, &log);
+        let selected =
+            outcome.report.families.iter().find(|f| Some(f.family) == outcome.report.selected).unwrap();
+        let calibration = selected.calibration;
+        let kept = match objective.split_once(" = ").unwrap() {
+            ("min_quality", floor) => calibration.quality >= floor.parse::<f64>().unwrap(),
+            (_, limit) => calibration.cost_usd <= limit.parse::<f64>().unwrap(),
+        };
+        assert!(kept, "{objective}: {calibration:?}");
+        assert!(outcome.report.early_escalation.is_some(), "{objective}");
+    }
+}
+
+#[test]
+fn where_it_cannot_hold_it_is_not_fitted_and_that_is_said() {
+    let log = log_of(&config("min_quality = 0.8"), &lines(400, 0));
+    let without = |change: fn(&mut Config), log: &EvalLog| {
+        let mut config = config("max_cost_usd = 0.00016");
+        change(&mut config);
+        let outcome = fit(&config, log);
+        assert!(outcome.report.early_escalation.is_none());
+        assert!(outcome.policy.unwrap().rules.plans.iter().all(|plan| plan.stops.is_empty()));
+        outcome.report.warnings.join("; ")
+    };
+    let explore = without(|config| config.routes[0].runtime.explore = 0.1, &log);
+    assert!(explore.contains("early escalation is not fitted: `explore`"), "{explore}");
+    let off = without(|config| config.routes[0].runtime.early_escalation = EarlyEscalation::Bounds, &log);
+    assert!(!off.contains("early escalation"), "{off}");
+    // Signals without tokens: nobody knows how the answers arrived.
+    let silent: Vec<String> = lines(400, 0)
+        .iter()
+        .map(|line| {
+            let (start, end) = (line.find("\"token_logprobs").unwrap(), line.find("]}").unwrap());
+            let signal = if line.contains(r#""a":{"quality":1"#) { -0.1 } else { -0.6 };
+            format!("{}\"signals\":{{\"mean_logprob\":{signal}}}{}", &line[..start], &line[end + 1..])
+        })
+        .collect();
+    let mut pair = config("max_cost_usd = 0.00016");
+    pair.routes[0].fit.families = vec![config::Family::Pair];
+    let log = log_of(&pair, &silent);
+    let outcome = fit(&pair, &log);
+    assert!(outcome.report.early_escalation.is_none());
+    assert!(outcome.report.warnings.iter().any(|warning| warning.contains("`token_logprobs`")));
+}
+
+#[test]
+fn a_certified_policy_takes_answers_in_to_their_end() {
+    let config = config("min_quality = 0.8\nconfidence = 0.9");
+    let log = log_of(&config, &lines(900, 0));
+    let outcome = fit(&config, &log);
+    assert!(
+        outcome.report.warnings.iter().any(|warning| warning.contains("a certificate belongs to the policy"))
+    );
+    assert!(outcome.policy.unwrap().rules.plans.iter().all(|plan| plan.stops.is_empty()));
+}
