@@ -178,6 +178,10 @@ fn repoint_root(value: &mut Value) {
 pub struct AnswerError(String);
 
 impl AnswerError {
+    pub(crate) fn calls_tools() -> Self {
+        Self("the model asks for tools to be called instead of answering: `Call::turn` and `Call::stream_turn` take both".to_owned())
+    }
+
     /// What serde says quotes values, so only place and kind are kept.
     pub(crate) fn json(error: &serde_json::Error) -> Self {
         let what = match error.classify() {

@@ -38,7 +38,7 @@ pub use cascade_macros::client;
 #[cfg_attr(not(doctest), doc = include_str!("docs/route.md"))]
 pub use cascade_macros::route;
 #[cfg(feature = "runtime")]
-pub use client::{Answer, AnswerStream, Builder, Call, Client, PolicySource, StreamEvent};
+pub use client::{Answer, AnswerStream, Builder, Call, Client, PolicySource, StreamEvent, Turn};
 #[cfg(feature = "runtime")]
 pub use error::Error;
 #[cfg(feature = "runtime")]

@@ -2,6 +2,7 @@
 
 use crate::money::{Usage, Usd};
 use crate::provider::{ProviderError, ProviderErrorKind};
+use crate::request::Message;
 use crate::session::Session;
 use cascade_sdk_core::decide::Decision;
 use std::collections::BTreeMap;
@@ -86,6 +87,14 @@ impl<T, Tier> Routed<T, Tier> {
         self.path.iter().map(|step| step.latency).sum()
     }
 
+    /// The turn of the model that the answer was read from, as a message for the next request, where it holds tool calls or
+    /// parts that the api wants back. A turn of text alone is [`Message::assistant`] of that text.
+    ///
+    /// The parts are for tiers of the same api: the next request should name the tier, or go to a route of one api.
+    pub fn turn(&self) -> Option<&Message> {
+        self.path.iter().rev().find(|step| step.failure.is_none())?.turn.as_ref()
+    }
+
     /// The answer alone.
     pub fn into_answer(self) -> T {
         self.answer
@@ -110,6 +119,8 @@ pub struct Step<Tier> {
     /// True if the call failed and another tier was asked because of that: a failover, which says nothing about the answer,
     /// as opposed to an escalation, which does.
     pub failover: bool,
+    /// The answer as a message, where it holds tool calls or parts that the api wants back.
+    pub turn: Option<Message>,
     /// The answer's signals by name; larger means more confident. Missing ones are absent.
     pub signals: BTreeMap<String, f64>,
     /// Tokens as the provider counted them; `None` if it did not say.
@@ -144,6 +155,7 @@ impl<Tier> Step<Tier> {
             decision: self.decision,
             failure: self.failure,
             failover: self.failover,
+            turn: self.turn,
             signals: self.signals,
             usage: self.usage,
             cost: self.cost,

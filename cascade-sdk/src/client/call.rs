@@ -1,11 +1,13 @@
 //! A call of a route, before it is awaited.
 
 use super::Client;
+use super::route::AnswerForm;
 use super::run::Outlet;
 use super::stream::AnswerStream;
 use crate::answer::AnswerError;
 use crate::error::Error;
-use crate::request::Request;
+use crate::provider::Response;
+use crate::request::{Request, ToolCall};
 use crate::routed::{Routed, TierName};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -65,9 +67,51 @@ impl<'c, Tier: TierName> Call<'c, Tier> {
         ask(self.client, self.route, self.request, None).await
     }
 
+    /// Runs the request as [`Call::answer`] does, on a route whose requests define tools: the model either answers or asks for
+    /// tools to be called. Their results go into the next request, after [`Routed::turn`].
+    ///
+    /// A turn of tool calls has no signals of log-probabilities, so a stage that reads one escalates.
+    ///
+    /// # Errors
+    /// As [`Call::answer`].
+    pub async fn turn<T: Answer>(self) -> Result<Routed<Turn<T>, Tier>, Error> {
+        take_turn(self.client, self.route, self.request, None).await
+    }
+
     /// Runs the request as [`Call::answer`] does, and shows the answer while it arrives; see [`AnswerStream`].
     pub fn stream<T: Answer>(self) -> AnswerStream<Tier, T> {
-        AnswerStream::new(self.client, self.route, self.request)
+        let Self { client, route, request, .. } = self;
+        AnswerStream::new(client, route, async move |client, events| {
+            ask(&client, route, request, Some(&events)).await
+        })
+    }
+
+    /// Runs the request as [`Call::turn`] does, and shows what the model says while it arrives. Calls of tools come typed and
+    /// whole with the last event, so that nobody acts on half of one; the deltas of such a turn are what the model says beside
+    /// them.
+    ///
+    /// ```
+    /// # use cascade_sdk::{Call, StreamEvent, TierName, Turn};
+    /// async fn ask<Tier: TierName>(call: Call<'_, Tier>) -> Result<(), cascade_sdk::Error> {
+    ///     let mut stream = call.stream_turn::<String>();
+    ///     while let Some(event) = stream.next().await {
+    ///         match event? {
+    ///             StreamEvent::Delta(text) => print!("{text}"),
+    ///             StreamEvent::Finished(routed) => match &routed.answer {
+    ///                 Turn::ToolCalls(calls) => println!("{} tools to call", calls.len()),
+    ///                 _ => println!(),
+    ///             },
+    ///             _ => {}
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn stream_turn<T: Answer>(self) -> AnswerStream<Tier, Turn<T>> {
+        let Self { client, route, request, .. } = self;
+        AnswerStream::new(client, route, async move |client, events| {
+            take_turn(&client, route, request, Some(&events)).await
+        })
     }
 }
 
@@ -80,6 +124,43 @@ impl<'c, Tier: TierName> IntoFuture for Call<'c, Tier> {
     }
 }
 
+/// What a model does with a request that defines tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Turn<T> {
+    /// It answers.
+    Answer(T),
+    /// It asks for these tools to be called, in order.
+    ToolCalls(Vec<ToolCall>),
+}
+
+impl AnswerForm {
+    /// Reads a model's text.
+    fn answer<T: Answer>(&self, text: &str) -> Result<T, AnswerError> {
+        let value = if self.as_text {
+            Value::String(self.schema.read_text(text)?)
+        } else {
+            self.schema.read(text)?
+        };
+        serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
+    }
+}
+
+/// Asks a route for an answer of type `T`, or for calls of tools.
+async fn take_turn<T: Answer, Tier: TierName>(
+    client: &Client,
+    route: usize,
+    request: Request,
+    outlet: Option<&Outlet>,
+) -> Result<Routed<Turn<T>, Tier>, Error> {
+    let form = client.form::<T>(route)?;
+    let read = |response: &Response| match response.tool_calls.as_slice() {
+        [] => form.answer(&response.text).map(Turn::Answer),
+        calls => Ok(Turn::ToolCalls(calls.to_vec())),
+    };
+    client.run(route, request, &form.schema, read, outlet).await
+}
+
 /// Asks a route for an answer of type `T`.
 pub(super) async fn ask<T: Answer, Tier: TierName>(
     client: &Client,
@@ -88,13 +169,13 @@ pub(super) async fn ask<T: Answer, Tier: TierName>(
     outlet: Option<&Outlet>,
 ) -> Result<Routed<T, Tier>, Error> {
     let form = client.form::<T>(route)?;
-    let read = |text: &str| -> Result<T, AnswerError> {
-        let value = if form.as_text {
-            Value::String(form.schema.read_text(text)?)
+    let read = |response: &Response| {
+        if response.tool_calls.is_empty() {
+            form.answer(&response.text)
         } else {
-            form.schema.read(text)?
-        };
-        serde_json::from_value(value).map_err(|error| AnswerError::json(&error))
+            // What the model wrote beside its calls is no answer yet.
+            Err(AnswerError::calls_tools())
+        }
     };
     client.run(route, request, &form.schema, read, outlet).await
 }

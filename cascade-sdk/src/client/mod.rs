@@ -17,13 +17,14 @@ mod stream;
 mod telemetry;
 
 pub use builder::Builder;
-pub use call::{Answer, Call};
+pub use call::{Answer, Call, Turn};
 pub use policy::PolicySource;
 pub use spec::{ClientSpec, RouteSpec};
 pub use stream::{AnswerStream, StreamEvent};
 
 use crate::answer::{AnswerError, AnswerSchema};
 use crate::error::{Error, Kind};
+use crate::provider::Response;
 use crate::request::{IntoRequest, Request};
 use crate::routed::{Paced, Routed, Step, TierName};
 use crate::session::Session;
@@ -194,7 +195,7 @@ impl Client {
         index: usize,
         request: Request,
         schema: &AnswerSchema,
-        read: impl Fn(&str) -> Result<T, AnswerError> + Send + Sync,
+        read: impl Fn(&Response) -> Result<T, AnswerError> + Send + Sync,
         outlet: Option<&Outlet>,
     ) -> Result<Routed<T, Tier>, Error> {
         let route = self.route(index)?;

@@ -1,10 +1,8 @@
 //! A call of a route whose answer is shown while it arrives.
 
 use super::Client;
-use super::call::{Answer, ask};
 use super::run::{Event, Outlet};
 use crate::error::Error;
-use crate::request::Request;
 use crate::routed::{Routed, TierName};
 use cascade_sdk_core::decide::Why;
 use futures_core::Stream;
@@ -82,15 +80,22 @@ pub struct AnswerStream<Tier, T = String> {
 
 type Work<T, Tier> = Pin<Box<dyn Future<Output = Result<Routed<T, Tier>, Error>> + Send>>;
 
-impl<Tier: TierName, T: Answer> AnswerStream<Tier, T> {
-    pub(super) fn new(client: &Client, route: usize, request: Request) -> Self {
+impl<Tier: TierName, T> AnswerStream<Tier, T> {
+    /// `run` asks a route, and says what happens through the outlet.
+    pub(super) fn new<Run>(
+        client: &Client,
+        route: usize,
+        run: impl FnOnce(Client, Arc<Outlet>) -> Run,
+    ) -> Self
+    where
+        Run: Future<Output = Result<Routed<T, Tier>, Error>> + Send + 'static,
+    {
         let outlet = Arc::new(Outlet::default());
         // A tier that the program does not know is the run's error to report.
         let tiers = client.route(route).map_or(Vec::new(), |route| {
             route.tiers.iter().map_while(|setup| Tier::from_name(&setup.tier.name)).collect()
         });
-        let (client, events) = (client.clone(), Arc::clone(&outlet));
-        let work = async move { ask(&client, route, request, Some(&events)).await };
+        let work = run(client.clone(), Arc::clone(&outlet));
         Self { outlet, tiers, work: Some(Box::pin(work)), end: None }
     }
 }

@@ -3,7 +3,8 @@
 use super::tests::{Team, Tier, client, client_of, confident, config, doubtful, status};
 use super::*;
 use crate::money::Usd;
-use crate::provider::{ProviderError, ProviderErrorKind, Reply, Scripted};
+use crate::provider::{ProviderError, ProviderErrorKind, Reply, Response, Scripted};
+use crate::request::{Tool, ToolCall};
 use cascade_sdk_core::config::OnExceeded;
 use cascade_sdk_core::decide::{Decision, Why};
 use std::pin::pin;
@@ -144,4 +145,48 @@ async fn a_mistake_is_the_only_event() {
 fn streams_can_be_sent_and_outlive_what_made_them() {
     fn sendable<T: futures_core::Stream + Send + Unpin + fmt::Debug + 'static>(_: &T) {}
     sendable(&client(&Scripted::new()).call::<Tier>(0, "x").stream::<Team>());
+}
+
+#[tokio::test]
+async fn tool_calls_come_typed_and_whole_at_the_end() {
+    let mut config = config(None);
+    config.routes[0].request.tools = true;
+    let call = |city: &str| ToolCall::new(city, "weather", serde_json::json!({ "city": city }));
+    let calls = || Response::text("I look.").with_tool_call(call("Oslo")).with_tool_call(call("Rome"));
+    let script = Scripted::new()
+        .reply("small", calls())
+        .reply("large", calls())
+        .reply("small", confident("sunny"))
+        .reply("large", calls());
+    let client = client_of(&script, config, crate::answer::AnswerSchema::TEXT);
+    let tool = Tool::new("weather", "now", serde_json::json!({"type": "object"}));
+    let request = Request::new("Oslo?").with_tool(tool);
+    // Calls have no log-probabilities to be judged by, so the first stage escalates; nothing of its turn is shown.
+    let mut stream = client.call::<Tier>(0, request.clone()).stream_turn::<String>();
+    let (mut shown, mut escalated) = (String::new(), false);
+    let routed = loop {
+        match stream.next().await.unwrap().unwrap() {
+            StreamEvent::Delta(text) => shown.push_str(&text),
+            StreamEvent::Finished(routed) => break routed,
+            StreamEvent::Escalated { why: Why::MissingSignal, .. } => escalated = true,
+            _ => {}
+        }
+    };
+    assert!(stream.next().await.is_none() && escalated);
+    assert_eq!((shown.as_str(), routed.tier), ("I look.", Tier::Large));
+    assert_eq!(routed.answer, Turn::ToolCalls(vec![call("Oslo"), call("Rome")]));
+    assert_eq!(routed.turn().unwrap().parts.len(), 3);
+    // An answer comes through the same stream.
+    let told = told(client.call::<Tier>(0, request.clone()).stream_turn::<String>()).await;
+    assert_eq!(told, ["started Small", "+sunny", "finished Answer(\"sunny\")"]);
+    // Where an answer is wanted, calls are none.
+    let mut stream = client.call::<Tier>(0, request).with_tier(Tier::Large).stream::<String>();
+    let error = loop {
+        match stream.next().await.unwrap() {
+            Ok(StreamEvent::Finished(routed)) => panic!("{routed:?}"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_answer() && error.to_string().contains("Call::stream_turn"), "{error}");
 }

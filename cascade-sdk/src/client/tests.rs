@@ -5,6 +5,7 @@ use super::policy::FittedPolicy;
 use super::*;
 use crate::money::{Price, Rates, TokenPrice, Usd};
 use crate::provider::{FinishReason, ProviderError, ProviderErrorKind, Reply, Response, Scripted};
+use crate::request::{Message, Tool, ToolCall};
 use crate::routed::Failure;
 use cascade_sdk_core::config::{
     Api, Budget, BudgetScope, Circuit, Config, FitSettings, OnExceeded, Provider, RequestSettings,
@@ -399,6 +400,35 @@ fn a_policy_that_reads_what_the_tier_cannot_give_is_refused() {
     let builder = <Builder>::from_parts("test", PathBuf::new(), config(None), vec![baked]);
     let error = builder.provider("local", Plain).build().unwrap_err();
     assert!(error.to_string().contains("returns no log-probabilities"), "{error}");
+}
+
+#[tokio::test]
+async fn tool_calls_come_back_typed_and_go_on_with_their_results() {
+    let mut config = config(None);
+    config.routes[0].request.tools = true;
+    let weather = ToolCall::new("a", "weather", serde_json::json!({"city": "Oslo"}));
+    let calls =
+        || Response::text("I look.").with_tool_call(weather.clone()).with_signal("mean_logprob", -0.1);
+    let script = Scripted::new()
+        .reply("small", calls())
+        .reply("small", confident(r#"{"answer":"billing"}"#))
+        .reply("small", calls());
+    let client = client_of(&script, config, AnswerSchema::of::<Team>());
+    let tool = Tool::new("weather", "now", serde_json::json!({"type": "object"}));
+    let request = Request::new("Oslo?").with_tool(tool);
+    let routed = client.call::<Tier>(0, request.clone()).turn::<Team>().await.unwrap();
+    assert_eq!(routed.answer, Turn::ToolCalls(vec![weather.clone()]));
+    assert!(!format!("{routed:?}").contains("Oslo"));
+    let next = request
+        .clone()
+        .with_message(routed.turn().unwrap().clone())
+        .with_message(Message::tool(weather.result("3 degrees")));
+    let routed = client.call::<Tier>(0, next).turn::<Team>().await.unwrap();
+    assert_eq!((&routed.answer, routed.turn()), (&Turn::Answer(Team::Billing), None));
+    assert_eq!(script.asked()[1].text, "Oslo?\n3 degrees");
+    // Where an answer is wanted, calls are none: the tier has failed, and the next one is asked.
+    let error = client.call::<Tier>(0, request).answer::<Team>().await.unwrap_err();
+    assert!(matches!(error.path()[0].failure, Some(Failure::Answer(_))), "{error:?}");
 }
 
 #[tokio::test]

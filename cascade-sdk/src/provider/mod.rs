@@ -202,7 +202,16 @@ impl Response {
 
     /// The answer as a message of the conversation that the next request continues, with all that the api wants back.
     pub fn message(&self) -> Message {
-        message(&self.text, &self.tool_calls, &self.bound)
+        // Apis want reasoning first and calls last.
+        let text = Some(&self.text).filter(|text| !text.is_empty()).cloned().map(Part::Text);
+        let calls = self.tool_calls.iter().cloned().map(Part::ToolCall);
+        let parts = self.bound.iter().cloned().map(Part::Bound).chain(text).chain(calls).collect();
+        Message { role: Role::Assistant, parts }
+    }
+
+    /// The answer as [`Response::message`], where it holds more than its text.
+    pub(crate) fn turn(&self) -> Option<Message> {
+        (!self.tool_calls.is_empty() || !self.bound.is_empty()).then(|| self.message())
     }
 
     /// Sets what was used.
@@ -218,14 +227,6 @@ impl Response {
         self.signals.insert(name.into(), value);
         self
     }
-}
-
-/// An answer as a turn of the model's. Apis want reasoning first and calls last.
-pub(crate) fn message(text: &str, calls: &[ToolCall], bound: &[Bound]) -> Message {
-    let text = Some(text).filter(|text| !text.is_empty()).map(|text| Part::Text(text.to_owned()));
-    let calls = calls.iter().cloned().map(Part::ToolCall);
-    let parts = bound.iter().cloned().map(Part::Bound).chain(text).chain(calls).collect();
-    Message { role: Role::Assistant, parts }
 }
 
 /// Answers do not belong in logs: `Debug` shows their length only.

@@ -5,7 +5,9 @@ use crate::setup::Tier;
 use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
 use cascade_sdk::money::Usd;
 use cascade_sdk::provider::{FinishReason, ModelCall, ProviderError, Response, connect};
-use cascade_sdk::{AnswerSchema, Client, Error, Failure, Message, Part, Request, Tool, ToolCall};
+use cascade_sdk::{
+    AnswerSchema, Client, Error, Failure, Message, Part, Request, StreamEvent, Tool, ToolCall, Turn,
+};
 use cascade_sdk_core::config;
 use cascade_sdk_core::diag::Source;
 use schemars::JsonSchema;
@@ -121,6 +123,102 @@ async fn azure_has_its_key_header_its_version_and_its_path() {
     assert!(head.contains("\r\napi-key: ") && head.contains("\r\nx-team: support\r\n"));
     assert!(!head.contains("authorization"));
     assert_eq!(body["max_completion_tokens"], 50);
+}
+
+/// What each api streams for a sentence and a call of `weather`.
+fn streamed_turns() -> [(&'static str, String); 3] {
+    let events =
+        |events: &[Value]| events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>();
+    let openai = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
+    let piece = |name: Option<&str>, arguments: &str| {
+        let mut call = json!({"index": 0, "function": {"arguments": arguments}});
+        if let Some(name) = name {
+            call["id"] = json!("a");
+            call["function"]["name"] = json!(name);
+        }
+        openai(json!({ "tool_calls": [call] }))
+    };
+    let named = |event: Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+    let anthropic: String = [
+        json!({"type": "message_start", "message": {"type": "message", "role": "assistant", "model": "served", "content": [],
+               "usage": {"input_tokens": 10, "cache_read_input_tokens": 20, "output_tokens": 1}}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "I look."}}),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "content_block_start", "index": 1,
+               "content_block": {"type": "tool_use", "id": "a", "name": "weather", "input": {}}}),
+        json!({"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": "{\"city\":"}}),
+        json!({"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": "\"Oslo\"}"}}),
+        json!({"type": "content_block_stop", "index": 1}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 4}}),
+        json!({"type": "message_stop"}),
+    ]
+    .into_iter()
+    .map(named)
+    .collect();
+    let gemini = |parts: Value, finish: Option<&str>| {
+        json!({"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": finish}],
+               "usageMetadata": {"promptTokenCount": 30, "cachedContentTokenCount": 20, "candidatesTokenCount": 4},
+               "modelVersion": "served"})
+    };
+    [
+        (
+            "openai",
+            events(&[
+                openai(json!({"role": "assistant", "content": "I look."})),
+                piece(Some("weather"), ""),
+                piece(None, "{\"city\":"),
+                piece(None, "\"Oslo\"}"),
+                json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
+                json!({"choices": [], "usage": {"prompt_tokens": 30, "completion_tokens": 4,
+                       "prompt_tokens_details": {"cached_tokens": 20}}}),
+            ]) + "data: [DONE]\n\n",
+        ),
+        ("anthropic", anthropic),
+        (
+            "gemini",
+            events(&[
+                gemini(json!([{"text": "I look."}]), None),
+                gemini(json!([{"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}]), None),
+                gemini(json!([{"text": ""}]), Some("STOP")),
+            ]),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn every_api_streams_tool_calls_typed_and_whole() {
+    for (api, body) in streamed_turns() {
+        let server = Server::start([http(200, "content-type: text/event-stream\r\n", &body)]).await;
+        let client = client(&server, api, "", LENGTH, "tools = true").unwrap();
+        let tool = Tool::new(
+            "weather",
+            "now",
+            json!({"type": "object", "properties": {"city": {"type": "string"}}}),
+        );
+        let mut stream =
+            client.call::<Tier>(0, Request::new("Oslo?").with_tool(tool)).stream_turn::<String>();
+        let mut shown = String::new();
+        let routed = loop {
+            match stream.next().await.unwrap().unwrap_or_else(|error| panic!("{api}: {error}")) {
+                StreamEvent::Delta(text) => shown.push_str(&text),
+                StreamEvent::Finished(routed) => break routed,
+                _ => {}
+            }
+        };
+        let Turn::ToolCalls(calls) = &routed.answer else { panic!("{api}: {routed:?}") };
+        assert_eq!((shown.as_str(), calls.len(), calls[0].name.as_str()), ("I look.", 1, "weather"), "{api}");
+        assert_eq!(calls[0].arguments, json!({"city": "Oslo"}), "{api}");
+        assert_eq!(routed.cost(), COST, "{api}");
+        // The turn goes into the next request as it was.
+        let turn = routed.turn().unwrap();
+        assert!(
+            turn.parts.iter().any(|part| matches!(part, Part::ToolCall(call) if call == &calls[0])),
+            "{api}"
+        );
+        let (_, sent) = only_request(&server);
+        assert!(sent["tools"].is_array(), "{api}");
+    }
 }
 
 /// Streams one call of an api over a real connection.

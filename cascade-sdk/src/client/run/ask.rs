@@ -166,15 +166,16 @@ impl Asked {
         signals: BTreeMap<String, f64>,
         signal_cost: Usd,
     ) -> (Step<usize>, Option<String>) {
-        let (text, served_model) = match self.result {
-            Ok(response) => (Some(response.text), response.served_model),
-            Err(_) => (None, None),
+        let (turn, text, served_model) = match self.result {
+            Ok(response) => (response.turn(), Some(response.text), response.served_model),
+            Err(_) => (None, None, None),
         };
         let step = Step {
             tier,
             decision,
             failover: matches!((decision, &failure), (Decision::Escalate(_), Some(Failure::Call(_)))),
             failure,
+            turn,
             signals,
             usage: self.usage,
             cost: self.cost,

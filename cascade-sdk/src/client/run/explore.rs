@@ -9,6 +9,7 @@ use crate::client::policy::ActivePolicy;
 use crate::client::record::{self, About, Explored, Would};
 use crate::client::{Client, first_of, late, sleep};
 use crate::money::Usd;
+use crate::provider::Response;
 use crate::request::Request;
 use crate::routed::Step;
 use cascade_sdk_core::decide::Decision;
@@ -109,7 +110,11 @@ impl Run<'_> {
                     continue;
                 }
             };
-            let read = |text: &str| self.schema.read(text);
+            // Calls of tools are a turn like any other here: nobody waits for an answer.
+            let read = |response: &Response| match response.tool_calls.as_slice() {
+                [] => self.schema.read(&response.text).map(drop),
+                _ => Ok(()),
+            };
             let seen = self.observe(&asked.result, &read);
             let accepted = Decision::Accept { score: None };
             progress.record(

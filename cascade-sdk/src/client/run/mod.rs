@@ -30,7 +30,7 @@ use crate::answer::{AnswerError, AnswerSchema};
 use crate::budget::Ledger;
 use crate::error::{Error, Kind};
 use crate::money::Usd;
-use crate::provider::ProviderErrorKind;
+use crate::provider::{ProviderErrorKind, Response};
 use crate::request::Request;
 use crate::routed::{Failure, Step};
 use ask::NotAsked;
@@ -91,11 +91,11 @@ struct Next {
 }
 
 impl Run<'_> {
-    /// Runs the request. `read` turns a model's text into the answer.
+    /// Runs the request. `read` turns what a model answered into the answer.
     pub(super) async fn work<T>(
         &self,
         progress: &mut Progress,
-        read: impl Fn(&str) -> Result<T, AnswerError>,
+        read: impl Fn(&Response) -> Result<T, AnswerError>,
     ) -> Result<Finished<T>, Error> {
         let mut scratch = feature::Scratch::default();
         let (plan, forced) = match &self.request.tier {

@@ -23,13 +23,13 @@ impl Run<'_> {
     pub(super) fn observe<T>(
         &self,
         result: &Result<Response, ProviderError>,
-        read: &impl Fn(&str) -> Result<T, AnswerError>,
+        read: &impl Fn(&Response) -> Result<T, AnswerError>,
     ) -> Seen<T> {
         let failed = |failure| Seen { failure: Some(failure), answer: None, signals: BTreeMap::new() };
         match result {
             Err(error) => failed(Failure::Call(error.clone())),
             Ok(response) if response.finish == FinishReason::Refused => failed(Failure::Refused),
-            Ok(response) => match read(&response.text) {
+            Ok(response) => match read(response) {
                 Ok(answer) => Seen {
                     failure: None,
                     answer: Some(answer),
