@@ -55,7 +55,7 @@ pub(crate) fn stop(stop: &Stop) -> String {
         return hopeless.to_owned();
     }
     let cuts = stop.cuts.iter().map(|cut| format!("{} after {} tokens", ShownScore(cut.below), cut.after));
-    format!("{hopeless}, or is below {}", some_of(cuts.collect::<Vec<_>>().iter().map(String::as_str)))
+    format!("{hopeless}, or is below {}", cuts.collect::<Vec<_>>().join(", "))
 }
 
 /// Which requests a guard keeps on one tier.

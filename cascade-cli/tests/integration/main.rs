@@ -11,6 +11,7 @@ mod collect_kill;
 mod command_line;
 mod diff;
 mod documents;
+mod early;
 mod fit;
 mod grading;
 mod import;

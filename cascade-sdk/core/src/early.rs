@@ -229,3 +229,81 @@ fn running_score(
     let signals: Vec<f64> = rules.signals.iter().map(value).collect();
     decide::read(rules, rule.score, &Observation { failed: false, signals: &signals, predictions })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{Decision, judge};
+    use crate::policy::{Plan, Stage};
+    use crate::signal::built_in;
+
+    fn noise(state: &mut u64) -> f64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn token(state: &mut u64, level: f64) -> TokenLogprob {
+        let first = -level * noise(state);
+        let text: &[u8] = if noise(state) < 0.1 { "éé".as_bytes() } else { b"ab" };
+        TokenLogprob { bytes: Some(text.into()), logprob: first, alternatives: vec![first, first - 0.3] }
+    }
+
+    fn rules(state: &mut u64, signal: BuiltIn) -> Rules {
+        let middle = if signal.needs_alternatives() { 0.3 } else { -0.5 };
+        let rule = AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(middle) };
+        let stages = vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }];
+        let mut plan = Plan::new(stages);
+        let cuts = [3, 7].map(|after| PrefixCut { after, below: middle * (0.5 + noise(state)) });
+        plan.stops.insert(0, Stop { most_tokens: Some(40), cuts: cuts.to_vec() });
+        Rules { signals: vec![signal.name().into()], plans: vec![plan], ..Rules::default() }
+    }
+
+    #[test]
+    fn what_was_logged_is_given_up_where_what_arrived_was() {
+        let (mut state, mut unpromising, mut hopeless) = (3, 0, 0);
+        for case in 0..600 {
+            let signal = BuiltIn::ALL[case % BuiltIn::ALL.len()];
+            let rules = rules(&mut state, signal);
+            let level = 2.0 * noise(&mut state);
+            let tokens: Vec<_> = (0..1 + case % 30).map(|_| token(&mut state, level)).collect();
+            let mut watch = Watch::new(&rules, 0, 0, None, None).unwrap();
+            let mut arrived = 0;
+            let pushed = tokens.iter().find_map(|token| {
+                arrived += token.most_tokens();
+                watch.push(token).map(|why| Stopped { why, tokens: arrived })
+            });
+            let logged = TokenNumbers::of_answer(&tokens);
+            assert_eq!(Watch::new(&rules, 0, 0, None, None).unwrap().run(&logged), pushed);
+            match pushed.map(|stopped| stopped.why) {
+                Some(Why::Unpromising { score, below, tokens: scored }) => {
+                    let prefix = built_in(&tokens[..scored as usize]).get(signal);
+                    assert!(score < below && (prefix - score).abs() < 1e-12, "{prefix} {score}");
+                    unpromising += 1;
+                }
+                Some(_) => hopeless += 1,
+                None => {}
+            }
+            // The bounds alone never give up what would be kept.
+            let mut bounds = rules.clone();
+            bounds.plans[0].stops.clear();
+            if Watch::new(&bounds, 0, 0, None, Some(40)).unwrap().run(&logged).is_some() {
+                let values = [built_in(&tokens).get(signal)];
+                let seen = Observation { failed: false, signals: &values, predictions: None };
+                assert!(matches!(judge(&bounds, 0, 0, &seen), Decision::Escalate(_)));
+            }
+        }
+        assert!(unpromising > 50 && hopeless > 20, "{unpromising} {hopeless}");
+    }
+
+    #[test]
+    fn a_log_without_alternatives_does_not_say_how_a_margin_looked() {
+        let mut state = 5;
+        let rules = rules(&mut state, BuiltIn::MeanMargin);
+        let bare = TokenLogprob { alternatives: Vec::new(), ..token(&mut state, 1.0) };
+        let watch = || Watch::new(&rules, 0, 0, None, None).unwrap();
+        assert_eq!(watch().run(&TokenNumbers::of_answer(&vec![bare.clone(); 9])), None);
+        // A server that sends none leaves the score missing.
+        let mut live = watch();
+        assert_eq!(live.push(&bare).or(live.push(&bare)), Some(Why::MissingSignal));
+    }
+}

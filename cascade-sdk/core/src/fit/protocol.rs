@@ -474,7 +474,7 @@ impl Setup<'_> {
         };
         let facts = Facts {
             family: selected.family,
-            calibration: selected.chosen.totals,
+            calibration: selected.totals_with_stops.unwrap_or(selected.chosen.totals),
             selected_tier,
             rival,
             target: self.target(&self.calibration),
