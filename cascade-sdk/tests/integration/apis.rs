@@ -127,8 +127,9 @@ async fn azure_has_its_key_header_its_version_and_its_path() {
 
 /// What each api streams for a sentence and a call of `weather`.
 fn streamed_turns() -> [(&'static str, String); 3] {
-    let events =
-        |events: &[Value]| events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>();
+    let events = |events: &[Value]| {
+        events.iter().fold(String::new(), |text, event| format!("{text}data: {event}\n\n"))
+    };
     let openai = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
     let piece = |name: Option<&str>, arguments: &str| {
         let mut call = json!({"index": 0, "function": {"arguments": arguments}});
@@ -154,8 +155,7 @@ fn streamed_turns() -> [(&'static str, String); 3] {
         json!({"type": "message_stop"}),
     ]
     .into_iter()
-    .map(named)
-    .collect();
+    .fold(String::new(), |text, event| text + &named(event));
     let gemini = |parts: Value, finish: Option<&str>| {
         json!({"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": finish}],
                "usageMetadata": {"promptTokenCount": 30, "cachedContentTokenCount": 20, "candidatesTokenCount": 4},

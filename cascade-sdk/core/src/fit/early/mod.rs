@@ -163,7 +163,7 @@ impl Setup<'_> {
             for &(plan, stage) in stages.iter().rev() {
                 let answers = self.answers(&stopped, (plan, stage), rows, known.as_ref())?;
                 let chosen = self.choose(&answers, rows, folds, price);
-                found.push(self.stop_report(&stopped, (plan, stage), &chosen, answers.len()));
+                found.push(stop_report(&stopped, (plan, stage), &chosen, answers.len()));
                 if let Some(stop) = stopped.plans[plan].stops.get_mut(&stage) {
                     stop.cuts = chosen.cuts;
                 }
@@ -181,7 +181,7 @@ impl Setup<'_> {
             }
         }
         let none = Choice { cuts: Vec::new(), value: 0.0, standard_error: 0.0 };
-        let found = stages.iter().map(|&at| self.stop_report(&bounded, at, &none, 0)).collect();
+        let found = stages.iter().map(|&at| stop_report(&bounded, at, &none, 0)).collect();
         Ok((bounded, found))
     }
 
@@ -220,7 +220,7 @@ impl Setup<'_> {
             }
             let given_up = giving_up.row(log_row, &mut other)?;
             let predictions = known.and_then(|known| known.of(log_row));
-            let prefixes = self.prefixes(rules, (plan, stage), predictions, (columns, log_row));
+            let prefixes = prefixes(rules, (plan, stage), predictions, (columns, log_row));
             let totals = |quality: f64, cost: i64| self.table.totals(row, quality_units(quality), cost);
             let spent_before = given_up.cost.pico() - columns.cost[log_row].pico();
             let prefixes = prefixes
@@ -233,21 +233,6 @@ impl Setup<'_> {
             });
         }
         Ok(answers)
-    }
-
-    /// The running scores of an answer, and what its call costs if it is given up there, in pico-dollars.
-    fn prefixes(
-        &self,
-        rules: &Rules,
-        (plan, stage): (usize, usize),
-        predictions: Option<&Predictions>,
-        (columns, row): (&crate::log::TierColumns, usize),
-    ) -> Vec<(u32, f64, i64)> {
-        let tokens = columns.tokens_of(row).filter(|_| !columns.failed[row]);
-        let watch = Watch::new(rules, plan, stage, predictions, None);
-        let (Some(tokens), Some(watch)) = (tokens, watch) else { return Vec::new() };
-        let found = watch.prefixes(tokens, &LENGTHS).into_iter();
-        found.map(|at| (at.after, at.score, columns.cost_until(row, at.tokens).pico())).collect()
     }
 
     /// Chooses among no rule, the best rule of one length and the rule of all lengths: the simplest within one standard error of
@@ -306,24 +291,6 @@ impl Setup<'_> {
             standard_error: clustered_error(&self.table, rows, &values),
         }
     }
-
-    fn stop_report(
-        &self,
-        rules: &Rules,
-        (plan, stage): (usize, usize),
-        choice: &Choice,
-        answers: usize,
-    ) -> StopReport {
-        let tiers = rules.plans[plan].stages.iter().map(|stage| rules.tiers[stage.tier].clone()).collect();
-        StopReport {
-            plan: tiers,
-            tier: rules.tiers[rules.plans[plan].stages[stage].tier].clone(),
-            answers,
-            below: choice.cuts.iter().map(|cut| report::PrefixCutReport(cut.after, cut.below)).collect(),
-            value: choice.value,
-            standard_error: choice.standard_error,
-        }
-    }
 }
 
 /// A rule and its cross-fitted worth.
@@ -352,4 +319,30 @@ fn without_stops(rules: &Rules) -> Rules {
     let mut rules = rules.clone();
     rules.plans.iter_mut().for_each(|plan| plan.stops = BTreeMap::new());
     rules
+}
+
+/// The running scores of an answer, and what its call costs if it is given up there, in pico-dollars.
+fn prefixes(
+    rules: &Rules,
+    (plan, stage): (usize, usize),
+    predictions: Option<&Predictions>,
+    (columns, row): (&crate::log::TierColumns, usize),
+) -> Vec<(u32, f64, i64)> {
+    let tokens = columns.tokens_of(row).filter(|_| !columns.failed[row]);
+    let watch = Watch::new(rules, plan, stage, predictions, None);
+    let (Some(tokens), Some(watch)) = (tokens, watch) else { return Vec::new() };
+    let found = watch.prefixes(tokens, &LENGTHS).into_iter();
+    found.map(|at| (at.after, at.score, columns.cost_until(row, at.tokens).pico())).collect()
+}
+
+fn stop_report(rules: &Rules, (plan, stage): (usize, usize), choice: &Choice, answers: usize) -> StopReport {
+    let tiers = rules.plans[plan].stages.iter().map(|stage| rules.tiers[stage.tier].clone()).collect();
+    StopReport {
+        plan: tiers,
+        tier: rules.tiers[rules.plans[plan].stages[stage].tier].clone(),
+        answers,
+        below: choice.cuts.iter().map(|cut| report::PrefixCutReport(cut.after, cut.below)).collect(),
+        value: choice.value,
+        standard_error: choice.standard_error,
+    }
 }
