@@ -265,7 +265,7 @@ mod tests {
             let signal = BuiltIn::ALL[case % BuiltIn::ALL.len()];
             let rules = rules(&mut state, signal);
             let level = 2.0 * noise(&mut state);
-            let tokens: Vec<_> = (0..1 + case % 30).map(|_| token(&mut state, level)).collect();
+            let tokens: Vec<_> = (0..=case % 30).map(|_| token(&mut state, level)).collect();
             let mut watch = Watch::new(&rules, 0, 0, None, None).unwrap();
             let mut arrived = 0;
             let pushed = tokens.iter().find_map(|token| {
