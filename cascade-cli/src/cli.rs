@@ -197,6 +197,9 @@ pub(crate) struct Fit {
     /// Once the report is made, fit thresholds on all rows; the figures stay those of the calibration fit.
     #[arg(long)]
     pub(crate) refit_on_all: bool,
+    /// Also fit on parts of the calibration rows and say what more rows would buy; takes about three times as long.
+    #[arg(long)]
+    pub(crate) learning_curve: bool,
     /// Unlabelled production requests as JSON lines (`input` or `messages`, `tags`, `features`): rows are weighed by how
     /// often requests like them come.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -1,7 +1,7 @@
 //! A fit's report for people, in 80 columns.
 
 use crate::money::dollars_f64;
-use crate::report::terminal_plot;
+use crate::report::{last_doubling, terminal_plot};
 use crate::table;
 use crate::words::{item, wrap};
 use cascade_sdk_core::config::Family;
@@ -39,6 +39,7 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(wrap(&report.verdict.text));
+    lines.extend(learning_curve(report));
     for tier in &report.left_out {
         lines.extend(item(
             "left out: ",
@@ -61,6 +62,29 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     for warning in &report.warnings {
         lines.extend(item("warning: ", warning));
     }
+    lines
+}
+
+/// The learning curve as a table.
+fn learning_curve(report: &FitReport) -> Vec<String> {
+    let Some(last) = report.learning_curve.last() else { return Vec::new() };
+    let families: Vec<&str> = last.areas.keys().copied().collect();
+    let mut header = vec!["rows".to_owned()];
+    header.extend(families.iter().map(|family| family.replace('_', " ")));
+    let mut areas = table::with_header(header);
+    for point in &report.learning_curve {
+        let area = |family: &&str| {
+            point
+                .areas
+                .get(family)
+                .map_or_else(|| "–".into(), |area| format!("{:.2}", 100.0 * area.area_hull))
+        };
+        areas.add_row(std::iter::once(point.rows.to_string()).chain(families.iter().map(area)));
+    }
+    let mut lines = vec![String::new()];
+    lines.extend(wrap("Held-out area, in quality points, of fits on fewer calibration rows:"));
+    lines.extend(table::lines(&areas));
+    lines.extend(last_doubling(report).iter().flat_map(|sentence| wrap(sentence)));
     lines
 }
 

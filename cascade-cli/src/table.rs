@@ -8,6 +8,11 @@ pub(crate) const WIDTH: u16 = 80;
 
 /// A table with these column names; every column but the first is aligned to the right.
 pub(crate) fn new<const N: usize>(header: [&str; N]) -> Table {
+    with_header(header.map(str::to_owned).to_vec())
+}
+
+/// As [`new`], with names that are made at run time.
+pub(crate) fn with_header(header: Vec<String>) -> Table {
     let mut table = Table::new();
     table
         .load_style(NOTHING)

@@ -56,6 +56,7 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
             max_points: args.max_points,
             refit_on_all,
             details: true,
+            learning_curve: args.learning_curve,
             attempt: attempt(
                 &project,
                 route,

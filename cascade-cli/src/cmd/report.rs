@@ -25,7 +25,7 @@ pub(crate) fn run(global: &Global, args: &Report, terminal: Terminal) -> Result<
         log: &reading.log,
         unreadable_rows: reading.skipped,
         schema: schema.as_deref(),
-        options: FitOptions { threads, ..FitOptions::default() },
+        options: FitOptions { threads, learning_curve: true, ..FitOptions::default() },
     })?;
     files::write_atomically(&args.output, report::page(&outcome.report).as_bytes())?;
     terminal.note(&format!("wrote `{}`", args.output.display()));

@@ -64,7 +64,7 @@ impl Scale {
             }
             return ticks;
         }
-        let raw = (self.high - self.low) / 5.0;
+        let raw = (self.high - self.low) / 6.0;
         let magnitude = 10_f64.powf(raw.log10().floor());
         let step =
             [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * magnitude).find(|s| *s >= raw).unwrap_or(raw);
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         let scale = Scale::linear([0.41, 0.93]);
-        assert_eq!(scale.ticks().iter().map(|t| brief(*t)).collect::<Vec<_>>(), ["0.4", "0.6", "0.8"]);
+        assert_eq!(scale.ticks().iter().map(|t| brief(*t)).collect::<Vec<_>>(), ["0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]);
         let costs = Scale::costs(vec![1e-5, 3e-3]);
         assert!(costs.logarithmic && costs.ticks().iter().all(|t| (costs.low..=costs.high).contains(t)));
         assert!(!Scale::costs(vec![1e-5, 3e-5]).logarithmic);

@@ -38,6 +38,8 @@ pub(crate) struct Numbers {
     pub(crate) rows: Vec<Vec<String>>,
 }
 
+pub(crate) use pictures::last_doubling;
+
 /// All pictures that the report has data for.
 pub(crate) fn pictures(report: &FitReport) -> Vec<Picture> {
     pictures::all(report)

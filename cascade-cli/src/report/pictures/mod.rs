@@ -1,8 +1,11 @@
 //! The pictures of the report.
 
+mod learning;
 mod plane;
 mod signal;
 mod structure;
+
+pub(crate) use learning::last_doubling;
 
 use super::Picture;
 use cascade_sdk_core::fit::report::FitReport;
@@ -23,7 +26,14 @@ pub(super) fn all(report: &FitReport) -> Vec<Picture> {
     pictures.extend(report.structural_cost.as_ref().map(structure::waterfall));
     pictures.extend((!report.structural_by_budget.is_empty()).then(|| structure::by_budget(report)));
     pictures.extend((!report.equal_budgets.is_empty()).then(|| structure::equal_budgets(report)));
+    pictures.extend((report.learning_curve.len() > 1).then(|| learning::curve(report)));
     pictures
+}
+
+/// The colour class of a family, the same in every picture.
+fn colour(report: &FitReport, family: &str) -> String {
+    let place = report.curves.keys().position(|name| *name == family).unwrap_or(0);
+    format!("c{}", place % 8)
 }
 
 fn header<const N: usize>(names: [&str; N]) -> Vec<String> {

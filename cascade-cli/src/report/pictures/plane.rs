@@ -3,7 +3,7 @@
 use super::super::bars::{Bar, shares};
 use super::super::chart::{Chart, Scale, brief};
 use super::super::{Numbers, Picture};
-use super::{CALLS, Z, header};
+use super::{CALLS, Z, colour, header};
 use cascade_sdk_core::fit::report::{FitReport, SwitchingPoint};
 
 /// A switching point that this share of resamples confirms is drawn as a sure one.
@@ -46,10 +46,9 @@ pub(super) fn plane(report: &FitReport) -> Picture {
     let envelope: Vec<(f64, f64)> = report.envelope.iter().map(|p| (CALLS * p.cost_usd, p.quality)).collect();
     let mut legend =
         vec![("quiet".to_owned(), "envelope of pairs on calibration rows (optimistic)".to_owned())];
-    let colour = |family: &str| report.curves.keys().position(|name| *name == family).unwrap_or(0) % 8;
     for (family, points) in &drawn {
         let chosen = Some(**family) == report.selected;
-        let class = format!("c{}", colour(family));
+        let class = colour(report, family);
         let mut sorted: Vec<_> = points.iter().collect();
         sorted.sort_by(|a, b| a.cost_usd.total_cmp(&b.cost_usd));
         let band: Vec<(f64, f64, f64)> = sorted

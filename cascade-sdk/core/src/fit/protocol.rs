@@ -17,6 +17,7 @@ use crate::config::Family;
 use crate::fit::analysis::break_even::{self, EqualBudget};
 use crate::fit::analysis::combined;
 use crate::fit::analysis::diagnostics;
+use crate::fit::analysis::learning;
 use crate::fit::analysis::structural::{self, Decomposition};
 use crate::fit::frontier::curves::{self, Budgets, Curve};
 use crate::fit::frontier::envelope;
@@ -136,6 +137,7 @@ impl Setup<'_> {
         let shown = shown_pair(selected, &fits);
         let (structural, equal_budgets) =
             self.against_router(&fits, shown.map(|shown| shown.0)).unwrap_or_default();
+        let learning_curve = if options.learning_curve { self.learning_curve(&fits)? } else { Vec::new() };
         let report = FitReport {
             route: self.route.name.clone(),
             rows: report::Rows {
@@ -187,11 +189,25 @@ impl Setup<'_> {
             break_even: shown
                 .filter(|_| !self.test.is_empty())
                 .and_then(|(pair, cut)| break_even::laws(&self.table, &self.test, pair, cut)),
+            learning_curve,
             missing_signals,
             warnings,
             families,
         };
         Ok(FitOutcome { policy, report })
+    }
+
+    fn learning_curve(&self, fits: &[Fit<'_>]) -> Result<Vec<report::LearningPoint>, FitError> {
+        let measured = |fit: &Fit<'_>| Some((fit.family, fit.curve.as_ref()?.area_hull));
+        let whole: Vec<(Family, f64)> = fits.iter().filter_map(measured).collect();
+        let setting = learning::Setting {
+            pool: self.pool(),
+            calibration: &self.calibration,
+            test: &self.test,
+            names: &self.variant_names,
+            seed: self.route.fit.seed,
+        };
+        setting.curve(&whole)
     }
 
     fn limit_reports(&self) -> Vec<report::LimitReport> {

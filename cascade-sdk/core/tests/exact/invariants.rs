@@ -75,8 +75,9 @@ proptest! {
             let quality: Vec<_> =
                 classes.iter().map(|class| class.at_budget(budget).map(|found| found.totals.quality)).collect();
             prop_assert!(quality.windows(2).all(|pair| pair[0] <= pair[1]), "{quality:?}");
-            // 6: no policy within a budget is above the hull's height there.
-            for (class, quality) in classes.iter().zip(quality) {
+            // 6: no policy within a budget is above the hull's height there. Four stages are climbed anew at each budget,
+            // so that they may find what their hull, climbed at a few prices, has missed.
+            for (class, quality) in classes[..4].iter().zip(quality) {
                 prop_assert!(quality.is_none_or(|quality| quality as f64 <= height(&hull_of(&**class), budget) + 1.0));
             }
         }

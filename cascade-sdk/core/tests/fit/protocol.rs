@@ -1,7 +1,8 @@
 //! What may influence what: held-out rows nothing, order and threads nothing, the objective everything.
 
-use crate::synthetic::{Recipe, config, fit, fit_policy, log_of};
+use crate::synthetic::{Recipe, config, fit, fit_policy, fit_with, log_of};
 use cascade_sdk_core::config::Goal;
+use cascade_sdk_core::fit::route::FitOptions;
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::replay::Replay;
 
@@ -50,6 +51,32 @@ fn order_of_rows_and_threads_change_nothing() {
     let second = fit(&config, &log_of(&lines), 3);
     assert_eq!(serde_json::to_string(&first.report).unwrap(), serde_json::to_string(&second.report).unwrap());
     assert_eq!(first.policy, second.policy);
+}
+
+#[test]
+fn a_learning_curve_ends_at_the_fit_and_changes_nothing() {
+    let log = Recipe::default().log();
+    let config = config(budget("0.0001"), None);
+    let plain = fit(&config, &log, 1);
+    let options = FitOptions { threads: 2, learning_curve: true, ..FitOptions::default() };
+    let outcome = fit_with(&config, &log, options);
+    assert_eq!(plain.policy, outcome.policy);
+    assert_eq!(plain.report.learning_curve, []);
+    let curve = &outcome.report.learning_curve;
+    assert!(curve.len() > 2 && curve.windows(2).all(|pair| pair[0].rows < pair[1].rows), "{curve:?}");
+    let last = curve.last().unwrap();
+    assert_eq!((last.rows, last.parts), (outcome.report.rows.calibration, 1));
+    for family in &outcome.report.families {
+        assert_eq!(last.areas.get(family.family).map(|area| area.area_hull), family.area_hull);
+    }
+    for point in curve {
+        for area in point.areas.values() {
+            let [low, high] = area.range;
+            assert!((low..=high).contains(&area.area_hull) || high - low < 1e-12, "{point:?}");
+            // No family is worth more than the dearest tier's quality by much, nor less than nothing.
+            assert!((0.0..1.1).contains(&area.area_hull), "{point:?}");
+        }
+    }
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(crate) fn fit_policy(config: &Config, log: &EvalLog) -> FitOutcome {
     fit_with(config, log, FitOptions { details: false, ..FitOptions::default() })
 }
 
-fn fit_with(config: &Config, log: &EvalLog, options: FitOptions) -> FitOutcome {
+pub(crate) fn fit_with(config: &Config, log: &EvalLog, options: FitOptions) -> FitOutcome {
     let outcome =
         fit_route(&FitInput { config, route: "answer", log, unreadable_rows: 0, schema: None, options })
             .expect("the fit goes through");

@@ -5,5 +5,6 @@ pub mod break_even;
 pub mod combined;
 pub mod diagnostics;
 pub mod drift;
+pub(super) mod learning;
 pub(super) mod newcomer;
 pub mod structural;

@@ -35,6 +35,14 @@ impl Budgets {
         Self { totals, weight: table.total_weight(calibration) }
     }
 
+    /// The same budgets a request, as total costs on other rows.
+    #[must_use]
+    pub fn on(&self, table: &Table, rows: &[u32]) -> Self {
+        let weight = table.total_weight(rows);
+        let whole = self.weight.max(1);
+        Self { totals: self.totals.iter().map(|total| total * weight / whole).collect(), weight }
+    }
+
     /// The budgets, as total costs on calibration rows.
     pub fn totals(&self) -> &[i128] {
         &self.totals

@@ -88,6 +88,9 @@ pub struct FitReport {
     /// The shown pair and the router at equal budgets, on held-out rows; empty without a router.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub equal_budgets: Vec<EqualBudget>,
+    /// What fits on parts of the calibration rows are worth on held-out rows, fewest rows first; empty unless asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub learning_curve: Vec<LearningPoint>,
     /// Share of missing values per tier and signal, where any is missing.
     pub missing_signals: Vec<MissingSignal>,
     /// What a careful reader should know about these figures.
@@ -105,6 +108,26 @@ pub struct Rows {
     pub calibration: usize,
     /// Rows used for reporting.
     pub test: usize,
+}
+
+/// The families fitted on some number of calibration rows, measured on all held-out rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LearningPoint {
+    /// Mean number of rows of a part.
+    pub rows: usize,
+    /// Parts of this size, which share no group.
+    pub parts: usize,
+    /// By family.
+    pub areas: BTreeMap<&'static str, LearningArea>,
+}
+
+/// What one family is worth on held-out rows, as [`FamilyReport::area_hull`], over the parts of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LearningArea {
+    /// Mean over parts.
+    pub area_hull: f64,
+    /// Lowest and highest part.
+    pub range: [f64; 2],
 }
 
 /// A limit on a tail and its multiplier at the optimum over single tiers and pairs, mixtures included (MATH.md 11.1).
