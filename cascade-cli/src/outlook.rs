@@ -4,6 +4,7 @@ use crate::money::dollars;
 use crate::words::item;
 use cascade_sdk_core::config::{Api, Config, Family, Route, Tier};
 use cascade_sdk_core::fit::verdict::{rows_to_show, visible_gain};
+use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::signal::BuiltIn;
 use serde::Serialize;
@@ -32,6 +33,9 @@ struct TierOutlook {
     model: String,
     /// Signals of its answers that need no extra call.
     signals: Vec<&'static str>,
+    /// Other signals of its answers that the log holds: the application's own, those of extra calls, replayed ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_log: Vec<String>,
     /// Why some are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_because: Option<&'static str>,
@@ -59,15 +63,14 @@ struct Collecting {
 }
 
 impl Outlook {
-    /// Works it out from the configuration alone.
-    pub(crate) fn new(config: &Config, route: &Route) -> Self {
+    /// Works it out from the configuration, and from the log where there is one.
+    pub(crate) fn new(config: &Config, route: &Route, log: Option<&EvalLog>) -> Self {
         let tiers: Vec<&Tier> = route.tiers.iter().filter_map(|name| config.tier(name)).collect();
         let api = |tier: &Tier| config.provider(&tier.provider).map(|provider| provider.api);
-        let outlooks: Vec<_> = tiers.iter().map(|tier| tier_outlook(route, tier, api(tier))).collect();
-        let with_signal = outlooks
-            .iter()
-            .zip(&tiers)
-            .filter(|(outlook, tier)| !outlook.signals.is_empty() || api(tier) == Some(Api::Replay));
+        let outlooks: Vec<_> = tiers.iter().map(|tier| tier_outlook(route, tier, api(tier), log)).collect();
+        let with_signal = outlooks.iter().zip(&tiers).filter(|(outlook, tier)| {
+            outlook.has_signals() || log.is_none() && api(tier) == Some(Api::Replay)
+        });
         let families = families(route, tiers.len(), with_signal.count());
         let most = most_for_a_row(&tiers);
         let size = |rows: u64| {
@@ -94,11 +97,20 @@ impl Outlook {
         let mut lines = vec![format!("route {}", self.route)];
         let width = self.tiers.iter().map(|tier| tier.tier.chars().count()).max().unwrap_or(0);
         for tier in &self.tiers {
-            let signals = match (tier.signals.as_slice(), tier.missing_because) {
-                ([], Some(why)) => format!("no signals: {why}"),
-                (signals, Some(why)) => format!("{}; the others: {why}", signals.join(", ")),
-                (signals, None) => signals.join(", "),
-            };
+            let mut parts = Vec::new();
+            if !tier.signals.is_empty() {
+                parts.push(tier.signals.join(", "));
+            }
+            if !tier.in_log.is_empty() {
+                parts.push(format!("in the log: {}", tier.in_log.join(", ")));
+            }
+            parts.extend(tier.missing_because.map(|why| {
+                format!(
+                    "{}: {why}",
+                    if tier.signals.is_empty() { "no built-in signals" } else { "the others" }
+                )
+            }));
+            let signals = parts.join("; ");
             lines.extend(item(&format!("  {:width$}  ", tier.tier), &signals));
         }
         let possible: Vec<&str> =
@@ -131,7 +143,13 @@ impl Outlook {
     }
 }
 
-fn tier_outlook(route: &Route, tier: &Tier, api: Option<Api>) -> TierOutlook {
+impl TierOutlook {
+    const fn has_signals(&self) -> bool {
+        !self.signals.is_empty() || !self.in_log.is_empty()
+    }
+}
+
+fn tier_outlook(route: &Route, tier: &Tier, api: Option<Api>, log: Option<&EvalLog>) -> TierOutlook {
     let alternatives = route.request.top_logprobs.filter(|_| tier.log_probabilities);
     let gives = api.is_some_and(Api::gives_log_probabilities);
     let replay = api == Some(Api::Replay);
@@ -156,7 +174,14 @@ fn tier_outlook(route: &Route, tier: &Tier, api: Option<Api>) -> TierOutlook {
     } else {
         None
     };
-    TierOutlook { tier: tier.name.clone(), model: tier.model.clone(), signals, missing_because }
+    let columns = log.and_then(|log| log.tier(&tier.name));
+    let in_log: Vec<String> = columns
+        .into_iter()
+        .flat_map(|columns| columns.signals.keys())
+        .filter(|name| !signals.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    TierOutlook { tier: tier.name.clone(), model: tier.model.clone(), signals, in_log, missing_because }
 }
 
 /// Every stage but the last needs a signal; only the dearest tier can do without one in a chain of all tiers.

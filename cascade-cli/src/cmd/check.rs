@@ -13,6 +13,7 @@ use crate::words::{count, item};
 use cascade_sdk::provider::Capabilities;
 use cascade_sdk_core::config::{Api, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
+use cascade_sdk_core::fit::rows::near;
 use cascade_sdk_core::log::{LogFiles, LogReading, leak};
 use cascade_sdk_core::policy;
 use serde::Serialize;
@@ -81,6 +82,8 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
     let log = match &reading {
         Ok(reading) => {
             findings.extend(leak(&reading.log));
+            let names = near::group_keys(&reading.log);
+            findings.extend(near::leak(&reading.log, &names, route.fit.seed, route.fit.held_out));
             findings.extend(prices::of_log(&project.config, route, &reading.log));
             let broken = match reading.skipped {
                 0 => String::new(),
@@ -92,7 +95,12 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
     };
     let policy = check_policy(project, route, reading.as_ref().ok(), findings);
     let doctor = reading.as_ref().map_or_else(|_| Vec::new(), |reading| doctor::examine(route, &reading.log));
-    RouteState { outlook: Outlook::new(&project.config, route), log, policy, doctor }
+    RouteState {
+        outlook: Outlook::new(&project.config, route, reading.as_ref().ok().map(|reading| &reading.log)),
+        log,
+        policy,
+        doctor,
+    }
 }
 
 /// A schema that cannot be read, and one that a tier's api cannot be held to.

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Init, terminal: Terminal) -> Result<Answer> {
     for (name, text) in &files {
         write_atomically(&args.directory.join(name), text.as_bytes())?;
     }
-    let outlooks: Vec<_> = config.routes.iter().map(|route| Outlook::new(&config, route)).collect();
+    let outlooks: Vec<_> = config.routes.iter().map(|route| Outlook::new(&config, route, None)).collect();
     let written: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     if terminal.is_json() {
         terminal.print_json(&json!({ "written": written, "routes": outlooks, "gitattributes": attributes }));

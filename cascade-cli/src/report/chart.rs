@@ -290,7 +290,10 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         let scale = Scale::linear([0.41, 0.93]);
-        assert_eq!(scale.ticks().iter().map(|t| brief(*t)).collect::<Vec<_>>(), ["0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]);
+        assert_eq!(
+            scale.ticks().iter().map(|t| brief(*t)).collect::<Vec<_>>(),
+            ["0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]
+        );
         let costs = Scale::costs(vec![1e-5, 3e-3]);
         assert!(costs.logarithmic && costs.ticks().iter().all(|t| (costs.low..=costs.high).contains(t)));
         assert!(!Scale::costs(vec![1e-5, 3e-5]).logarithmic);

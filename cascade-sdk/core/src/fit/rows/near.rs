@@ -29,6 +29,10 @@ const COMPARED: usize = 8;
 /// A set of prompts that holds more than this share of all is a kind of request, not one request many times.
 const MOST_SHARE: f64 = 0.2;
 
+/// Sets of rows, and rows of each, that a warning names.
+const SETS_NAMED: usize = 8;
+const IDS_NAMED: usize = 4;
+
 /// Longest start of a prompt that is read, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -83,13 +87,27 @@ pub fn leak(log: &EvalLog, keys: &[String], seed: u64, held_out: f64) -> Option<
     let torn = halves.iter().filter(|(_, sides)| {
         !sides[0].is_empty() && !sides[1].is_empty() && sides[0].union(&sides[1]).count() > 1
     });
-    let (sets, rows) = torn.fold((0, 0), |(sets, rows), (key, _)| (sets + 1, rows + rows_of[key]));
+    let torn_keys: BTreeSet<&str> = torn.map(|(key, _)| *key).collect();
+    let (sets, rows) = (torn_keys.len(), torn_keys.iter().map(|key| rows_of[key]).sum::<usize>());
     (rows > 0).then(|| {
         let message = format!(
             "{rows} of {test} held-out rows have nearly the same prompt as a calibration row, in {sets} sets: held-out \
              figures may be flattered"
         );
+        let mut ids: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (row, key) in log.rows.iter().zip(keys).filter(|(_, key)| torn_keys.contains(key.as_str())) {
+            ids.entry(key).or_default().push(&row.id);
+        }
+        let sets: Vec<String> = ids
+            .values()
+            .take(SETS_NAMED)
+            .map(|ids| {
+                let more = if ids.len() > IDS_NAMED { ", …" } else { "" };
+                format!("{}{more}", ids[..ids.len().min(IDS_NAMED)].join(", "))
+            })
+            .collect();
         Diagnostic::warning("log::near-duplicates", message)
+            .help(format!("rows that belong together: {}", sets.join("; ")))
             .help("give rows that are variants of one request the same `group`; the split then keeps them together")
     })
 }
