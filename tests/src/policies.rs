@@ -79,6 +79,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
             share: vec![estimate(0.6, 0.58, 0.62), estimate(0.4, 0.38, 0.42)],
             shadow_price: Some(212.0),
             latency_ms_p95: None,
+            early_escalation: None,
         },
         rules: Rules {
             tiers: route.tiers.iter().take(2).cloned().collect(),
