@@ -143,6 +143,14 @@ impl AnswerSchema {
         }
     }
 
+    /// Whether a value follows the schema as it is stated, without a wrapper.
+    pub(crate) fn describes(&self, value: &Value) -> bool {
+        match &self.0 {
+            Form::Text => value.is_string(),
+            Form::Json { stated, .. } => Schema { root: stated, node: stated, depth: 0 }.allows(value),
+        }
+    }
+
     /// The answer as text, the way logs and graders see it: a JSON string without its quotes, any other value as
     /// compact JSON.
     ///

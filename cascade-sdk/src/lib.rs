@@ -28,6 +28,8 @@ mod request;
 mod routed;
 #[cfg(feature = "runtime")]
 mod session;
+#[cfg(feature = "runtime")]
+pub mod signal;
 
 #[cfg(feature = "runtime")]
 pub use answer::{AnswerError, AnswerSchema};

@@ -4,6 +4,7 @@ use crate::money::{Usage, Usd};
 use crate::provider::{ProviderError, ProviderErrorKind};
 use crate::request::Message;
 use crate::session::Session;
+use crate::signal::{SignalCall, SignalFailure};
 use cascade_sdk_core::decide::Decision;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,12 +69,14 @@ impl<T, Tier> Routed<T, Tier> {
 
     /// The part of [`Routed::cost`] for which the provider gave no usage, counted at its upper bound.
     pub fn estimated(&self) -> Usd {
-        total(&self.path, |step| step.estimated)
+        total(&self.path, Step::total_estimated)
     }
 
-    /// All tokens that providers reported.
+    /// All tokens that providers reported, those of signals included.
     pub fn usage(&self) -> Usage {
-        self.path.iter().filter_map(|step| step.usage).fold(Usage::default(), |sum, usage| Usage {
+        let of_signals = self.path.iter().flat_map(|step| &step.signal_calls).filter_map(|call| call.usage);
+        let of_tiers = self.path.iter().filter_map(|step| step.usage);
+        of_tiers.chain(of_signals).fold(Usage::default(), |sum, usage| Usage {
             input_tokens: sum.input_tokens.saturating_add(usage.input_tokens),
             cached_input_tokens: sum.cached_input_tokens.saturating_add(usage.cached_input_tokens),
             cache_write_tokens: sum.cache_write_tokens.saturating_add(usage.cache_write_tokens),
@@ -82,9 +85,9 @@ impl<T, Tier> Routed<T, Tier> {
         })
     }
 
-    /// The time all calls took together, waits between retries included.
+    /// The time all calls and signals took together, waits between retries included.
     pub fn latency(&self) -> Duration {
-        self.path.iter().map(|step| step.latency).sum()
+        self.path.iter().map(|step| step.latency.saturating_add(step.signal_latency)).sum()
     }
 
     /// The turn of the model that the answer was read from, as a message for the next request, where it holds tool calls or
@@ -127,8 +130,16 @@ pub struct Step<Tier> {
     pub usage: Option<Usage>,
     /// What the call cost in US dollars, the costs of signals left out and [`Step::estimated`] included.
     pub cost: Usd,
-    /// What the signals that the policy read cost beyond the call.
+    /// What the signals that the policy read cost beyond the call, [`SignalCall::estimated`] included.
     pub signal_cost: Usd,
+    /// The same by signal; free ones are absent.
+    pub signal_costs: BTreeMap<String, Usd>,
+    /// The calls of models that signals took.
+    pub signal_calls: Vec<SignalCall>,
+    /// Signals that the policy reads and that could not be had, and why.
+    pub signal_failures: BTreeMap<String, SignalFailure>,
+    /// The time that signals took after the answer was there.
+    pub signal_latency: Duration,
     /// The part of [`Step::cost`] for which the provider gave no usage, counted at its upper bound.
     pub estimated: Usd,
     /// The part of [`Step::cost`] beyond the most that the request can have cost by its limits: the provider's fault.
@@ -149,6 +160,12 @@ impl<Tier> Step<Tier> {
         self.cost.saturating_add(self.signal_cost)
     }
 
+    /// The part of [`Step::total_cost`] that is an upper bound, because a provider gave no usage.
+    pub fn total_estimated(&self) -> Usd {
+        let of_signals = self.signal_calls.iter().map(|call| call.estimated);
+        of_signals.fold(self.estimated, Usd::saturating_add)
+    }
+
     pub(crate) fn map_tier<Other>(self, tier: Other) -> Step<Other> {
         Step {
             tier,
@@ -160,6 +177,10 @@ impl<Tier> Step<Tier> {
             usage: self.usage,
             cost: self.cost,
             signal_cost: self.signal_cost,
+            signal_costs: self.signal_costs,
+            signal_calls: self.signal_calls,
+            signal_failures: self.signal_failures,
+            signal_latency: self.signal_latency,
             estimated: self.estimated,
             excess: self.excess,
             latency: self.latency,

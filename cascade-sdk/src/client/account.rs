@@ -51,7 +51,7 @@ impl Account<'_> {
     fn tell(&mut self, outcome: &'static str, answered_by: Option<usize>, kept_for_budget: bool) {
         self.told = true;
         let path = &self.progress.path;
-        let in_flight = self.progress.in_flight;
+        let in_flight = self.progress.in_flight.get();
         let cost = total(path, Step::total_cost).saturating_add(in_flight);
         let latency = self.started.elapsed();
         telemetry::count(self.route, path, outcome, cost, latency);
@@ -63,11 +63,11 @@ impl Account<'_> {
                 package: self.package,
                 plan: self.progress.plan,
                 path,
-                texts: &self.progress.texts,
+                texts: self.route.logged(&self.progress.texts),
                 outcome,
                 answered_by,
                 cost,
-                estimated: total(path, |step| step.estimated).saturating_add(in_flight),
+                estimated: total(path, Step::total_estimated).saturating_add(in_flight),
                 latency,
                 forced: self.forced,
                 kept_for_budget,

@@ -36,7 +36,14 @@ pub(super) enum NotReserved {
     Store(StoreError),
 }
 
-/// Money set aside for one call.
+/// Money set aside for a call that goes out later. Dropped it goes back.
+#[derive(Debug)]
+pub(super) struct Held {
+    lease: Box<dyn Lease>,
+    amount: Usd,
+}
+
+/// Money set aside for one call that went out.
 #[derive(Debug)]
 pub(super) struct Reservation {
     lease: Box<dyn Lease>,
@@ -81,7 +88,24 @@ impl BudgetSetup {
         self.levels.iter().map(ledger).collect()
     }
 
-    /// Sets the worst case of a call aside in every ledger. A lease that runs out before the call is sent is asked for
+    /// Sets the worst case of a call aside in every ledger, for a call that is over by then.
+    pub(super) async fn hold(
+        &self,
+        ledgers: &[Ledger],
+        amount: Usd,
+        until: Duration,
+    ) -> Result<Held, NotReserved> {
+        let ask = Ask { ledgers, amount, lifetime: until.saturating_add(MARGIN) };
+        match self.store.reserve(&ask).await.map_err(NotReserved::Store)? {
+            Reserved::Full { ledger, retry_after } => {
+                let budget = self.levels.get(ledger).map_or(&self.name, |level| &level.name).clone();
+                Err(NotReserved::Full { budget, retry_after })
+            }
+            Reserved::Lease(lease) => Ok(Held { lease, amount }),
+        }
+    }
+
+    /// Sets the worst case of a call aside that goes out now. A lease that runs out before the call is sent is asked for
     /// anew, once.
     pub(super) async fn reserve_and_send(
         &self,
@@ -89,18 +113,10 @@ impl BudgetSetup {
         amount: Usd,
         timeout: Duration,
     ) -> Result<Reservation, NotReserved> {
-        let ask = Ask { ledgers, amount, lifetime: timeout.saturating_add(MARGIN) };
         for _ in 0..2 {
-            match self.store.reserve(&ask).await.map_err(NotReserved::Store)? {
-                Reserved::Full { ledger, retry_after } => {
-                    let budget = self.levels.get(ledger).map_or(&self.name, |level| &level.name).clone();
-                    return Err(NotReserved::Full { budget, retry_after });
-                }
-                Reserved::Lease(mut lease) => {
-                    if lease.mark_sent().await.map_err(NotReserved::Store)? {
-                        return Ok(Reservation { lease });
-                    }
-                }
+            let held = self.hold(ledgers, amount, timeout).await?;
+            if let Some(reservation) = held.send(amount).await.map_err(NotReserved::Store)? {
+                return Ok(reservation);
             }
         }
         Err(NotReserved::Store(StoreError::new("the budget store lets leases run out before calls are sent")))
@@ -122,6 +138,15 @@ impl BudgetSetup {
         }
         let chosen = pace::choose(allowance, deployed, policy.cheaper.iter().map(|point| point.cost_usd))?;
         policy.cheaper.get(chosen)
+    }
+}
+
+impl Held {
+    /// Notes that a call of at most `amount` goes out now. `None` if the money has run out, or is not enough: it must then
+    /// not be sent.
+    pub(super) async fn send(mut self, amount: Usd) -> Result<Option<Reservation>, StoreError> {
+        let may_go = amount <= self.amount && self.lease.mark_sent().await?;
+        Ok(may_go.then_some(Reservation { lease: self.lease }))
     }
 }
 

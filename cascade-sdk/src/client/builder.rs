@@ -1,10 +1,10 @@
 //! Making a client: from what was baked in, what the environment says and what the application brings.
 
 use super::budget::BudgetSetup;
-use super::circuit::Circuit;
+use super::connections::Connections;
 use super::log_file::{LogFile, Rotation};
 use super::policy::{Belongs, FittedPolicy, errors};
-use super::route::{Parts, Route, TierSetup};
+use super::route::{Parts, Route};
 use super::run::explore::AT_ONCE;
 use super::spec::{ClientSpec, RouteSpec};
 use super::{Client, Inner};
@@ -13,7 +13,8 @@ use crate::budget::{BudgetStore, InProcess};
 use crate::error::{Error, Kind};
 use crate::generated::FromClient;
 use crate::provider::Provider;
-use cascade_sdk_core::config::{self, Config};
+use crate::signal::Verifier;
+use cascade_sdk_core::config::{self, Config, SignalKind};
 use cascade_sdk_core::diag::Source;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,12 +45,13 @@ const REDIS_URL: &str = "CASCADE_REDIS_URL";
 pub struct Builder<C = Client> {
     package: String,
     /// Directory of the configuration, which its paths are relative to.
-    directory: PathBuf,
-    config: Config,
+    pub(super) directory: PathBuf,
+    pub(super) config: Config,
     routes: Vec<Baked>,
-    providers: BTreeMap<String, Arc<dyn Provider>>,
-    overrides: Overrides,
+    pub(super) providers: BTreeMap<String, Arc<dyn Provider>>,
+    pub(super) overrides: Overrides,
     policy_files: BTreeMap<String, PathBuf>,
+    pub(super) verifiers: BTreeMap<String, Arc<dyn Verifier>>,
     decision_log: Option<PathBuf>,
     rotation: Rotation,
     budget_store: Option<Arc<dyn BudgetStore>>,
@@ -70,16 +72,16 @@ pub(super) struct Baked {
 
 /// What the environment replaces.
 #[derive(Debug, Default)]
-struct Overrides {
-    base_url: Option<String>,
-    replay: Option<Replay>,
+pub(super) struct Overrides {
+    pub(super) base_url: Option<String>,
+    pub(super) replay: Option<Replay>,
     /// `route:tier` each.
     forced: Vec<String>,
 }
 
 /// Which log answers instead of the providers.
 #[derive(Debug)]
-enum Replay {
+pub(super) enum Replay {
     /// Each route's own.
     Own,
     /// The log at this path or glob, for every route.
@@ -140,6 +142,7 @@ impl<C: FromClient> Builder<C> {
             providers: BTreeMap::new(),
             overrides: Overrides::default(),
             policy_files: BTreeMap::new(),
+            verifiers: BTreeMap::new(),
             decision_log: None,
             rotation: Rotation::default(),
             budget_store: None,
@@ -152,6 +155,12 @@ impl<C: FromClient> Builder<C> {
     /// Answers the calls of the provider of this name in the configuration with this one.
     pub fn provider(mut self, name: impl Into<String>, provider: impl Provider + 'static) -> Self {
         self.providers.insert(name.into(), Arc::new(provider));
+        self
+    }
+
+    /// Computes the signal of this name, of the kind `verifier`, with this one, on every route that has it.
+    pub fn verifier(mut self, signal: impl Into<String>, verifier: impl Verifier) -> Self {
+        self.verifiers.insert(signal.into(), Arc::new(verifier));
         self
     }
 
@@ -224,9 +233,9 @@ impl<C: FromClient> Builder<C> {
         }
         let config = Arc::new(self.config.clone());
         self.check_forced(&mut mistakes);
+        self.check_verifiers(&mut mistakes);
         let mut logs = Logs { builder: &self, open: BTreeMap::new() };
-        let mut connections =
-            Connections { builder: &self, shared: BTreeMap::new(), circuits: BTreeMap::new() };
+        let mut connections = Connections::new(&self);
         let mut routes = Vec::new();
         for (route, baked) in self.config.routes.iter().zip(&self.routes) {
             let mut tiers = Vec::new();
@@ -239,6 +248,13 @@ impl<C: FromClient> Builder<C> {
             if tiers.len() < route.tiers.len() {
                 continue;
             }
+            let (judges, scorers) = match connections.scorers(route, &tiers) {
+                Ok(made) => made,
+                Err(found) => {
+                    mistakes.extend(found);
+                    continue;
+                }
+            };
             let budget = route.budget.as_ref().and_then(|name| BudgetSetup::new(&self.config, name, &store));
             let (baked, directory) = (baked.clone(), self.directory.as_path());
             let policy_file = self.policy_files.get(&route.name).cloned();
@@ -247,6 +263,8 @@ impl<C: FromClient> Builder<C> {
                 config: &config,
                 route,
                 tiers,
+                scorers,
+                judges,
                 baked,
                 budget,
                 explore_budget: route.runtime.explore_budget.as_ref().and_then(named),
@@ -308,63 +326,6 @@ fn bake(spec: &RouteSpec, config: &Config) -> Result<Baked, Vec<String>> {
     if mistakes.is_empty() { Ok(Baked { schema, schema_text, policy }) } else { Err(mistakes) }
 }
 
-/// Providers, each connected once.
-struct Connections<'b, C> {
-    builder: &'b Builder<C>,
-    shared: BTreeMap<String, Arc<dyn Provider>>,
-    /// One for each tier, shared by its routes.
-    circuits: BTreeMap<String, Arc<Circuit>>,
-}
-
-impl<C> Connections<'_, C> {
-    fn tier(&mut self, route: &config::Route, name: &str) -> Result<TierSetup, String> {
-        let config = &self.builder.config;
-        let missing = |what: &str, name: &str| format!("route `{}`: there is no {what} `{name}`", route.name);
-        let mut tier = config.tier(name).ok_or_else(|| missing("tier", name))?.clone();
-        let provider = config.provider(&tier.provider).ok_or_else(|| missing("provider", &tier.provider))?;
-        let provider = self.provider(route, provider)?;
-        let capabilities = provider.capabilities();
-        // A provider of the application's own may hold to no schema; its prompt then says what the answer must be.
-        tier.json_schema &= capabilities.json_schema;
-        let circuit = self.circuits.entry(tier.name.clone());
-        let circuit = Arc::clone(circuit.or_insert_with(|| Arc::new(Circuit::new(tier.circuit))));
-        Ok(TierSetup { tier, provider, capabilities, circuit })
-    }
-
-    fn provider(
-        &mut self,
-        route: &config::Route,
-        provider: &config::Provider,
-    ) -> Result<Arc<dyn Provider>, String> {
-        if let Some(own) = self.builder.providers.get(&provider.name) {
-            return Ok(Arc::clone(own));
-        }
-        // Paths of the configuration are relative to it, those of a caller to the working directory.
-        let here = self.builder.directory.as_path();
-        let (key, log) = match (&self.builder.overrides.replay, provider.api) {
-            (Some(Replay::At(path)), _) => {
-                (format!("replay {path}"), Some((Path::new(""), std::slice::from_ref(path))))
-            }
-            (None, config::Api::Replay) if !provider.log.is_empty() => {
-                (format!("replay of {}", provider.name), Some((here, provider.log.as_slice())))
-            }
-            (Some(Replay::Own), _) | (None, config::Api::Replay) => {
-                (format!("replay for {}", route.name), Some((here, route.log.as_slice())))
-            }
-            (None, _) => (format!("provider {}", provider.name), None),
-        };
-        if let Some(known) = self.shared.get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let made = match log {
-            Some((directory, patterns)) => self.builder.open_log(route, directory, patterns)?,
-            None => self.builder.connect(provider)?,
-        };
-        self.shared.insert(key, Arc::clone(&made));
-        Ok(made)
-    }
-}
-
 /// Decision logs, each opened once.
 struct Logs<'b, C> {
     builder: &'b Builder<C>,
@@ -391,6 +352,18 @@ impl<C> Builder<C> {
         // A tier's name may hold a colon, and so may a route's: what fits both is meant.
         let mut forced = self.overrides.forced.iter();
         forced.find_map(|entry| entry.strip_prefix(route)?.strip_prefix(':')).map(str::to_owned)
+    }
+
+    /// A verifier that nothing asks is a name with a slip of the pen.
+    fn check_verifiers(&self, mistakes: &mut Vec<String>) {
+        for name in self.verifiers.keys() {
+            let is_one = |signal: &config::SignalSettings| {
+                signal.name == *name && matches!(signal.kind, SignalKind::Verifier { .. })
+            };
+            if !self.config.routes.iter().any(|route| route.signals.iter().any(is_one)) {
+                mistakes.push(format!("no route has a signal `{name}` of the kind `verifier`"));
+            }
+        }
     }
 
     fn check_forced(&self, mistakes: &mut Vec<String>) {
@@ -421,40 +394,6 @@ impl<C> Builder<C> {
         let message = format!("{REDIS_URL} is set, but the feature `redis` of cascade-sdk is off");
         self.mistakes.push(message);
         self
-    }
-
-    #[cfg(feature = "http")]
-    fn connect(&self, provider: &config::Provider) -> Result<Arc<dyn Provider>, String> {
-        let env = |name: &str| std::env::var(name).ok();
-        crate::provider::connect(provider, self.overrides.base_url.as_deref(), &env)
-            .map_err(|error| error.to_string())
-    }
-
-    #[cfg(not(feature = "http"))]
-    #[expect(clippy::unused_self, reason = "with the feature it reads the overrides")]
-    fn connect(&self, provider: &config::Provider) -> Result<Arc<dyn Provider>, String> {
-        Err(format!(
-            "provider `{}`: the feature `http` of cascade-sdk is off: give the builder a provider of your own",
-            provider.name
-        ))
-    }
-
-    #[cfg(feature = "replay")]
-    fn open_log(
-        &self,
-        route: &config::Route,
-        directory: &Path,
-        patterns: &[String],
-    ) -> Result<Arc<dyn Provider>, String> {
-        let prices = self.config.tiers.iter().map(|tier| (tier.name.clone(), tier.price)).collect();
-        let replay = crate::provider::Replay::open(directory, patterns, prices);
-        replay.map(|replay| Arc::new(replay) as _).map_err(|error| format!("route `{}`: {error}", route.name))
-    }
-
-    #[cfg(not(feature = "replay"))]
-    #[expect(clippy::unused_self, reason = "with the feature it reads the prices")]
-    fn open_log(&self, route: &config::Route, _: &Path, _: &[String]) -> Result<Arc<dyn Provider>, String> {
-        Err(format!("route `{}`: the feature `replay` of cascade-sdk is off", route.name))
     }
 }
 

@@ -5,10 +5,12 @@ mod budget;
 mod builder;
 mod call;
 mod circuit;
+mod connections;
 mod log_file;
 mod policy;
 mod policy_source;
 mod record;
+mod record_result;
 mod retry;
 mod route;
 mod run;
@@ -292,7 +294,7 @@ impl Client {
                 Ok(Routed { paced, session, forced: forced.is_some(), ..routed })
             }
             Err(error) => {
-                let in_flight = progress.in_flight;
+                let in_flight = progress.in_flight.get();
                 let name =
                     |tier: usize| route.tiers.get(tier).map_or("", |setup| &setup.tier.name).to_owned();
                 let path = progress.path.into_iter().map(|step| {

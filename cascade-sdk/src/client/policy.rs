@@ -233,9 +233,18 @@ fn check_signals(route: &config::Route, setup: &TierSetup, rules: &Rules, mistak
         if capabilities.own_signals {
             continue;
         }
+        if let Some(declared) = route.signal(signal) {
+            if !declared.covers(&tier.name) {
+                mistakes.push(format!(
+                    "the policy of route `{0}` reads signal `{signal}` of tier `{1}`, whose answers do not get it: add `{1}` to `tiers` under [routes.{0}.signals.{signal}]",
+                    route.name, tier.name
+                ));
+            }
+            continue;
+        }
         let Some(built_in) = BuiltIn::parse(signal) else {
             mistakes.push(format!(
-                "the policy of route `{}` reads signal `{signal}` of tier `{}`, which this client cannot compute",
+                "the policy of route `{0}` reads signal `{signal}` of tier `{1}`, which this client cannot compute: declare it under [routes.{0}.signals.{signal}]",
                 route.name, tier.name
             ));
             continue;

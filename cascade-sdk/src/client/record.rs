@@ -1,15 +1,16 @@
 //! Rows of the decision log (docs/decision-log.md).
 
 use super::policy::ActivePolicy;
+use super::record_result::{ResultRow, dollars, is_false, is_zero, milliseconds};
 use super::route::Route;
 use crate::money::Usd;
 use crate::request::Request;
-use crate::routed::{Failure, Paced, Step};
+use crate::routed::{Paced, Step};
 use crate::session::Session;
 use cascade_sdk_core::config::Mode;
 use cascade_sdk_core::decide::{Decision, Why};
 use cascade_sdk_core::hash::{hex, sha256};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -94,64 +95,6 @@ impl<'a> Common<'a> {
             prompt_hash: hex(&sha256(text.as_bytes())),
             prompt_bytes: text.len(),
             input: Some(text).filter(|_| route.runtime.log_prompts),
-        }
-    }
-}
-
-/// What a tier did, as a result of an eval log without its quality.
-#[derive(Serialize)]
-struct ResultRow<'a> {
-    #[serde(serialize_with = "dollars")]
-    cost_usd: Usd,
-    #[serde(skip_serializing_if = "is_zero", serialize_with = "dollars")]
-    signal_cost_total_usd: Usd,
-    #[serde(skip_serializing_if = "is_zero", serialize_with = "dollars")]
-    estimated_usd: Usd,
-    #[serde(skip_serializing_if = "is_zero", serialize_with = "dollars")]
-    excess_usd: Usd,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "none_or_zero")]
-    cached_input_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "none_or_zero")]
-    cache_write_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "none_or_zero")]
-    reasoning_tokens: Option<u64>,
-    latency_ms: f64,
-    signals: &'a BTreeMap<String, f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    served_model: Option<&'a str>,
-    request_hash: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    retries: Vec<&'static str>,
-}
-
-impl<'a> ResultRow<'a> {
-    fn new(route: &'a Route, step: &'a Step<usize>, text: Option<&'a str>) -> Self {
-        let usage = step.usage;
-        Self {
-            cost_usd: step.cost,
-            signal_cost_total_usd: step.signal_cost,
-            estimated_usd: step.estimated,
-            excess_usd: step.excess,
-            input_tokens: usage.map(|usage| usage.input_tokens),
-            cached_input_tokens: usage.map(|usage| usage.cached_input_tokens),
-            cache_write_tokens: usage.map(|usage| usage.cache_write_tokens),
-            output_tokens: usage.map(|usage| usage.output_tokens),
-            reasoning_tokens: usage.map(|usage| usage.reasoning_tokens),
-            latency_ms: milliseconds(step.latency),
-            signals: &step.signals,
-            served_model: step.served_model.as_deref(),
-            request_hash: route.request_hashes.get(step.tier).map_or("", String::as_str),
-            error: step.failure.as_ref().map(Failure::log_word),
-            output: text,
-            retries: step.retries.iter().map(Failure::log_word).collect(),
         }
     }
 }
@@ -391,30 +334,6 @@ pub(super) fn dropped(rows: u64) -> Vec<u8> {
 /// Only numbers, strings and maps with string keys are written, so there is nothing that JSON cannot hold.
 fn line(row: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(row).unwrap_or_default()
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]
-fn dollars<S: Serializer>(amount: &Usd, serializer: S) -> Result<S::Ok, S::Error> {
-    amount.to_f64().serialize(serializer)
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]
-fn is_zero(amount: &Usd) -> bool {
-    *amount == Usd::ZERO
-}
-
-#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-fn none_or_zero(count: &Option<u64>) -> bool {
-    count.unwrap_or(0) == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 /// `2026-01-31T23:59:59.123Z`.

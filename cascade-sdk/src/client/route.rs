@@ -10,9 +10,9 @@ use super::policy_source::{CanaryPolicy, Check, PolicyFile, PolicySlot, load};
 use crate::answer::AnswerSchema;
 use crate::budget::Ledger;
 use crate::error::{Error, Kind};
-use crate::money::Usd;
 use crate::provider::{Capabilities, ModelCall, Provider};
 use crate::request::Request;
+use crate::signal::Scorer;
 use cascade_sdk_core::config::{self, Config, Mode, RequestSettings, RuntimeSettings};
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -37,6 +37,10 @@ pub(super) struct Route {
     pub(super) budget: Option<BudgetSetup>,
     /// Pays for exploring.
     pub(super) explore_budget: Option<BudgetSetup>,
+    /// Signals that take more than the answer.
+    pub(super) scorers: Vec<Scorer>,
+    /// The tiers that judge answers.
+    pub(super) judges: Vec<TierSetup>,
     pub(super) decision_log: Option<Arc<LogFile>>,
     /// For each tier the fingerprint of its requests, as it stands in eval logs.
     pub(super) request_hashes: Vec<String>,
@@ -71,6 +75,8 @@ pub(super) struct Parts<'a> {
     pub(super) config: &'a Arc<Config>,
     pub(super) route: &'a config::Route,
     pub(super) tiers: Vec<TierSetup>,
+    pub(super) scorers: Vec<Scorer>,
+    pub(super) judges: Vec<TierSetup>,
     pub(super) baked: Baked,
     pub(super) budget: Option<BudgetSetup>,
     pub(super) explore_budget: Option<BudgetSetup>,
@@ -86,7 +92,7 @@ impl Route {
     /// Resolves and checks a route; every mistake is reported.
     pub(super) fn new(parts: Parts<'_>) -> Result<Self, Vec<String>> {
         let Parts { config, route, tiers, baked, directory, policy_file, .. } = parts;
-        let Parts { budget, explore_budget, decision_log, forced_tier, .. } = parts;
+        let Parts { budget, explore_budget, scorers, judges, decision_log, forced_tier, .. } = parts;
         let Baked { schema, schema_text, policy } = baked;
         let mut mistakes = Vec::new();
         for setup in &tiers {
@@ -104,6 +110,10 @@ impl Route {
             if let Err(error) = setup.provider.check(&call) {
                 mistakes.push(format!("route `{}`, tier `{}`: {error}", route.name, setup.tier.name));
             }
+        }
+        for judge in &judges {
+            check_bound(judge, budget.as_ref(), &mut mistakes);
+            check_bound(judge, explore_budget.as_ref(), &mut mistakes);
         }
         let shadow = route.runtime.mode == Mode::Shadow;
         if (shadow || route.runtime.explore > 0.0) && decision_log.is_none() {
@@ -150,6 +160,8 @@ impl Route {
             base_source,
             budget,
             explore_budget,
+            scorers,
+            judges,
             decision_log,
             request_hashes,
             forced_tier,
@@ -194,6 +206,17 @@ impl Route {
         let Some(route) = self.config.route(&self.name) else { return Ok(()) };
         let schema = self.schema_text.as_deref();
         self.policies.reload(&Check { config: &self.config, route, tiers: &self.tiers, schema })
+    }
+
+    /// Whether the texts of answers are kept until the request is over: for the log, or for signals that an exploration
+    /// computes later.
+    pub(super) fn keeps_texts(&self) -> bool {
+        self.runtime.log_prompts || self.runtime.explore > 0.0 && !self.scorers.is_empty()
+    }
+
+    /// Those of them that may stand in the decision log.
+    pub(super) fn logged<'t>(&self, texts: &'t [Option<String>]) -> &'t [Option<String>] {
+        if self.runtime.log_prompts { texts } else { &[] }
     }
 
     /// The call that asks a tier.
@@ -268,19 +291,4 @@ fn check_bound(setup: &TierSetup, budget: Option<&BudgetSetup>, mistakes: &mut V
             tier.name, budget.name
         ));
     }
-}
-
-/// The most that a call can cost, or an error for what has no bound.
-pub(super) fn worst_case(setup: &TierSetup, call: &ModelCall<'_>) -> Result<Usd, String> {
-    let tier = &setup.tier;
-    let input = call.input_bound().or(tier.max_input_tokens).ok_or_else(|| {
-        format!(
-            "the tokens of an image are not known beforehand: set `max_input_tokens` under [tiers.{}] so that the budget can reserve for it",
-            tier.name
-        )
-    })?;
-    let output = call.max_output_tokens.unwrap_or(0);
-    tier.price
-        .worst_case(input, output)
-        .map_err(|error| format!("the worst case of a call to tier `{}`: {error}", tier.name))
 }

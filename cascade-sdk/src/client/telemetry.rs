@@ -10,8 +10,8 @@ use std::time::Duration;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
-/// The span of one call of a model.
-pub(super) fn span(route: &str, setup: &TierSetup) -> Span {
+/// The span of one call of a model; `signal` is the one that it is made for, if it is.
+pub(super) fn span(route: &str, setup: &TierSetup, signal: Option<&str>) -> Span {
     let tier = &setup.tier;
     tracing::info_span!(
         target: "cascade_sdk",
@@ -27,6 +27,7 @@ pub(super) fn span(route: &str, setup: &TierSetup) -> Span {
         "error.type" = Empty,
         "cascade.route" = route,
         "cascade.tier" = tier.name.as_str(),
+        "cascade.signal" = signal,
         "cascade.cost_usd" = Empty,
     )
 }
@@ -73,24 +74,52 @@ pub(super) fn count(
     metrics::histogram!("cascade.request.cost", "route" => name()).record(cost.to_f64());
     for step in path {
         let Some(setup) = route.tiers.get(step.tier) else { continue };
-        let (model, tier) = (|| setup.tier.model.clone(), || setup.tier.name.clone());
-        let error = step.failure.as_ref().map_or("", crate::routed::Failure::log_word);
-        metrics::histogram!(
-            "gen_ai.client.operation.duration",
-            "gen_ai.operation.name" => "chat", "gen_ai.request.model" => model(), "error.type" => error
-        )
-        .record(step.latency.as_secs_f64());
-        if let Some(usage) = step.usage {
-            for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
-                metrics::histogram!(
-                    "gen_ai.client.token.usage",
-                    "gen_ai.operation.name" => "chat", "gen_ai.request.model" => model(), "gen_ai.token.type" => kind
-                )
-                .record(tokens as f64);
-            }
+        count_call(&setup.tier.model, step.failure.as_ref(), step.latency, step.usage);
+        let retries = |tier: &str, retries: usize| {
+            metrics::counter!("cascade.retries", "route" => name(), "tier" => tier.to_owned())
+                .increment(retries as u64);
+        };
+        retries(&setup.tier.name, step.retries.len());
+        for call in &step.signal_calls {
+            count_call(&call.model, call.failure.as_ref(), call.latency, call.usage);
+            retries(&call.tier, call.retries.len());
         }
-        let retries = step.retries.len() as u64;
-        metrics::counter!("cascade.retries", "route" => name(), "tier" => tier()).increment(retries);
+        for (signal, cost) in &step.signal_costs {
+            metrics::histogram!("cascade.signal.cost", "route" => name(), "signal" => signal.clone())
+                .record(cost.to_f64());
+        }
+        for (signal, failure) in &step.signal_failures {
+            let error = failure.log_word();
+            metrics::counter!(
+                "cascade.signal.failures", "route" => name(), "signal" => signal.clone(), "error.type" => error
+            )
+            .increment(1);
+        }
+    }
+}
+
+/// Counts a call of a model.
+#[cfg(feature = "metrics")]
+fn count_call(
+    model: &str,
+    failure: Option<&crate::routed::Failure>,
+    latency: Duration,
+    usage: Option<Usage>,
+) {
+    let model = || model.to_owned();
+    let error = failure.map_or("", crate::routed::Failure::log_word);
+    metrics::histogram!(
+        "gen_ai.client.operation.duration",
+        "gen_ai.operation.name" => "chat", "gen_ai.request.model" => model(), "error.type" => error
+    )
+    .record(latency.as_secs_f64());
+    let Some(usage) = usage else { return };
+    for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
+        metrics::histogram!(
+            "gen_ai.client.token.usage",
+            "gen_ai.operation.name" => "chat", "gen_ai.request.model" => model(), "gen_ai.token.type" => kind
+        )
+        .record(tokens as f64);
     }
 }
 

@@ -102,6 +102,7 @@ pub(super) fn config(budget: Option<(i64, OnExceeded)>) -> Config {
             guard: None,
             calls_per_day: None,
             until_fitted: None,
+            signals: Vec::new(),
             runtime: RuntimeSettings::default(),
         }],
         budgets: budgets.into_iter().collect(),

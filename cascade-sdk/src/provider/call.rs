@@ -2,6 +2,7 @@
 
 use super::{Capabilities, ProviderError, ProviderErrorKind};
 use crate::answer::AnswerSchema;
+use crate::money::Usd;
 use crate::request::{Bound, Part, Request, Role};
 use cascade_sdk_core::config::{Api, RequestSettings, Tier};
 use serde_json::Value;
@@ -139,6 +140,26 @@ impl<'a> ModelCall<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The most that the call can cost, or why there is no bound. Without a longest output only its input counts.
+    pub(crate) fn worst_case(&self, tier: &Tier) -> Result<Usd, String> {
+        self.worst_case_of(tier, 0)
+    }
+
+    /// The same if its input were so many bytes longer.
+    pub(crate) fn worst_case_of(&self, tier: &Tier, longer: u64) -> Result<Usd, String> {
+        let input = self.input_bound().map(|input| input.saturating_add(longer)).or(tier.max_input_tokens);
+        let input = input.ok_or_else(|| {
+            format!(
+                "the tokens of an image are not known beforehand: set `max_input_tokens` under [tiers.{}] so that the budget can reserve for it",
+                tier.name
+            )
+        })?;
+        let output = self.max_output_tokens.unwrap_or(0);
+        tier.price
+            .worst_case(input, output)
+            .map_err(|error| format!("the worst case of a call to tier `{}`: {error}", tier.name))
     }
 
     /// No tokenizer makes more tokens of the input than this: its UTF-8 bytes, plus room for what chat templates add to each

@@ -115,7 +115,8 @@ pub struct Capabilities {
     pub streaming: bool,
     /// Whether it returns signals of its own in [`Response::signals`], as `replay` does.
     pub own_signals: bool,
-    /// Whether its answers, tokens and signals are those of the log that the policy was fitted on.
+    /// Whether its answers, tokens and signals are those of the log that the policy was fitted on. A signal that the log lacks
+    /// is then missing: nothing computes it anew.
     pub replays: bool,
     /// Whether its calls are certainly free, so that budgets leave them alone.
     pub free: bool,

@@ -40,7 +40,7 @@ codes! {
     INVALID_NAME = "config::invalid-name";
     /// Two names that become the same Rust identifier.
     NAME_COLLISION = "config::name-collision";
-    /// A route named like a method that every client has.
+    /// A route named like a method that every client has, or a signal like a built-in one.
     RESERVED_NAME = "config::reserved-name";
     /// A provider that is not declared.
     UNKNOWN_PROVIDER = "config::unknown-provider";
@@ -70,6 +70,8 @@ codes! {
     NOT_SUPPORTED = "config::not-supported";
     /// A key that does nothing for this api.
     KEY_UNUSED = "config::key-unused";
+    /// A JSON Schema that is none.
+    INVALID_SCHEMA = "config::invalid-schema";
     /// A base URL that cannot be used.
     INVALID_URL = "config::invalid-url";
     /// Plain http to another machine.

@@ -1,6 +1,8 @@
 //! Fingerprints: which parts of a configuration a policy or a log row depends on.
 
-use super::{AnswerForm, Config, EarlyEscalation, Family, Goal, Objective, RequestSettings, Tier};
+use super::{
+    AnswerForm, Config, EarlyEscalation, Family, Goal, Objective, RequestSettings, SignalKind, SignalSettings, Tier,
+};
 use crate::document::write::{number, string};
 use crate::hash::{Hasher, hex, sha256};
 use crate::money::{Price, Rates};
@@ -9,7 +11,8 @@ use std::fmt::{Display, Write as _};
 /// What a route's policy was fitted for, as lower-case hexadecimal SHA-256; `None` if there is no such route.
 ///
 /// It covers the route's tiers (names, models, prices, output limits), its request settings with the schema's text, its
-/// objective, its fit settings and whether early escalation is fitted. It does not cover URLs, keys, timeouts, budgets or traffic, which change no answer and
+/// objective, its fit settings, whether early escalation is fitted, and the signals it declares. It does not cover URLs, keys,
+/// timeouts, budgets or traffic, which change no answer and
 /// no threshold.
 ///
 /// `schema_text` is the text of the file that `request.answer` names, which this package does not read.
@@ -37,7 +40,21 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
         canonical.line("guard.min_rows", guard.min_rows);
         canonical.optional("guard.tier", guard.tier.as_deref().map(string));
     }
+    for declared in &route.signals {
+        canonical.line("signal", string(&declared.name));
+        let tiers: Vec<_> = declared.tiers.iter().map(|tier| string(tier)).collect();
+        canonical.optional("signal.tiers", Some(tiers.join(" ")).filter(|_| !tiers.is_empty()));
+        signal(&mut canonical, config, declared);
+    }
     Some(canonical.hex())
+}
+
+/// What the values of a signal depend on beside the answers, as lower-case hexadecimal SHA-256: values of two such signals
+/// do not belong under one name. What only bounds its time or its load is left out.
+pub fn signal_fingerprint(config: &Config, declared: &SignalSettings) -> String {
+    let mut canonical = Canonical::new("cascade signal 1");
+    signal(&mut canonical, config, declared);
+    canonical.hex()
 }
 
 /// What a request to one model was made of, as lower-case hexadecimal SHA-256: a log row and a policy that disagree here
@@ -96,6 +113,27 @@ fn tier(canonical: &mut Canonical, tier: &Tier) {
         canonical.line("takes_temperature", false);
     }
     canonical.optional("reasoning_effort", tier.reasoning_effort.as_deref());
+}
+
+fn signal(canonical: &mut Canonical, config: &Config, declared: &SignalSettings) {
+    canonical.line("signal.kind", declared.kind.name());
+    match &declared.kind {
+        SignalKind::SelfConsistency { samples, temperature, concurrency: _ } => {
+            canonical.line("signal.samples", samples);
+            canonical.line("signal.temperature", number(*temperature));
+        }
+        SignalKind::Judge { tier, rubric } => {
+            canonical.line("signal.rubric", string(rubric));
+            if let Some(judge) = config.tier(tier) {
+                self::tier(canonical, judge);
+            }
+        }
+        SignalKind::SchemaValid { schema } => {
+            canonical.optional("signal.schema", schema.as_deref().map(string));
+        }
+        // What it does is the application's code, which nobody can hash.
+        SignalKind::Verifier { timeout: _ } => {}
+    }
 }
 
 fn rates(canonical: &mut Canonical, key: &str, rates: &Rates) {

@@ -4,6 +4,7 @@ use super::api::Api;
 use super::date::Date;
 use super::places::Places;
 use super::runtime_settings::{Circuit, RuntimeSettings};
+use super::signal_settings::SignalSettings;
 use crate::money::{Price, Usd};
 use std::time::Duration;
 
@@ -198,6 +199,8 @@ pub struct Route {
     pub calls_per_day: Option<f64>,
     /// Tier that answers everything until a policy exists.
     pub until_fitted: Option<String>,
+    /// Signals that need more than the answer itself.
+    pub signals: Vec<SignalSettings>,
     /// What the client does beside applying the policy.
     pub runtime: RuntimeSettings,
 }

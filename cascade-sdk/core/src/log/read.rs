@@ -5,8 +5,8 @@ use super::lines::{Line, Lines, LogHash, unpack};
 use super::parse::{self, Fault};
 use super::problems::{Place, Problems, RowText, short};
 use super::record::RowRecord;
-use super::{EvalLog, check, csv, excerpt};
-use crate::config::{Config, EarlyEscalation, Route};
+use super::{EvalLog, check, csv, excerpt, judge_name};
+use crate::config::{Config, EarlyEscalation, Route, SignalKind, SignalSettings};
 use crate::diag::{Diagnostic, Source};
 use crate::money::Price;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +85,12 @@ impl ReadOptions {
     /// How the fit of a route reads its log: its own tiers at their prices, without outputs.
     pub fn for_route(config: &Config, route: &Route) -> Self {
         let price = |name: &String| Some((name.clone(), config.tier(name)?.price));
+        let judge = |signal: &SignalSettings| match &signal.kind {
+            SignalKind::Judge { tier, rubric } => Some((signal.name.clone(), judge_name(tier, rubric))),
+            _ => None,
+        };
         Self {
+            judges: route.signals.iter().filter_map(judge).collect(),
             prices: route.tiers.iter().filter_map(price).collect(),
             tiers: Some(route.tiers.iter().cloned().collect()),
             keep_outputs: false,

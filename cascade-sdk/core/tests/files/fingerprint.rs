@@ -11,15 +11,23 @@ fn fingerprint(text: &str, schema: Option<&str>) -> String {
     config::fingerprint(&config, "triage", schema).unwrap()
 }
 
-/// The reference with one text replaced by another.
-fn changed(from: &str, to: &str) -> String {
-    assert!(REFERENCE.contains(from), "{from}");
-    fingerprint(&REFERENCE.replacen(from, to, 1), Some("{}"))
+/// The reference without its signals, which keep some of it from being changed.
+fn without_signals() -> String {
+    let (before, signals) = REFERENCE.split_once("[routes.triage.signals.agreement]").unwrap();
+    let (_, after) = signals.split_once("[routes.triage.runtime]").unwrap();
+    format!("{before}[routes.triage.runtime]{after}")
+}
+
+/// A text with a part replaced by another.
+fn changed(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from}");
+    fingerprint(&text.replacen(from, to, 1), Some("{}"))
 }
 
 #[test]
 fn what_the_fit_depends_on_counts() {
-    let before = fingerprint(REFERENCE, Some("{}"));
+    let text = without_signals();
+    let before = fingerprint(&text, Some("{}"));
     for (from, to) in [
         ("model = \"gpt-4.1-mini\"", "model = \"gpt-4.1\""),
         ("cached_input = 0.10, output = 1.60", "cached_input = 0.10, output = 1.61"),
@@ -41,15 +49,16 @@ fn what_the_fit_depends_on_counts() {
         ("max_output_tokens = 1024", "max_output_tokens = 1024\nreasoning_effort = \"low\""),
         ("top_logprobs = 5", "top_logprobs = 5\ntools = true"),
     ] {
-        assert_ne!(changed(from, to), before, "{from} -> {to}");
+        assert_ne!(changed(&text, from, to), before, "{from} -> {to}");
     }
-    assert_ne!(fingerprint(REFERENCE, Some("{ }")), before);
-    assert_eq!(fingerprint(REFERENCE, Some("{\r\n}")), fingerprint(REFERENCE, Some("{\n}")));
+    assert_ne!(fingerprint(&text, Some("{ }")), before);
+    assert_eq!(fingerprint(&text, Some("{\r\n}")), fingerprint(&text, Some("{\n}")));
 }
 
 #[test]
 fn what_changes_no_answer_does_not_count() {
-    let before = fingerprint(REFERENCE, Some("{}"));
+    let text = without_signals();
+    let before = fingerprint(&text, Some("{}"));
     for (from, to) in [
         ("http://llm.internal:8000/v1", "http://llm.internal:9000/v1"),
         ("api_key_env = \"OPENAI_API_KEY\"", "api_key_env = \"OTHER_KEY\""),
@@ -64,7 +73,29 @@ fn what_changes_no_answer_does_not_count() {
         ("evals/triage.jsonl", "evals/other.jsonl"),
         ("policies/support/triage.toml", "policies/triage.toml"),
     ] {
-        assert_eq!(changed(from, to), before, "{from} -> {to}");
+        assert_eq!(changed(&text, from, to), before, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn signals_count_except_for_what_bounds_them() {
+    let before = fingerprint(REFERENCE, Some("{}"));
+    assert_ne!(before, fingerprint(&without_signals(), Some("{}")));
+    for (from, to) in [
+        ("samples = 5", "samples = 6"),
+        ("temperature = 0.8", "temperature = 0.9"),
+        ("the customer's words ask for", "the customer asks for"),
+        ("[routes.triage.signals.verdict]", "[routes.triage.signals.judgement]"),
+        (
+            "tiers = [\"small\", \"middle\"]\ntier = \"middle\" ",
+            "tiers = [\"small\", \"middle\"]\ntier = \"thinker\" ",
+        ),
+        ("\"required\": [\"team\"]", "\"required\": []"),
+    ] {
+        assert_ne!(changed(REFERENCE, from, to), before, "{from} -> {to}");
+    }
+    for (from, to) in [("concurrency = 2\n", "concurrency = 3\n"), ("timeout_s = 2\n", "timeout_s = 3\n")] {
+        assert_eq!(changed(REFERENCE, from, to), before, "{from} -> {to}");
     }
 }
 
@@ -92,7 +123,7 @@ fn requests_are_told_apart() {
 #[test]
 fn fingerprints_stay_the_same() {
     assert_eq!(
-        fingerprint(REFERENCE, Some("{}")),
+        fingerprint(&without_signals(), Some("{}")),
         "0fbd08be58f76c48f04ad4b8f7debc8ebad96d847c67ecf59afe1c5bef8c48c4"
     );
 }

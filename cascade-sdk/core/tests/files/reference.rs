@@ -1,12 +1,13 @@
 //! The table of keys, and what is made from it.
 
 use cascade_sdk_core::config::keys::{Kind, Need, all, children};
-use cascade_sdk_core::config::{self, Api, Config, Family, LengthKey};
+use cascade_sdk_core::config::{self, Api, Config, Family, LengthKey, SignalKind};
 use cascade_sdk_core::diag::{Source, Style, render_all};
 use cascade_sdk_core::policy;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 const REFERENCE: &str = include_str!("../../src/config/reference.toml");
 
@@ -95,6 +96,26 @@ fn defaults_in_the_table_are_those_of_the_reader() {
 }
 
 #[test]
+fn defaults_of_signals_are_those_of_the_table() {
+    let signals = |agreement: &str, verifier: &str| {
+        let text = format!(
+            "schema = 1\n[providers.p]\napi = 'openai'\nbase_url = 'http://localhost'\n\
+             [tiers.t]\nprovider = 'p'\nmodel = 'm'\nprice = {{ input = 1, output = 2 }}\n[routes.r]\ntiers = ['t']\n\
+             [routes.r.signals.a]\nkind = 'self_consistency'\nsamples = 2\ntemperature = 1.0\n{agreement}\n\
+             [routes.r.signals.v]\nkind = 'verifier'\n{verifier}\n"
+        );
+        read(&text).routes.remove(0).signals
+    };
+    let defaults: Vec<String> = children("routes.*.signals.*")
+        .filter_map(|(name, key)| match key.need {
+            Need::Default(default) => Some(format!("{name} = {default}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(signals(&defaults[0], &defaults[1]), signals("", ""), "{defaults:?}");
+}
+
+#[test]
 fn words_in_the_table_are_those_of_the_types() {
     for key in all() {
         let (Kind::Choice(words) | Kind::Choices(words)) = key.kind else { continue };
@@ -112,6 +133,16 @@ fn words_in_the_table_are_those_of_the_types() {
             }
             "budgets.*.on_exceeded" => assert_eq!(words, ["reject", "cheapest"]),
             "budgets.*.per" => assert_eq!(words, ["all", "route", "tenant"]),
+            "routes.*.signals.*.kind" => {
+                let (tier, rubric) = (String::new(), String::new());
+                let kinds = [
+                    SignalKind::SelfConsistency { samples: 2, temperature: 1.0, concurrency: 1 },
+                    SignalKind::Judge { tier, rubric },
+                    SignalKind::SchemaValid { schema: None },
+                    SignalKind::Verifier { timeout: Duration::ZERO },
+                ];
+                assert!(kinds.iter().map(SignalKind::name).eq(words.iter().copied()));
+            }
             "routes.*.runtime.sticky" => assert_eq!(words, ["up", "entry"]),
             "routes.*.runtime.mode" => assert_eq!(words, ["policy", "shadow"]),
             path => panic!("{path} is not compared with a type"),

@@ -2,16 +2,18 @@
 
 use super::bill::{bill, excess};
 use super::receive::{GRACE, GivenUp, Intake, receive};
+use super::score::Scores;
 use super::{Next, Progress, Run};
 use crate::budget::StoreError;
-use crate::client::budget::{NotReserved, Reservation};
+use crate::client::budget::{Held, Reservation};
 use crate::client::retry;
-use crate::client::route::{TierSetup, worst_case};
+use crate::client::route::TierSetup;
 use crate::client::telemetry;
 use crate::money::{Usage, Usd};
 use crate::provider::{ModelCall, ProviderError, ProviderErrorKind, Response};
 use crate::routed::{Failure, Step};
-use cascade_sdk_core::config::OnExceeded;
+use crate::signal::SignalCall;
+use cascade_sdk_core::config::{OnExceeded, Tier};
 use cascade_sdk_core::decide::Decision;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -49,18 +51,43 @@ pub(super) struct Full {
     pub(super) retry_after: Duration,
 }
 
+/// What a model is asked for.
+pub(super) enum Purpose<'a> {
+    /// The answer of a stage.
+    Stage(Next),
+    /// A signal, with money that was set aside for the call.
+    Signal(&'a str, Option<Held>),
+}
+
 impl Run<'_> {
-    /// Asks one tier, again where that may help.
+    /// Asks one tier for its answer, again where that may help.
     pub(super) async fn ask(
         &self,
         next: Next,
         intake: Intake<'_>,
-        progress: &mut Progress,
+        progress: &Progress,
     ) -> Result<Asked, NotAsked> {
         let setup = &self.route.tiers[next.tier];
-        let started = Instant::now();
         let call = self.route.call(setup, self.request, self.schema);
-        let worst = worst_case(setup, &call);
+        self.attempts(setup, &call, intake, progress, Purpose::Stage(next)).await
+    }
+
+    /// Makes one call, again where that may help.
+    pub(super) async fn attempts(
+        &self,
+        setup: &TierSetup,
+        call: &ModelCall<'_>,
+        intake: Intake<'_>,
+        progress: &Progress,
+        purpose: Purpose<'_>,
+    ) -> Result<Asked, NotAsked> {
+        let started = Instant::now();
+        let worst = call.worst_case(&setup.tier);
+        let (next, signal, mut held) = match purpose {
+            Purpose::Stage(next) => (Some(next), None, None),
+            Purpose::Signal(signal, held) => (None, Some(signal), held),
+        };
+        let announce = || next.into_iter().for_each(|next| self.announce(progress, next));
         let mut asked = Asked {
             result: Err(ProviderError::new(ProviderErrorKind::Connection, "not sent")),
             usage: None,
@@ -76,12 +103,12 @@ impl Run<'_> {
             if let Err(wait) = setup.circuit.admit(Instant::now()) {
                 // The circuit opened between two attempts: the failure before it says more.
                 if asked.retries.pop().is_none() {
-                    self.announce(progress, next);
+                    announce();
                     asked.result = Err(circuit_open(setup, wait));
                 }
                 break;
             }
-            let reservation = match self.reserve(setup, &call, worst.as_ref()).await {
+            let reservation = match self.reserve(setup, call, worst.as_ref(), held.take()).await {
                 Ok(reservation) => reservation,
                 Err(refused) if asked.retries.is_empty() => return Err(refused),
                 // No room for another attempt: the tier has failed.
@@ -91,16 +118,17 @@ impl Run<'_> {
                 }
             };
             if asked.retries.is_empty() {
-                self.announce(progress, next);
+                announce();
             }
-            progress.in_flight = asked.cost.saturating_add(worst.clone().unwrap_or_default());
-            let span = telemetry::span(&self.route.name, setup);
-            let received = receive(setup, &call, intake.clone()).instrument(span.clone()).await;
+            let most = worst.clone().unwrap_or_default();
+            progress.in_flight.replace(Usd::ZERO, most);
+            let span = telemetry::span(&self.route.name, setup, signal);
+            let received = receive(setup, call, intake.clone()).instrument(span.clone()).await;
             let result = received.result;
             if setup.circuit.report(result.as_ref().err(), Instant::now()) {
                 tracing::warn!(target: "cascade_sdk", tier = %setup.tier.name, "circuit opened");
             }
-            let bill = bill(setup, &call, &result, received.given_up);
+            let bill = bill(setup, call, &result, received.given_up);
             telemetry::complete(&span, &result, bill.usage, bill.cost);
             if let Some(reservation) = reservation {
                 reservation.settle(bill.cost);
@@ -112,7 +140,7 @@ impl Run<'_> {
             asked.estimated = asked.estimated.saturating_add(bill.estimated);
             asked.usage = bill.usage;
             asked.latency = bill.latency.unwrap_or_else(|| started.elapsed());
-            progress.in_flight = asked.cost;
+            progress.in_flight.replace(most, bill.cost);
             let retries = u32::try_from(asked.retries.len()).unwrap_or(u32::MAX);
             asked.shown = received.shown;
             asked.given_up = received.given_up;
@@ -137,17 +165,20 @@ impl Run<'_> {
         setup: &TierSetup,
         call: &ModelCall<'_>,
         worst: Result<&Usd, &String>,
+        held: Option<Held>,
     ) -> Result<Option<Reservation>, NotAsked> {
         let Some(budget) = self.budget.filter(|_| !setup.capabilities.free) else {
             return Ok(None);
         };
         let worst = worst.map_err(|message| NotAsked::Unbounded(message.clone()))?;
+        if let Some(held) = held
+            && let Some(reservation) = held.send(*worst).await.map_err(NotAsked::Store)?
+        {
+            return Ok(Some(reservation));
+        }
         let timeout = call.timeout.saturating_add(GRACE);
         let reserved = budget.reserve_and_send(self.ledgers, *worst, timeout).await;
-        reserved.map(Some).map_err(|refused| match refused {
-            NotReserved::Full { budget, retry_after } => NotAsked::OverBudget(Full { budget, retry_after }),
-            NotReserved::Store(error) => NotAsked::Store(error),
-        })
+        Ok(Some(reserved?))
     }
 
     /// Whether a request that does not fit into the budget may be answered by a cheaper tier.
@@ -164,7 +195,7 @@ impl Asked {
         decision: Decision,
         failure: Option<Failure>,
         signals: BTreeMap<String, f64>,
-        signal_cost: Usd,
+        scores: Scores,
     ) -> (Step<usize>, Option<String>) {
         let (turn, text, served_model) = match self.result {
             Ok(response) => (response.turn(), Some(response.text), response.served_model),
@@ -179,7 +210,11 @@ impl Asked {
             signals,
             usage: self.usage,
             cost: self.cost,
-            signal_cost,
+            signal_cost: scores.cost(),
+            signal_costs: scores.costs,
+            signal_calls: scores.calls,
+            signal_failures: scores.failures,
+            signal_latency: scores.latency,
             estimated: self.estimated,
             excess: self.excess,
             latency: self.latency,
@@ -188,6 +223,30 @@ impl Asked {
             given_up_after: self.given_up.map(|given_up| given_up.tokens),
         };
         (step, text)
+    }
+}
+
+impl Asked {
+    /// What is told of a call that a signal took, and what came back.
+    pub(super) fn signal_call(
+        self,
+        signal: &str,
+        tier: &Tier,
+    ) -> (SignalCall, Result<Response, ProviderError>) {
+        let call = SignalCall {
+            signal: signal.to_owned(),
+            tier: tier.name.clone(),
+            model: tier.model.clone(),
+            usage: self.usage,
+            cost: self.cost,
+            estimated: self.estimated,
+            excess: self.excess,
+            latency: self.latency,
+            failure: self.result.as_ref().err().cloned().map(Failure::Call),
+            retries: self.retries,
+            served_model: self.result.as_ref().ok().and_then(|response| response.served_model.clone()),
+        };
+        (call, self.result)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::ask::NotAsked;
 use super::receive::Intake;
+use super::score::{Holdings, Scores};
 use super::weigh::Seen;
 use super::{Next, Progress, Run};
 use crate::answer::AnswerSchema;
@@ -12,6 +13,7 @@ use crate::money::Usd;
 use crate::provider::Response;
 use crate::request::Request;
 use crate::routed::Step;
+use crate::signal::SignalFailure;
 use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::feature;
 use std::sync::Arc;
@@ -70,7 +72,10 @@ impl Exploration {
             _ if !may_spend => Some("budget"),
             Err(_) => Some("busy"),
             Ok(_permit) => {
-                let work = async { Ok(run.ask_the_others(&mut progress).await) };
+                let work = async {
+                    let missing = run.ask_the_others(&mut progress).await;
+                    Ok(missing.or(run.score_all(&mut progress).await))
+                };
                 let never = || late(&route.name, None);
                 first_of(client.closing(), sleep(None), work, never).await.unwrap_or(Some("closed"))
             }
@@ -85,7 +90,7 @@ impl Exploration {
                     answered_by: self.answered_by,
                     on_path,
                     steps: &progress.path,
-                    texts: &progress.texts,
+                    texts: route.logged(&progress.texts),
                     incomplete,
                     would,
                 },
@@ -118,9 +123,39 @@ impl Run<'_> {
             let seen = self.observe(&asked.result, &read);
             let accepted = Decision::Accept { score: None };
             progress.record(
-                asked.step(tier, accepted, seen.failure, seen.signals, Usd::ZERO),
-                self.route.runtime.log_prompts,
+                asked.step(tier, accepted, seen.failure, seen.signals, Scores::default()),
+                self.route.keeps_texts(),
             );
+        }
+        missing
+    }
+
+    /// Computes the signals that answers still lack: rows for the next fit have all of them. Why some are missing, if they
+    /// are for want of money.
+    async fn score_all(&self, progress: &mut Progress) -> Option<&'static str> {
+        let mut missing = None;
+        for index in 0..progress.path.len() {
+            let (step, text) = (&progress.path[index], progress.texts.get(index));
+            let tier = step.tier;
+            let lacks =
+                |name: &str| !step.signals.contains_key(name) && !step.signal_failures.contains_key(name);
+            let scorers: Vec<_> =
+                self.scorers_of_tier(tier).into_iter().filter(|scorer| lacks(scorer.name())).collect();
+            let text = text.cloned().flatten().filter(|_| step.failure.is_none() && !scorers.is_empty());
+            let Some(text) = text else { continue };
+            let response = Response::text(text);
+            let scores = self.score(tier, &response, &scorers, Holdings::new(), progress).await;
+            if scores.failures.values().any(|failure| matches!(failure, SignalFailure::Budget)) {
+                missing = Some("budget");
+            }
+            let cost = scores.cost();
+            progress.in_flight.reset();
+            let step = &mut progress.path[index];
+            step.signals.extend(scores.values);
+            step.signal_failures.extend(scores.failures);
+            step.signal_costs.extend(scores.costs);
+            step.signal_calls.extend(scores.calls);
+            step.signal_cost = step.signal_cost.saturating_add(cost);
         }
         missing
     }
@@ -134,7 +169,10 @@ impl Run<'_> {
         for next in self.stages(plan).ok()? {
             let step = steps.iter().find(|step| step.tier == next.tier)?;
             would.path.push(next.tier);
-            would.cost = would.cost.saturating_add(step.total_cost());
+            would.cost =
+                self.signals_read(plan, next).fold(would.cost.saturating_add(step.cost), |sum, name| {
+                    sum.saturating_add(step.signal_costs.get(name).copied().unwrap_or_default())
+                });
             let seen: Seen<()> =
                 Seen { failure: step.failure.clone(), answer: None, signals: step.signals.clone() };
             match self.decide(plan, next, &seen, &scratch) {

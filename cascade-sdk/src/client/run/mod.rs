@@ -10,6 +10,7 @@
 //! | `receive` | one attempt, whose answer comes in whole or piece by piece |
 //! | `outlet` | what a streamed request says before it is over |
 //! | `bill` | what an attempt cost |
+//! | `score` | signals that take more than the answer: samples, judges, verifiers |
 //! | `weigh` | what came back, and what the policy makes of it |
 //! | `end` | the error of a request that has no answer |
 //! | `explore` | the tiers that were not asked, off the caller's path |
@@ -18,9 +19,11 @@ mod ask;
 mod bill;
 mod end;
 pub(super) mod explore;
+mod meter;
 mod outlet;
 mod plan;
 mod receive;
+mod score;
 mod weigh;
 
 use super::budget::BudgetSetup;
@@ -29,7 +32,6 @@ use super::route::Route;
 use crate::answer::{AnswerError, AnswerSchema};
 use crate::budget::Ledger;
 use crate::error::{Error, Kind};
-use crate::money::Usd;
 use crate::provider::{ProviderErrorKind, Response};
 use crate::request::Request;
 use crate::routed::{Failure, Step};
@@ -39,7 +41,9 @@ use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::early::Watch;
 use cascade_sdk_core::feature;
 use cascade_sdk_core::policy::{Cut, Rules};
+use meter::Meter;
 use receive::Intake;
+use score::Scores;
 
 pub(super) use outlet::{Event, Outlet};
 
@@ -65,7 +69,7 @@ pub(super) struct Run<'r> {
 pub(super) struct Progress {
     pub(super) path: Vec<Step<usize>>,
     /// What the stage that is running may have cost already.
-    pub(super) in_flight: Usd,
+    pub(super) in_flight: Meter,
     /// The plan that was chosen, once it is.
     pub(super) plan: Option<usize>,
     /// The texts of the answers, where the decision log holds them.
@@ -110,7 +114,13 @@ impl Run<'_> {
         let mut falling_back = false;
         while let Some(next) = queue.pop() {
             let setup = &self.route.tiers[next.tier];
-            let asked = match self.ask(next, self.intake(plan, next, &scratch), progress).await {
+            let scorers = self.scorers(plan, next);
+            let stage = async {
+                let holdings = self.hold(next.tier, &scorers).await?;
+                let asked = self.ask(next, self.intake(plan, next, &scratch), progress).await?;
+                Ok((asked, holdings))
+            };
+            let (asked, holdings) = match stage.await {
                 Ok(asked) => asked,
                 Err(NotAsked::Unbounded(message)) => return Err(Error::new(Kind::Config, message)),
                 Err(NotAsked::Store(error)) => return Err(self.no_ledger(&error)),
@@ -135,17 +145,24 @@ impl Run<'_> {
                 // Not a failure of the tier: it was never asked, and another tier's answer would hide that.
                 return Err(Error::new(Kind::Provider, format!("tier `{}`: {error}", setup.tier.name)));
             }
-            let (seen, decision) = if let Some(given_up) = asked.given_up {
-                (Self::unread(), Decision::Escalate(given_up.why))
+            let (seen, decision, scores) = if let Some(given_up) = asked.given_up {
+                (Self::unread(), Decision::Escalate(given_up.why), Scores::default())
             } else {
-                let seen = self.observe(&asked.result, &read);
+                let mut seen = self.observe(&asked.result, &read);
+                let mut scores = match &asked.result {
+                    Ok(response) if seen.failure.is_none() => {
+                        self.score(next.tier, response, &scorers, holdings, progress).await
+                    }
+                    _ => Scores::default(),
+                };
+                seen.signals.append(&mut scores.values);
                 let decision = self.decide(plan, next, &seen, &scratch);
-                (seen, decision)
+                scores.costs.extend(self.known_signal_costs(plan, next, &asked.result));
+                (seen, decision, scores)
             };
-            let signal_cost = self.signal_cost(plan, next, &asked.result);
             let (answer, shown) = (seen.answer, asked.shown);
-            let step = asked.step(next.tier, decision, seen.failure, seen.signals, signal_cost);
-            progress.record(step, self.route.runtime.log_prompts);
+            let step = asked.step(next.tier, decision, seen.failure, seen.signals, scores);
+            progress.record(step, self.route.keeps_texts());
             self.after_stage(progress);
             match (decision, answer) {
                 (Decision::Accept { .. }, Some(answer)) => {
@@ -254,7 +271,7 @@ impl Progress {
             self.texts.push(text.clone());
         }
         self.raw_answer = text;
-        self.in_flight = Usd::ZERO;
+        self.in_flight.reset();
         self.path.push(step);
     }
 }

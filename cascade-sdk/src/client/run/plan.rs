@@ -1,7 +1,6 @@
 //! Which tiers are asked, in which order.
 
 use super::{Next, Progress, Run};
-use crate::client::route::worst_case;
 use crate::error::{Error, Kind};
 use crate::money::Usd;
 use cascade_sdk_core::config::Sticky;
@@ -78,7 +77,7 @@ impl Run<'_> {
             .filter_map(|tier| {
                 let setup = &self.route.tiers[tier];
                 let call = self.route.call(setup, self.request, self.schema);
-                Some((worst_case(setup, &call).ok()?, tier))
+                Some((call.worst_case(&setup.tier).ok()?, tier))
             })
             .collect();
         priced.sort_by(|a, b| b.cmp(a));

@@ -18,7 +18,7 @@ pub(super) struct Seen<T> {
     pub(super) signals: BTreeMap<String, f64>,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     /// Reads what a tier answered.
     pub(super) fn observe<T>(
         &self,
@@ -71,19 +71,24 @@ impl Run<'_> {
         self.rules.plan(plan)?.stages.get(next.judged?)?.rule
     }
 
-    /// What the signals cost that the stage's rule reads: the same rule as [`cascade_sdk_core::replay`] charges by.
-    pub(super) fn signal_cost(
+    /// Names of the signals that the stage's rule reads; none where it reads no score.
+    pub(super) fn signals_read(&self, plan: usize, next: Next) -> impl Iterator<Item = &'r String> + use<'r> {
+        let rules: &'r Rules = self.rules;
+        let read = self.rule(plan, next).into_iter().flat_map(|rule| rules.signals_read(rule));
+        read.filter_map(|signal| rules.signals.get(signal))
+    }
+
+    /// What those signals cost that the stage's rule reads and whose cost the provider knows: the same rule as
+    /// [`cascade_sdk_core::replay`] charges by.
+    pub(super) fn known_signal_costs(
         &self,
         plan: usize,
         next: Next,
         result: &Result<Response, ProviderError>,
-    ) -> Usd {
-        let rules = self.rules;
-        let (Some(rule), Ok(response)) = (self.rule(plan, next), result) else { return Usd::ZERO };
-        let costs = rules
-            .signals_read(rule)
-            .filter_map(|signal| response.signal_costs.get(rules.signals.get(signal)?).copied());
-        costs.fold(Usd::ZERO, Usd::saturating_add)
+    ) -> Vec<(String, Usd)> {
+        let Ok(response) = result else { return Vec::new() };
+        let known = |name: &String| Some((name.clone(), *response.signal_costs.get(name)?));
+        self.signals_read(plan, next).filter_map(known).collect()
     }
 }
 

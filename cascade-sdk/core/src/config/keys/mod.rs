@@ -3,6 +3,7 @@
 mod budgets;
 mod providers;
 mod route_runtime;
+mod route_signals;
 mod routes;
 mod tiers;
 
@@ -131,12 +132,13 @@ use Kind::Whole;
 use Need::Required;
 
 /// The tables, one for each part of the file. Parents stand before their children.
-const TABLES: [&[Key]; 6] = [
+const TABLES: [&[Key]; 7] = [
     &[key("schema", Whole { min: 1, max: 1 }, Required, "", "Version of this file's format.")],
     providers::KEYS,
     tiers::KEYS,
     budgets::KEYS,
     routes::KEYS,
+    route_signals::KEYS,
     route_runtime::KEYS,
 ];
 

@@ -6,6 +6,7 @@ mod provider;
 mod request;
 mod route;
 mod runtime;
+mod signals;
 mod tier;
 
 pub use names::RESERVED_METHODS;
@@ -118,7 +119,9 @@ fn warn_unused(
     routes: &[Route],
 ) {
     tiers.warn_unused(findings, "no route uses the tier", |name| {
-        routes.iter().any(|route| route.tiers.iter().any(|tier| tier == name))
+        routes.iter().any(|route| {
+            route.tiers.iter().any(|tier| tier == name) || route.judges().any(|tier| tier == name)
+        })
     });
     providers.warn_unused(findings, "no tier uses the provider", |name| {
         tiers.valid.iter().any(|tier| tier.provider == name)

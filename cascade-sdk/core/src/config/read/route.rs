@@ -2,7 +2,7 @@
 
 use super::objective::ObjectiveTable;
 use super::runtime::{self, RuntimeTable};
-use super::{Declared, names, request};
+use super::{Declared, names, request, signals};
 use crate::config::section::{Read, Section};
 use crate::config::{
     Api, Budget, Family, FitSettings, Goal, GuardSettings, Mode, Objective, Provider, RequestSettings, Route,
@@ -72,6 +72,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         traffic.finish();
         calls.map(|calls| calls.value)
     });
+    let signals = signals::read_all(&mut section);
     let runtime = section.section("runtime").map(runtime::read).unwrap_or_default();
     section.finish();
 
@@ -91,6 +92,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
             tier: tier.map(|read| read.value.to_owned()),
         })
     });
+    let signals = route.check_signals(&signals, &request, budget.is_some());
     route.check_runtime(&runtime, budget.is_some(), until_fitted.is_some());
     let goal = objective.as_ref().and_then(|table| route.check_objective(table));
     if tiers.as_ref().is_some_and(|tiers| tiers.len() > 1) && until_fitted.is_none() {
@@ -110,6 +112,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         guard,
         calls_per_day,
         until_fitted: until_fitted.map(|tier| tier.value.to_owned()),
+        signals,
         runtime: runtime.settings,
     };
     Some((route, place))
@@ -179,10 +182,10 @@ fn check_policies(findings: &Findings, routes: &[Option<(Route, Range<usize>)>])
 }
 
 /// One route and what it may refer to.
-struct Checker<'a, 'd> {
-    findings: &'d Findings,
-    known: &'a Known<'a, 'd>,
-    item: &'a Item<'d>,
+pub(super) struct Checker<'a, 'd> {
+    pub(super) findings: &'d Findings,
+    pub(super) known: &'a Known<'a, 'd>,
+    pub(super) item: &'a Item<'d>,
     tiers: &'a [Read<'d, &'d str>],
 }
 
@@ -192,7 +195,7 @@ impl Checker<'_, '_> {
     }
 
     /// The route's tiers that could be read.
-    fn valid_tiers(&self) -> impl Iterator<Item = &Tier> {
+    pub(super) fn valid_tiers(&self) -> impl Iterator<Item = &Tier> {
         self.known.tiers.valid.iter().filter(|tier| self.tiers.iter().any(|read| read.value == tier.name))
     }
 
@@ -215,7 +218,7 @@ impl Checker<'_, '_> {
     }
 
     /// A tier that the route does not have.
-    fn check_one_of_tiers(&self, named: Option<&Read<'_, &str>>) {
+    pub(super) fn check_one_of_tiers(&self, named: Option<&Read<'_, &str>>) {
         let Some(named) = named else { return };
         if !self.tiers.is_empty() && !self.tiers.iter().any(|tier| tier.value == named.value) {
             let what = format!("tier of the route `{}` named", self.item.key);
@@ -313,14 +316,14 @@ impl Checker<'_, '_> {
     }
 
     /// The tier's place in the file beside a finding about it.
-    fn beside_tier(&self, error: Diagnostic, tier: &Tier) -> Diagnostic {
+    pub(super) fn beside_tier(&self, error: Diagnostic, tier: &Tier) -> Diagnostic {
         match self.known.tiers.span(&tier.name) {
             Some(span) => self.findings.also(error, span, "this tier"),
             None => error,
         }
     }
 
-    fn api_of(&self, tier: &Tier) -> Option<Api> {
+    pub(super) fn api_of(&self, tier: &Tier) -> Option<Api> {
         let provider = self.known.providers.valid.iter().find(|known| known.name == tier.provider);
         provider.map(|provider| provider.api)
     }

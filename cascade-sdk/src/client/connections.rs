@@ -1,0 +1,145 @@
+//! The tiers of a client as its configuration, its environment and its application make them: providers connected, judges
+//! and verifiers at hand.
+
+use super::builder::{Builder, Replay};
+use super::circuit::Circuit;
+use super::route::TierSetup;
+use crate::provider::Provider;
+use crate::signal::Scorer;
+use cascade_sdk_core::config::{self, SignalKind};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Providers, each connected once.
+pub(super) struct Connections<'b, C> {
+    builder: &'b Builder<C>,
+    shared: BTreeMap<String, Arc<dyn Provider>>,
+    /// One for each tier, shared by its routes.
+    circuits: BTreeMap<String, Arc<Circuit>>,
+}
+
+impl<'b, C> Connections<'b, C> {
+    pub(super) fn new(builder: &'b Builder<C>) -> Self {
+        Self { builder, shared: BTreeMap::new(), circuits: BTreeMap::new() }
+    }
+
+    pub(super) fn tier(&mut self, route: &config::Route, name: &str) -> Result<TierSetup, String> {
+        let config = &self.builder.config;
+        let missing = |what: &str, name: &str| format!("route `{}`: there is no {what} `{name}`", route.name);
+        let mut tier = config.tier(name).ok_or_else(|| missing("tier", name))?.clone();
+        let provider = config.provider(&tier.provider).ok_or_else(|| missing("provider", &tier.provider))?;
+        let provider = self.provider(route, provider)?;
+        let capabilities = provider.capabilities();
+        // A provider of the application's own may hold to no schema; its prompt then says what the answer must be.
+        tier.json_schema &= capabilities.json_schema;
+        let circuit = self.circuits.entry(tier.name.clone());
+        let circuit = Arc::clone(circuit.or_insert_with(|| Arc::new(Circuit::new(tier.circuit))));
+        Ok(TierSetup { tier, provider, capabilities, circuit })
+    }
+
+    /// The signals of a route that take more than the answer, and the tiers that judge for them. Where every answer is
+    /// replayed, its signals are those of the log.
+    pub(super) fn scorers(
+        &mut self,
+        route: &config::Route,
+        tiers: &[TierSetup],
+    ) -> Result<(Vec<TierSetup>, Vec<Scorer>), Vec<String>> {
+        let (mut judges, mut scorers, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
+        let computed = |signal: &config::SignalSettings| {
+            let covered = tiers.iter().filter(|setup| signal.covers(&setup.tier.name));
+            covered.into_iter().any(|setup| !setup.capabilities.replays)
+        };
+        for signal in route.signals.iter().filter(|signal| computed(signal)) {
+            if let Some(name) = signal.kind.judge()
+                && !judges.iter().any(|setup: &TierSetup| setup.tier.name == name)
+            {
+                match self.tier(route, name) {
+                    Ok(setup) => judges.push(setup),
+                    Err(mistake) => mistakes.push(mistake),
+                }
+            }
+            let judge =
+                signal.kind.judge().and_then(|name| judges.iter().find(|setup| setup.tier.name == name));
+            let verifier = self.builder.verifiers.get(&signal.name).cloned();
+            match Scorer::new(signal, judge.map(|setup| &setup.tier), verifier) {
+                Ok(scorer) => scorers.push(scorer),
+                Err(mistake) if matches!(signal.kind, SignalKind::Verifier { .. }) => mistakes.push(format!(
+                    "route `{}`: {mistake}: give the builder one with `verifier(\"{}\", …)`",
+                    route.name, signal.name
+                )),
+                Err(mistake) => mistakes.push(format!("route `{}`: {mistake}", route.name)),
+            }
+        }
+        if mistakes.is_empty() { Ok((judges, scorers)) } else { Err(mistakes) }
+    }
+
+    fn provider(
+        &mut self,
+        route: &config::Route,
+        provider: &config::Provider,
+    ) -> Result<Arc<dyn Provider>, String> {
+        if let Some(own) = self.builder.providers.get(&provider.name) {
+            return Ok(Arc::clone(own));
+        }
+        // Paths of the configuration are relative to it, those of a caller to the working directory.
+        let here = self.builder.directory.as_path();
+        let (key, log) = match (&self.builder.overrides.replay, provider.api) {
+            (Some(Replay::At(path)), _) => {
+                (format!("replay {path}"), Some((Path::new(""), std::slice::from_ref(path))))
+            }
+            (None, config::Api::Replay) if !provider.log.is_empty() => {
+                (format!("replay of {}", provider.name), Some((here, provider.log.as_slice())))
+            }
+            (Some(Replay::Own), _) | (None, config::Api::Replay) => {
+                (format!("replay for {}", route.name), Some((here, route.log.as_slice())))
+            }
+            (None, _) => (format!("provider {}", provider.name), None),
+        };
+        if let Some(known) = self.shared.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let made = match log {
+            Some((directory, patterns)) => self.builder.open_log(route, directory, patterns)?,
+            None => self.builder.connect(provider)?,
+        };
+        self.shared.insert(key, Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+impl<C> Builder<C> {
+    #[cfg(feature = "http")]
+    fn connect(&self, provider: &config::Provider) -> Result<Arc<dyn Provider>, String> {
+        let env = |name: &str| std::env::var(name).ok();
+        crate::provider::connect(provider, self.overrides.base_url.as_deref(), &env)
+            .map_err(|error| error.to_string())
+    }
+
+    #[cfg(not(feature = "http"))]
+    #[expect(clippy::unused_self, reason = "with the feature it reads the overrides")]
+    fn connect(&self, provider: &config::Provider) -> Result<Arc<dyn Provider>, String> {
+        Err(format!(
+            "provider `{}`: the feature `http` of cascade-sdk is off: give the builder a provider of your own",
+            provider.name
+        ))
+    }
+
+    #[cfg(feature = "replay")]
+    fn open_log(
+        &self,
+        route: &config::Route,
+        directory: &Path,
+        patterns: &[String],
+    ) -> Result<Arc<dyn Provider>, String> {
+        let prices = self.config.tiers.iter().map(|tier| (tier.name.clone(), tier.price)).collect();
+        let replay = crate::provider::Replay::open(directory, patterns, prices);
+        replay.map(|replay| Arc::new(replay) as _).map_err(|error| format!("route `{}`: {error}", route.name))
+    }
+
+    #[cfg(not(feature = "replay"))]
+    #[expect(clippy::unused_self, reason = "with the feature it reads the prices")]
+    fn open_log(&self, route: &config::Route, _: &Path, _: &[String]) -> Result<Arc<dyn Provider>, String> {
+        Err(format!("route `{}`: the feature `replay` of cascade-sdk is off", route.name))
+    }
+}
