@@ -421,6 +421,13 @@ pub(crate) struct Collect {
     /// Keep the log-probability of each token in the log; a route whose early escalation is fitted always does.
     #[arg(long)]
     pub(crate) keep_logprobs: bool,
+    /// Program in the place of the application's verifier, for the signal NAME: reads JSON (route, tier, id, input, text,
+    /// answer) from standard input, prints a number.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub(crate) verifier: Vec<String>,
+    /// Compute this signal of every recorded answer again, because its rubric, its samples or its program changed.
+    #[arg(long, value_name = "NAME", conflicts_with = "regrade")]
+    pub(crate) replace_signal: Option<String>,
     /// Ask this tier everything again, because its model changed; its old answers stay until all new ones are there.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["tiers", "regrade"])]
     pub(crate) replace_tier: Option<String>,

@@ -1,8 +1,10 @@
 //! `cascade collect`.
 
+use super::collect_signals::signals_of;
 use crate::cli::{Collect, Global};
 use crate::collect::fold::{Recorded, Rows};
 use crate::collect::grading::{self, Court, LaneLimits, Outside, Waiting};
+use crate::collect::is_answer;
 use crate::collect::journal::{Cell, Journal, Past, Pending};
 use crate::collect::judge::{self, Judge};
 use crate::collect::pace::Pace;
@@ -36,7 +38,7 @@ const MOST_GRADING_FAILURES: usize = 5;
 const BYTES_OF_A_TOKEN: u64 = 8;
 
 /// Calls in flight for each tier where neither flag nor configuration says otherwise.
-const DEFAULT_CONCURRENCY: u32 = 4;
+pub(super) const DEFAULT_CONCURRENCY: u32 = 4;
 
 /// Runs the command.
 ///
@@ -76,7 +78,8 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     }
     if args.dry_run {
         let judging = work.judging_price(&plans)?;
-        report::dry_run(&work.job, &plans, judging.as_ref(), &past, cap, &work.log, terminal)?;
+        let signals = work.signals_price(&plans, &past, args)?;
+        report::dry_run(&work.job, &plans, (judging.as_ref(), &signals), &past, cap, &work.log, terminal)?;
         return Ok(Answer::Yes);
     }
     report::past(&past, terminal);
@@ -123,23 +126,28 @@ fn outside(project: &Project, args: &Collect) -> Result<Outside> {
 }
 
 /// One job and what it works on.
-struct Work<'a> {
-    project: &'a Project,
-    route: &'a Route,
-    job: Arc<Job>,
+pub(super) struct Work<'a> {
+    pub(super) project: &'a Project,
+    pub(super) route: &'a Route,
+    pub(super) job: Arc<Job>,
     outside: Outside,
-    rows: Rows,
-    log: PathBuf,
-    cap: Option<Usd>,
-    terminal: Terminal,
+    pub(super) rows: Rows,
+    pub(super) log: PathBuf,
+    pub(super) cap: Option<Usd>,
+    pub(super) terminal: Terminal,
 }
 
 impl Work<'_> {
     fn collect(mut self, plans: Vec<Plan<'_>>, args: &Collect) -> Result<Answer> {
         let mut providers = Providers::default();
+        let scored: Vec<&Tier> = plans.iter().map(|plan| plan.tier).collect();
         let lanes = lanes(self.project, plans, args.concurrency, &mut providers)?;
-        // Its key is missed before any money is spent.
+        // Its key is missed before any money is spent, and so is a verifier.
         let court = self.court(&mut providers, args.concurrency)?;
+        let signals = signals_of(self.project, self.route, &scored, args)?;
+        for signal in &signals {
+            self.signal_provider(signal, &mut providers, args.concurrency)?;
+        }
         let calls: usize = lanes.iter().map(|lane| lane.queue.len()).sum();
         let (journal, past) = Journal::open(&self.log, &self.route.name)?;
         let progress = Progress::new(calls as u64, self.terminal.is_json());
@@ -155,12 +163,19 @@ impl Work<'_> {
             (journal, after) =
                 self.grade(&runtime, &mut waiting, after, journal, court.as_ref(), &mut summary)?;
         }
+        if !summary.interrupted && !signals.is_empty() {
+            (journal, after) =
+                self.score(&runtime, &signals, after, journal, &mut providers, args, &mut summary)?;
+        }
         grading::apply_verdicts(&self.job, self.outside.judge.as_ref(), &after, &mut waiting);
         summary.ungraded = ungraded(&waiting);
         let complete = summary.is_complete();
         let hold_back: Vec<&str> =
             args.replace_tier.iter().filter(|_| !complete).map(String::as_str).collect();
-        let (folded, kept) = grading::share_out(&after, &waiting, &hold_back);
+        let (mut folded, mut kept) = grading::share_out(&after, &waiting, &hold_back);
+        for signal in &signals {
+            signal.merge(&self.job, &after, &self.rows, &mut folded, &mut kept);
+        }
         self.rows.fold(&self.job.prompts, &folded)?;
         if !folded.is_empty() {
             self.rows.write(&self.log, &self.job.prompts)?;
@@ -399,7 +414,7 @@ fn refuse_changed(job: &Job, rows: &Rows, past: &Past, log: &Path) -> Result<()>
     let mut changed = rows.changed(&job.prompts);
     for (prompt, hash) in job.prompts.iter().zip(&job.prompt_hashes) {
         let other = |(cell, pending): (&Cell, &Pending)| {
-            cell.0 == prompt.id && pending.prompt != *hash && !judge::is_verdict(cell)
+            cell.0 == prompt.id && pending.prompt != *hash && is_answer(cell)
         };
         let pending = past.results.iter().any(other);
         if pending && !changed.contains(&prompt.id.as_str()) {
@@ -419,10 +434,10 @@ fn refuse_changed(job: &Job, rows: &Rows, past: &Past, log: &Path) -> Result<()>
 
 /// Providers in use, each with its limits over all tiers.
 #[derive(Default)]
-struct Providers(BTreeMap<String, (Arc<dyn Provider>, LaneLimits)>);
+pub(super) struct Providers(BTreeMap<String, (Arc<dyn Provider>, LaneLimits)>);
 
 impl Providers {
-    fn get(
+    pub(super) fn get(
         &mut self,
         project: &Project,
         name: &str,
@@ -465,6 +480,7 @@ fn lanes(
             concurrency: limits.concurrency,
             request: plan.request,
             queue: plan.queue,
+            signal: None,
         });
     }
     Ok(lanes)

@@ -57,6 +57,11 @@ impl Rows {
         self.place.get(id).and_then(|at| self.rows.get(*at))
     }
 
+    /// The result that the log has of a cell.
+    pub(crate) fn result(&self, cell: &Cell) -> Option<&ResultRecord<'static>> {
+        self.row(&cell.0)?.results.get(cell.1.as_str())
+    }
+
     /// What the log holds of a cell.
     pub(crate) fn recorded(&self, id: &str, tier: &str) -> Option<Recorded> {
         self.row(id)?.results.get(tier).map(Recorded::of)

@@ -1,6 +1,7 @@
 //! Grades from outside: answers that a program or a judge has still to grade, and what became of them.
 
 use super::fold::Rows;
+use super::is_answer;
 use super::journal::{Cell, Journal, Past, Pending};
 use super::judge::{self, Judge};
 use super::program::Program;
@@ -56,8 +57,7 @@ pub(crate) type Waiting = BTreeMap<Cell, Pending>;
 
 /// Those in the journal.
 pub(crate) fn waiting(past: &Past) -> Waiting {
-    let waits =
-        |(cell, pending): &(&Cell, &Pending)| !judge::is_verdict(cell) && waits_for_grade(&pending.result);
+    let waits = |(cell, pending): &(&Cell, &Pending)| is_answer(cell) && waits_for_grade(&pending.result);
     past.results.iter().filter(waits).map(|(cell, pending)| (cell.clone(), pending.clone())).collect()
 }
 
@@ -159,6 +159,7 @@ pub(crate) async fn by_judge(
             request: request_fingerprint(&tier.model, &judging.settings, None),
             queue: (0..judging.prompts.len()).collect::<VecDeque<_>>(),
             tier,
+            signal: None,
         };
         let progress = Progress::new(answers.len() as u64, court.quiet);
         let ledger = Ledger::new(court.cap, spent);
@@ -198,7 +199,7 @@ pub(crate) fn share_out(past: &Past, graded: &Waiting, hold_back: &[&str]) -> (W
     let mut all: Waiting = past
         .results
         .iter()
-        .filter(|(cell, _)| !judge::is_verdict(cell))
+        .filter(|(cell, _)| is_answer(cell))
         .map(|(cell, pending)| (cell.clone(), pending.clone()))
         .collect();
     all.extend(graded.iter().map(|(cell, pending)| (cell.clone(), pending.clone())));

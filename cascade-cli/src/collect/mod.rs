@@ -21,5 +21,14 @@ mod prompts_csv;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod run;
+mod scoring;
+pub(crate) mod signals;
 pub(crate) mod spend;
 mod summary;
+
+use journal::Cell;
+
+/// True for cells that hold a tier's answer, not a verdict on one or a signal of it.
+pub(crate) fn is_answer(cell: &Cell) -> bool {
+    !judge::is_verdict(cell) && !signals::is_signal(cell)
+}

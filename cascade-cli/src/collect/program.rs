@@ -48,6 +48,19 @@ impl Program {
             Ask::Input(text) => input["input"] = json!(text),
             Ask::Messages(messages) => input["messages"] = json!(messages),
         }
+        let score = self.number(&input).await?;
+        if (0.0..=1.0).contains(&score) {
+            Ok(score)
+        } else {
+            Err(format!("its score {score} is outside [0, 1]"))
+        }
+    }
+
+    /// The number that it prints for an input.
+    ///
+    /// # Errors
+    /// In words, without the input, why there is none.
+    pub(crate) async fn number(&self, input: &Value) -> Result<f64, String> {
         let mut child = self.command().spawn().map_err(|error| format!("cannot run it: {error}"))?;
         let process = child.id();
         let (mut to, from) = (child.stdin.take(), child.stdout.take());
@@ -130,8 +143,7 @@ fn read_score(output: &str) -> Result<f64, String> {
         Err(_) => None,
     };
     match score {
-        Some(score) if (0.0..=1.0).contains(&score) => Ok(score),
-        Some(score) => Err(format!("its score {score} is outside [0, 1]")),
+        Some(score) => Ok(score),
         None => Err("its last line is no number".into()),
     }
 }
@@ -144,7 +156,8 @@ mod tests {
     fn scores_are_read() {
         assert_eq!(read_score("loading\n0.5\n\n"), Ok(0.5));
         assert_eq!(read_score("{\"score\": 1}"), Ok(1.0));
-        for bad in ["", "\n", "good", "1.5", "-0.1", "{\"points\": 1}", "nan", "true"] {
+        assert_eq!(read_score("-1.5"), Ok(-1.5));
+        for bad in ["", "\n", "good", "{\"points\": 1}", "nan", "true"] {
             assert!(read_score(bad).is_err(), "{bad}");
         }
     }

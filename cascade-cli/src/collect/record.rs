@@ -106,7 +106,7 @@ fn begin(lane: &Lane, asked: &Prompt, elapsed: Duration, cost: Usd) -> ResultRec
     result
 }
 
-fn cost(price: &Price, response: &Response) -> Result<Usd, String> {
+pub(crate) fn cost(price: &Price, response: &Response) -> Result<Usd, String> {
     if let Some(cost) = response.cost {
         return Ok(cost);
     }

@@ -3,6 +3,7 @@
 use crate::collect::grading::spent_on_judging;
 use crate::collect::journal::Past;
 use crate::collect::run::{Job, Stop, Summary};
+use crate::collect::signals::spent_on_signals;
 use crate::collect::spend;
 use crate::failure::{Failure, Result};
 use crate::money::dollars;
@@ -25,9 +26,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) queue: VecDeque<usize>,
 }
 
-/// What judging could cost.
+/// What judging, or a signal of answers, could cost.
 #[derive(Debug)]
 pub(crate) struct Judging {
+    /// Who judges, or what is computed.
     pub(crate) tier: String,
     pub(crate) calls: u64,
     pub(crate) most: Usd,
@@ -40,7 +42,7 @@ pub(crate) struct Judging {
 pub(crate) fn dry_run(
     job: &Job,
     plans: &[Plan<'_>],
-    judging: Option<&Judging>,
+    (judging, signals): (Option<&Judging>, &[Judging]),
     past: &Past,
     cap: Option<Usd>,
     log: &Path,
@@ -55,7 +57,8 @@ pub(crate) fn dry_run(
         rows.push((plan, most, input, plan.tier.max_output_tokens.is_some()));
     }
     let judged = judging.map_or(Usd::ZERO, |judging| judging.most);
-    let total = Usd::sum(rows.iter().map(|row| row.1).chain([judged])).map_err(overflow)?;
+    let of_signals = signals.iter().map(|signal| signal.most);
+    let total = Usd::sum(rows.iter().map(|row| row.1).chain([judged]).chain(of_signals)).map_err(overflow)?;
     let bounded = rows.iter().all(|row| row.3);
     let fits = cap.is_none_or(|cap| past.spent.saturating_add(total) <= cap);
     if terminal.is_json() {
@@ -66,6 +69,8 @@ pub(crate) fn dry_run(
         terminal.print_json(&json!({
             "judging": judging.map(|judging| json!({
                 "tier": judging.tier, "calls": judging.calls, "most_usd": judging.most.to_f64() })),
+            "signals": signals.iter().map(|signal| json!({
+                "signal": signal.tier, "calls": signal.calls, "most_usd": signal.most.to_f64() })).collect::<Vec<_>>(),
             "log": log, "tiers": rows.iter().map(tier).collect::<Vec<_>>(),
             "most_usd": bounded.then(|| total.to_f64()), "spent_usd": past.spent.to_f64(),
             "fits_max_spend": fits && bounded,
@@ -80,6 +85,9 @@ pub(crate) fn dry_run(
     if let Some(judging) = judging {
         let name = format!("{} as judge", judging.tier);
         table.add_row([name, judging.calls.to_string(), String::new(), dollars(judging.most)]);
+    }
+    for signal in signals {
+        table.add_row([signal.tier.clone(), signal.calls.to_string(), String::new(), dollars(signal.most)]);
     }
     let mut lines = vec![
         format!("would collect into `{}`", log.display()),
@@ -135,7 +143,13 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
     let judged = spent_on_judging(after);
     let judged =
         if judged > Usd::ZERO { format!(", {} of it for judging", dollars(judged)) } else { String::new() };
-    let mut lines = vec![first, format!("{} spent by this job{judged}", dollars(after.spent))];
+    let scored = spent_on_signals(after);
+    let scored =
+        if scored > Usd::ZERO { format!(", {} of it for signals", dollars(scored)) } else { String::new() };
+    let mut lines = vec![first, format!("{} spent by this job{judged}{scored}", dollars(after.spent))];
+    if summary.unscored > 0 {
+        lines.push(format!("{} signals of answers are missing yet", summary.unscored));
+    }
     if summary.ungraded > 0 {
         lines.push(format!(
             "{} answers are without a grade yet; they are kept beside the log",
@@ -153,7 +167,7 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
         lines.push(format!("without an answer: {}", charged(after)));
     }
     if !summary.is_complete() {
-        let left = summary.left + summary.lost;
+        let left = summary.left + summary.lost + summary.unscored;
         lines.push(match left {
             0 => "run the same command again to finish".to_owned(),
             left => format!("{left} calls are left; run the same command again to go on"),
@@ -176,7 +190,7 @@ fn end_json(route: &str, log: &Path, summary: &Summary, after: &Past) -> Value {
         "route": route, "log": log, "complete": summary.is_complete(), "recorded": summary.recorded,
         "failed": summary.failed, "lost": summary.lost, "left": summary.left,
         "interrupted": summary.interrupted, "stopped": stopped.collect::<Vec<_>>(),
-        "ungraded": summary.ungraded, "judging_usd": spent_on_judging(after).to_f64(),
+        "ungraded": summary.ungraded, "unscored": summary.unscored, "signals_usd": spent_on_signals(after).to_f64(), "judging_usd": spent_on_judging(after).to_f64(),
         "spent_usd": after.spent.to_f64(), "may_have_been_charged": charged,
     })
 }

@@ -4,7 +4,12 @@ use super::journal::{Cell, Journal};
 use super::pace::Pace;
 use super::progress::Progress;
 use super::prompts::Prompt;
+<<<<<<< HEAD
 use super::record::{self, KeepTokens};
+=======
+use super::record;
+use super::signals::Signal;
+>>>>>>> 6ac9f2e (cascade collect computes the signals of answers; what failures of signals cost; how-to page)
 use super::spend::{self, Ledger, Size};
 pub(crate) use super::summary::{Stop, Summary};
 use crate::failure::{Failure, Result};
@@ -20,11 +25,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, watch};
 
 /// Calls made for one prompt before the failure is believed.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 /// Wait before the second attempt; doubled each time, unless the server names a time.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// A server that asks for more patience than this is not waited for.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Failures in a row that say the server is wrong, not the prompts.
 const FAILURES_IN_A_ROW: u32 = 5;
 
@@ -43,6 +48,23 @@ pub(crate) struct Lane {
     pub(crate) request: String,
     /// Indices of the prompts to ask, in order.
     pub(crate) queue: VecDeque<usize>,
+    /// Set where not answers are asked for but a signal of answers.
+    pub(crate) signal: Option<Signal>,
+}
+
+impl Lane {
+    /// The most that a prompt can cost here.
+    fn most(&self, job: &Job, prompt: usize, longest_output: u64) -> std::result::Result<Usd, String> {
+        let sum = |calls: Vec<Usd>| Usd::sum(calls).map_err(|error| error.to_string());
+        match &self.signal {
+            None => spend::most_cost(&self.tier, job.size(prompt), longest_output)
+                .map_err(|error| error.to_string()),
+            Some(signal) => match signal.answered(job, prompt) {
+                Some(answered) => sum(signal.scorer.worst_cases(answered)?),
+                None => Ok(Usd::ZERO),
+            },
+        }
+    }
 }
 
 /// What all lanes need and nobody changes.
@@ -81,18 +103,18 @@ impl Job {
 }
 
 #[derive(Debug)]
-struct State {
-    journal: Journal,
-    ledger: Ledger,
+pub(super) struct State {
+    pub(super) journal: Journal,
+    pub(super) ledger: Ledger,
     progress: Progress,
-    lanes: Vec<LaneState>,
-    summary: Summary,
+    pub(super) lanes: Vec<LaneState>,
+    pub(super) summary: Summary,
     /// The journal could not be written: nothing more may be asked.
-    broken: Option<Failure>,
+    pub(super) broken: Option<Failure>,
 }
 
 impl State {
-    fn count_failure(&mut self, lane: usize, suspicious: bool, error: &ProviderError) {
+    pub(super) fn count_failure(&mut self, lane: usize, suspicious: bool, error: &ProviderError) {
         let Some(own) = self.lanes.get_mut(lane) else { return };
         own.failures_in_a_row = if suspicious { own.failures_in_a_row + 1 } else { 0 };
         if own.failures_in_a_row >= FAILURES_IN_A_ROW {
@@ -103,16 +125,16 @@ impl State {
 }
 
 #[derive(Debug)]
-struct LaneState {
+pub(super) struct LaneState {
     queue: VecDeque<usize>,
-    failures_in_a_row: u32,
+    pub(super) failures_in_a_row: u32,
     longest_output: u64,
     stopped: Option<Stop>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    job: Arc<Job>,
+pub(super) struct Shared {
+    pub(super) job: Arc<Job>,
     lanes: Vec<Lane>,
     state: Mutex<State>,
     /// Woken when money was settled.
@@ -121,10 +143,10 @@ struct Shared {
 }
 
 /// A call that may be made now.
-struct Ticket {
-    prompt: usize,
-    cell: Cell,
-    reserved: Usd,
+pub(super) struct Ticket {
+    pub(super) prompt: usize,
+    pub(super) cell: Cell,
+    pub(super) reserved: Usd,
 }
 
 enum Next {
@@ -243,7 +265,7 @@ async fn work(shared: Arc<Shared>, lane: usize) {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A worker that panicked left whole entries behind: the journal is written entry by entry.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -276,7 +298,7 @@ impl Shared {
         if state.broken.is_some() || own.stopped.is_some() || *self.stop.borrow() {
             return Next::Done;
         }
-        let reserved = match spend::most_cost(&here.tier, self.job.size(prompt), own.longest_output) {
+        let reserved = match here.most(&self.job, prompt, own.longest_output) {
             Ok(reserved) => reserved,
             Err(error) => {
                 own.stopped = Some(Stop::Provider(format!("the price of a call: {error}")));
@@ -291,7 +313,8 @@ impl Shared {
             return Next::Done;
         }
         let cell = (asked.id.clone(), here.tier.name.clone());
-        if let Err(failure) = state.journal.ask(&cell, hash, reserved) {
+        let of_signal = here.signal.as_ref().and_then(|signal| signal.hash_of(&self.job, prompt));
+        if let Err(failure) = state.journal.ask(&cell, of_signal.as_ref().unwrap_or(hash), reserved) {
             state.ledger.settle(reserved, Usd::ZERO);
             state.broken = Some(failure);
             return Next::Done;
@@ -302,6 +325,9 @@ impl Shared {
     /// Makes a call, again where that may help, and writes down what it came to.
     async fn call(&self, lane: &Lane, index: usize, mut ticket: Ticket) {
         let prompt = ticket.prompt;
+        if let Some(signal) = &lane.signal {
+            return self.score(lane, index, &ticket, signal).await;
+        }
         let (Some(request), Some(asked)) = (self.job.requests.get(prompt), self.job.prompts.get(prompt))
         else {
             return;
@@ -344,7 +370,7 @@ impl Shared {
     }
 
     /// Waits for the provider's pace; false after an interrupt.
-    async fn turn(&self, lane: &Lane) -> bool {
+    pub(super) async fn turn(&self, lane: &Lane) -> bool {
         let mut stop = self.stop.subscribe();
         tokio::select! {
             () = lane.pace.turn() => true,
@@ -353,7 +379,7 @@ impl Shared {
     }
 
     /// Sleeps, but not past an interrupt.
-    async fn pause(&self, time: Duration) {
+    pub(super) async fn pause(&self, time: Duration) {
         let mut stop = self.stop.subscribe();
         tokio::select! {
             () = tokio::time::sleep(time) => {}
@@ -457,7 +483,7 @@ impl Shared {
         self.settle(state);
     }
 
-    fn settle(&self, state: &mut State) {
+    pub(super) fn settle(&self, state: &mut State) {
         let done = state.summary.recorded + state.summary.lost;
         state.progress.step(done, state.ledger.spent());
         self.settled.notify_waiters();

@@ -21,12 +21,21 @@ pub(crate) struct Summary {
     pub(crate) spent: Usd,
     /// Answers that nobody has graded yet.
     pub(crate) ungraded: u64,
+    /// Signals that answers lack yet.
+    pub(crate) unscored: u64,
 }
 
 impl Summary {
     /// True if every prompt has its answers, graded.
     pub(crate) fn is_complete(&self) -> bool {
-        self.left == 0 && self.lost == 0 && self.stopped.is_empty() && !self.interrupted && self.ungraded == 0
+        let all_there = self.left == 0 && self.lost == 0 && self.ungraded == 0 && self.unscored == 0;
+        all_there && self.stopped.is_empty() && !self.interrupted
+    }
+
+    /// Adds a further run of the same job, whose results are signals of answers.
+    pub(crate) fn add_signals(&mut self, other: Self) {
+        self.unscored += other.left + other.lost;
+        self.add(other);
     }
 
     /// Adds a further run of the same job, whose results are no answers but verdicts on them.

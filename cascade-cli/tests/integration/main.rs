@@ -8,6 +8,7 @@
 mod check;
 mod collect;
 mod collect_kill;
+mod collect_signals;
 mod command_line;
 mod diff;
 mod documents;

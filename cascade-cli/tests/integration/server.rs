@@ -9,7 +9,8 @@
 //! | `refuse` | finish reason `content_filter` |
 //!
 //! Asked to judge, it gives 2 of 10 to requests with the word `wrong` and 9 to others, 7 by the second rubric, and always
-//! prefers the answer that it was shown first.
+//! prefers the answer that it was shown first. As the judge of a signal it gives the same scores; `unsure` makes every
+//! second answer another one.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -119,10 +120,14 @@ fn answer(model: &str, prompt: &str, before: u32) -> (&'static str, Value) {
         .filter(|digits| !digits.is_empty())
         .map(|digits| digits.parse::<i64>().unwrap())
         .sum();
-    let sum = sum + i64::from(prompt.contains("wrong"));
+    let unsure = prompt.contains("unsure") && before % 2 == 1;
+    let sum = sum + i64::from(prompt.contains("wrong")) + i64::from(unsure);
     let text = if prompt.contains("SCORE:") {
         let score = if prompt.contains("strictly") { 7 } else { 9 };
         format!("SCORE: {}", if prompt.contains("wrong") { 2 } else { score })
+    } else if prompt.contains("\"answer\":") {
+        // A judge of a signal sees request and answer as JSON.
+        format!("{{\"score\": {}}}", if prompt.contains("wrong") { 2 } else { 9 })
     } else if prompt.contains("VERDICT:") {
         "VERDICT: A".to_owned()
     } else {

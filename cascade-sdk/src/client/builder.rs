@@ -112,7 +112,14 @@ impl<C: FromClient> Builder<C> {
         Self { mistakes, ..Self::from_parts(spec.package, directory, config, routes) }
     }
 
-    /// Takes `CASCADE_BASE_URL` and `CASCADE_REPLAY` from the environment.
+    /// Lets the environment replace what the configuration says, as `from_env` of a client does: `CASCADE_BASE_URL`,
+    /// `CASCADE_REPLAY`, `CASCADE_FORCE_TIER`, `CASCADE_DECISION_LOG` and `CASCADE_REDIS_URL`. For clients that need something
+    /// of the application beside, such as a verifier.
+    pub fn overrides_from_env(self) -> Self {
+        self.overrides_from(|name| std::env::var(name).ok())
+    }
+
+    /// The same from elsewhere.
     pub(super) fn overrides_from(mut self, env: impl Fn(&str) -> Option<String>) -> Self {
         let text = |name: &str| env(name).filter(|value| !value.trim().is_empty());
         let replay = text(REPLAY).map(|path| if path == "1" { Replay::Own } else { Replay::At(path) });

@@ -75,7 +75,7 @@ impl Client {
     /// [`Error::is_config`], with every mistake that was found: a missing key, an unusable URL, a policy that does not
     /// belong to its route or reads a signal that its tier cannot give.
     pub fn from_spec_env(spec: &'static ClientSpec) -> Result<Self, Error> {
-        Builder::new(spec).overrides_from(|name| std::env::var(name).ok()).build()
+        Builder::new(spec).overrides_from_env().build()
     }
 
     /// Calls a route by its position in [`ClientSpec::routes`].
@@ -399,6 +399,8 @@ impl fmt::Debug for Client {
 
 #[cfg(test)]
 mod production_tests;
+#[cfg(test)]
+mod signal_tests;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]

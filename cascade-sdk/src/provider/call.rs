@@ -142,8 +142,11 @@ impl<'a> ModelCall<'a> {
         Ok(())
     }
 
-    /// The most that the call can cost, or why there is no bound. Without a longest output only its input counts.
-    pub(crate) fn worst_case(&self, tier: &Tier) -> Result<Usd, String> {
+    /// The most that the call can cost at its tier's prices. Without a longest output only its input counts.
+    ///
+    /// # Errors
+    /// In words, why there is no bound.
+    pub fn worst_case(&self, tier: &Tier) -> Result<Usd, String> {
         self.worst_case_of(tier, 0)
     }
 

@@ -102,6 +102,6 @@ fn word(role: Role) -> &'static str {
         Role::User => "user",
         Role::Assistant => "assistant",
         Role::Tool => "tool",
-        _ => "system",
+        Role::System => "system",
     }
 }

@@ -237,4 +237,5 @@ pub struct SignalCall {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the values are exact")]
 mod tests;

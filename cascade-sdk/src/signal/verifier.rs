@@ -92,6 +92,31 @@ impl Candidate {
         &self.text
     }
 
+    /// The answer as JSON: a string for text, else what the model's JSON says, without a wrapper.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Reads a candidate as `cascade collect --verifier NAME=COMMAND` writes it to a program, so that the application's own
+    /// binary can be that program: one JSON object with `route`, `tier`, `id`, `input`, `text` and `answer`.
+    ///
+    /// # Errors
+    /// [`AnswerError`] if it is none.
+    pub fn from_json(text: &str) -> Result<Self, AnswerError> {
+        #[derive(serde::Deserialize)]
+        struct Written {
+            route: String,
+            tier: String,
+            id: Option<String>,
+            input: String,
+            text: String,
+            answer: Value,
+        }
+        let written: Written = serde_json::from_str(text).map_err(|error| AnswerError::json(&error))?;
+        let request = Request { id: written.id, ..Request::new(written.input) };
+        Ok(Self::new(written.route, written.tier, request, written.text, written.answer))
+    }
+
     /// The answer as a value of the route's type.
     ///
     /// # Errors

@@ -14,3 +14,4 @@ mod real;
 mod replay;
 mod server;
 mod setup;
+mod signal_faults;

@@ -1,0 +1,181 @@
+//! `cascade collect`: the signals of answers that take more than the answer.
+
+use super::collect::{DEFAULT_CONCURRENCY, Providers, Work};
+use crate::cli::Collect;
+use crate::collect::grading::LaneLimits;
+use crate::collect::journal::{Journal, Past};
+use crate::collect::pace::Pace;
+use crate::collect::program::Program;
+use crate::collect::progress::Progress;
+use crate::collect::report::{Judging, Plan};
+use crate::collect::run::{self, Summary};
+use crate::collect::signals::{Again, ByProgram, Nobody, Signal};
+use crate::collect::spend::Ledger;
+use crate::failure::{Failure, Result};
+use crate::project::Project;
+use crate::words::some_of;
+use cascade_sdk::money::Usd;
+use cascade_sdk::provider::Provider;
+use cascade_sdk::signal::{Scorer, Verifier};
+use cascade_sdk_core::config::{Route, SignalKind, Tier, signal_fingerprint};
+use cascade_sdk_core::diag::Diagnostic;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+impl Work<'_> {
+    /// Computes the signals that answers lack.
+    #[expect(clippy::too_many_arguments, reason = "a step of one job, which passes its journal on")]
+    pub(super) fn score(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        signals: &[Signal],
+        past: Past,
+        journal: Journal,
+        providers: &mut Providers,
+        args: &Collect,
+        summary: &mut Summary,
+    ) -> Result<(Journal, Past)> {
+        let again = again(args);
+        let mut lanes = Vec::new();
+        for signal in signals {
+            let mut signal = signal.clone();
+            signal.gather(&self.job, &past, &self.rows, &again);
+            if !signal.answers.is_empty() {
+                let (provider, limits) = self.signal_provider(&signal, providers, args.concurrency)?;
+                lanes.push(signal.lane(provider, limits));
+            }
+        }
+        if lanes.is_empty() {
+            return Ok((journal, past));
+        }
+        let answers: usize = lanes.iter().map(|lane| lane.queue.len()).sum();
+        let progress = Progress::new(answers as u64, self.terminal.is_json());
+        let ledger = Ledger::new(self.cap, past.spent);
+        let ran = run::run(Arc::clone(&self.job), lanes, journal, ledger, progress);
+        let (journal, scored) = runtime.block_on(ran)?;
+        summary.add_signals(scored);
+        Ok((journal, Journal::read(&self.log, &self.route.name)?))
+    }
+
+    /// Who is asked for a signal, and what limits its calls.
+    pub(super) fn signal_provider(
+        &self,
+        signal: &Signal,
+        providers: &mut Providers,
+        concurrency: Option<u32>,
+    ) -> Result<(Arc<dyn Provider>, LaneLimits)> {
+        if signal.takes_calls {
+            let asked = signal.scorer.judge().unwrap_or(&signal.tier);
+            return providers.get(self.project, &asked.provider, concurrency);
+        }
+        let limits = LaneLimits {
+            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            pace: Arc::new(Pace::new(None)),
+            concurrency: concurrency.unwrap_or(DEFAULT_CONCURRENCY),
+        };
+        Ok((Arc::new(Nobody), limits))
+    }
+
+    /// Most that the signals of all answers could cost: of those to come, and of recorded ones that lack them.
+    pub(super) fn signals_price(
+        &self,
+        plans: &[Plan<'_>],
+        past: &Past,
+        args: &Collect,
+    ) -> Result<Vec<Judging>> {
+        let unbounded = |why: String| Failure::from(Diagnostic::error("collect::price", why));
+        let tiers: Vec<&Tier> = plans.iter().map(|plan| plan.tier).collect();
+        let mut priced = Vec::new();
+        for mut signal in signals_of(self.project, self.route, &tiers, args)? {
+            signal.gather(&self.job, past, &self.rows, &again(args));
+            let mut calls = Vec::new();
+            for prompt in signal.answers.keys() {
+                if let Some(answered) = signal.answered(&self.job, *prompt) {
+                    calls.extend(signal.scorer.worst_cases(answered).map_err(unbounded)?);
+                }
+            }
+            let to_come = plans.iter().filter(|plan| plan.tier.name == signal.tier.name);
+            for prompt in to_come.flat_map(|plan| &plan.queue) {
+                calls.extend(signal.most_for_any(&self.job, *prompt).map_err(unbounded)?);
+            }
+            priced.push(Judging {
+                tier: format!("{} of {}", signal.scorer.name(), signal.tier.name),
+                calls: calls.len() as u64,
+                most: Usd::sum(calls).map_err(|error| unbounded(error.to_string()))?,
+            });
+        }
+        Ok(priced)
+    }
+}
+
+/// The signals of a route that take more than the answer, for each of these tiers.
+pub(super) fn signals_of(
+    project: &Project,
+    route: &Route,
+    tiers: &[&Tier],
+    args: &Collect,
+) -> Result<Vec<Signal>> {
+    let mut programs = BTreeMap::new();
+    for given in &args.verifier {
+        let known = route.signals.iter().filter(|signal| matches!(signal.kind, SignalKind::Verifier { .. }));
+        let named =
+            given.split_once('=').filter(|(name, _)| known.clone().any(|signal| signal.name == *name));
+        let Some((name, command)) = named else {
+            return Err(Failure::usage(
+                format!("--verifier {given} names no signal of the kind `verifier`"),
+                format!(
+                    "write NAME=COMMAND; route `{}` has {}",
+                    route.name,
+                    some_of(known.map(|signal| signal.name.as_str()))
+                ),
+            ));
+        };
+        programs.insert(name, command);
+    }
+    if let Some(name) = &args.replace_signal
+        && route.signal(name).is_none()
+    {
+        let message = format!("route `{}` has no signal `{name}`", route.name);
+        return Err(Failure::usage(
+            message,
+            format!("declare it under [routes.{}.signals.{name}]", route.name),
+        ));
+    }
+    let mut signals = Vec::new();
+    for declared in &route.signals {
+        let mut settings = declared.clone();
+        let mut verifier: Option<Arc<dyn Verifier>> = None;
+        if let SignalKind::Verifier { timeout } = &mut settings.kind {
+            let Some(command) = programs.get(declared.name.as_str()) else {
+                let name = &declared.name;
+                let message = format!("the signal `{name}` is the application's verifier, which is not here");
+                return Err(Diagnostic::error("collect::verifier", message)
+                    .help(format!("name a program in its place: --verifier {name}='COMMAND'"))
+                    .into());
+            };
+            verifier = Some(Arc::new(ByProgram(Program::new(command, *timeout, args.grader_memory_mb)?)));
+            // The program is ended in time, with all that it started, and has said so by then.
+            *timeout = timeout.saturating_add(Duration::from_secs(10));
+        }
+        let judge = declared.kind.judge().and_then(|name| project.config.tier(name));
+        let scorer = Scorer::new(&settings, judge, verifier)
+            .map_err(|why| Failure::from(Diagnostic::error("collect::signal", why)))?;
+        for tier in tiers.iter().filter(|tier| declared.covers(&tier.name)) {
+            signals.push(Signal {
+                scorer: scorer.clone(),
+                route: route.name.clone(),
+                tier: (*tier).clone(),
+                takes_calls: declared.kind.takes_calls(),
+                fingerprint: signal_fingerprint(&project.config, declared),
+                answers: BTreeMap::new(),
+            });
+        }
+    }
+    Ok(signals)
+}
+
+fn again(args: &Collect) -> Again {
+    Again { replaced: args.replace_signal.clone(), failed: args.retry_failed }
+}
