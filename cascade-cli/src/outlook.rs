@@ -33,6 +33,9 @@ struct TierOutlook {
     model: String,
     /// Signals of its answers that need no extra call.
     signals: Vec<&'static str>,
+    /// Signals of its answers that the route declares: samples, judges, schemas, verifiers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    declared: Vec<String>,
     /// Other signals of its answers that the log holds: the application's own, those of extra calls, replayed ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     in_log: Vec<String>,
@@ -101,6 +104,9 @@ impl Outlook {
             if !tier.signals.is_empty() {
                 parts.push(tier.signals.join(", "));
             }
+            if !tier.declared.is_empty() {
+                parts.push(format!("declared: {}", tier.declared.join(", ")));
+            }
             if !tier.in_log.is_empty() {
                 parts.push(format!("in the log: {}", tier.in_log.join(", ")));
             }
@@ -145,7 +151,7 @@ impl Outlook {
 
 impl TierOutlook {
     const fn has_signals(&self) -> bool {
-        !self.signals.is_empty() || !self.in_log.is_empty()
+        !self.signals.is_empty() || !self.declared.is_empty() || !self.in_log.is_empty()
     }
 }
 
@@ -174,14 +180,17 @@ fn tier_outlook(route: &Route, tier: &Tier, api: Option<Api>, log: Option<&EvalL
     } else {
         None
     };
+    let declared = route.signals.iter().filter(|signal| signal.covers(&tier.name));
+    let declared: Vec<String> = declared.map(|signal| signal.name.clone()).collect();
     let columns = log.and_then(|log| log.tier(&tier.name));
     let in_log: Vec<String> = columns
         .into_iter()
         .flat_map(|columns| columns.signals.keys())
-        .filter(|name| !signals.contains(&name.as_str()))
+        .filter(|name| !signals.contains(&name.as_str()) && !declared.contains(name))
         .cloned()
         .collect();
-    TierOutlook { tier: tier.name.clone(), model: tier.model.clone(), signals, in_log, missing_because }
+    let (tier, model) = (tier.name.clone(), tier.model.clone());
+    TierOutlook { tier, model, signals, declared, in_log, missing_because }
 }
 
 /// Every stage but the last needs a signal; only the dearest tier can do without one in a chain of all tiers.

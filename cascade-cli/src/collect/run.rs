@@ -4,12 +4,8 @@ use super::journal::{Cell, Journal};
 use super::pace::Pace;
 use super::progress::Progress;
 use super::prompts::Prompt;
-<<<<<<< HEAD
 use super::record::{self, KeepTokens};
-=======
-use super::record;
 use super::signals::Signal;
->>>>>>> 6ac9f2e (cascade collect computes the signals of answers; what failures of signals cost; how-to page)
 use super::spend::{self, Ledger, Size};
 pub(crate) use super::summary::{Stop, Summary};
 use crate::failure::{Failure, Result};

@@ -1,7 +1,8 @@
 //! Fingerprints: which parts of a configuration a policy or a log row depends on.
 
 use super::{
-    AnswerForm, Config, EarlyEscalation, Family, Goal, Objective, RequestSettings, SignalKind, SignalSettings, Tier,
+    AnswerForm, Config, EarlyEscalation, Family, Goal, Objective, RequestSettings, SignalKind,
+    SignalSettings, Tier,
 };
 use crate::document::write::{number, string};
 use crate::hash::{Hasher, hex, sha256};
