@@ -147,6 +147,9 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
     let scored =
         if scored > Usd::ZERO { format!(", {} of it for signals", dollars(scored)) } else { String::new() };
     let mut lines = vec![first, format!("{} spent by this job{judged}{scored}", dollars(after.spent))];
+    if summary.scored > 0 {
+        lines.insert(1, format!("{} signals of answers computed", summary.scored));
+    }
     if summary.unscored > 0 {
         lines.push(format!("{} signals of answers are missing yet", summary.unscored));
     }
@@ -190,7 +193,7 @@ fn end_json(route: &str, log: &Path, summary: &Summary, after: &Past) -> Value {
         "route": route, "log": log, "complete": summary.is_complete(), "recorded": summary.recorded,
         "failed": summary.failed, "lost": summary.lost, "left": summary.left,
         "interrupted": summary.interrupted, "stopped": stopped.collect::<Vec<_>>(),
-        "ungraded": summary.ungraded, "unscored": summary.unscored, "signals_usd": spent_on_signals(after).to_f64(), "judging_usd": spent_on_judging(after).to_f64(),
+        "ungraded": summary.ungraded, "scored": summary.scored, "unscored": summary.unscored, "signals_usd": spent_on_signals(after).to_f64(), "judging_usd": spent_on_judging(after).to_f64(),
         "spent_usd": after.spent.to_f64(), "may_have_been_charged": charged,
     })
 }

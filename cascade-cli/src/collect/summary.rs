@@ -21,6 +21,8 @@ pub(crate) struct Summary {
     pub(crate) spent: Usd,
     /// Answers that nobody has graded yet.
     pub(crate) ungraded: u64,
+    /// Signals of answers that were computed.
+    pub(crate) scored: u64,
     /// Signals that answers lack yet.
     pub(crate) unscored: u64,
 }
@@ -34,6 +36,7 @@ impl Summary {
 
     /// Adds a further run of the same job, whose results are signals of answers.
     pub(crate) fn add_signals(&mut self, other: Self) {
+        self.scored += other.recorded;
         self.unscored += other.left + other.lost;
         self.add(other);
     }

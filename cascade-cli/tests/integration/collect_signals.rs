@@ -45,6 +45,7 @@ fn judges_and_samples_are_asked_and_their_cost_stands_in_the_log() {
     let project = project(&server, &["", "wrong", "unsure"], &format!("{JUDGE}{AGREEMENT}"));
     let summary = collect(&project, &[]);
     assert_eq!((&summary["complete"], &summary["unscored"]), (&json!(true), &json!(0)), "{summary}");
+    assert_eq!((&summary["recorded"], &summary["scored"]), (&json!(6), &json!(6)), "{summary}");
     // Six answers, three verdicts, and two more samples of three answers.
     assert_eq!(server.calls(), 6 + 3 + 6);
     assert!((summary["spent_usd"].as_f64().unwrap() - 15.0 * CALL_USD).abs() < 1e-12, "{summary}");
