@@ -5,20 +5,12 @@
 
 use cascade_sdk::log::{EvalLog, LogFiles, ReadOptions};
 use cascade_sdk::{Error, Request, Routed, TierName, client, route};
+use extraction::{Order, StandsInMessage};
 use std::path::Path;
 
 /// Everything this program asks of language models.
 #[client("cascade.toml")]
 pub struct Llm;
-
-// What a customer wants. `schemas/order.json` describes the same type; a route fitted on answers of another form refuses to
-// work. This is no documentation comment: that would be a part of the schema.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
-struct Order {
-    city: String,
-    item: String,
-    quantity: u32,
-}
 
 /// The order in a message.
 #[route(Llm::extract)]
@@ -35,7 +27,8 @@ fn read_log() -> Result<EvalLog, String> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let online = std::env::var_os("CASCADE_BASE_URL").is_some();
-    let llm = if online { Llm::from_env()? } else { Llm::builder().replay_own_logs().build()? };
+    let builder = Llm::builder().verifier("stands_in_message", StandsInMessage);
+    let llm = if online { builder.overrides_from_env() } else { builder.replay_own_logs() }.build()?;
     for row in read_log()?.rows.iter().step_by(9) {
         let message = row.text.as_deref().unwrap_or_default();
         println!("{}", message.lines().last().unwrap_or_default());
@@ -58,13 +51,46 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cascade_sdk::provider::Scripted;
+    use cascade_sdk::provider::{Reply, Scripted};
+    use cascade_sdk::signal::{Candidate, Verifier as _};
 
     const ORDER: &str = r#"{"city":"Oslo","item":"tent","quantity":4}"#;
 
     fn scripted(script: &Scripted) -> Llm {
-        let builder = Llm::builder().provider("small-server", script.clone());
+        let builder = Llm::builder().verifier("stands_in_message", StandsInMessage);
+        let builder = builder.provider("small-server", script.clone());
         builder.provider("large-server", script.clone()).build().unwrap()
+    }
+
+    /// An answer of which the model itself is as sure as any in the log.
+    fn sure(text: &str) -> Reply {
+        let signals = [
+            ("mean_logprob", -0.44),
+            ("mean_margin", 0.9),
+            ("mean_negentropy", 0.9),
+            ("min_logprob", -7.7),
+            ("min_negentropy", 0.3),
+            ("sequence_logprob", -11.0),
+        ];
+        signals.into_iter().fold(Reply::text(text), |reply, (name, value)| reply.with_signal(name, value))
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_the_message_is_kept_and_anything_else_is_asked_again() {
+        for (quantity, tier) in [(4, ExtractTier::Small), (5, ExtractTier::Large)] {
+            let small = format!(r#"{{"city":"Oslo","item":"tent","quantity":{quantity}}}"#);
+            let script = Scripted::new().reply("small", sure(&small)).reply("large", ORDER);
+            let routed = extract(&scripted(&script), "m-1", "Four tents to Oslo.").await.unwrap();
+            assert_eq!((routed.tier, routed.answer.quantity), (tier, 4), "{quantity}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_its_verifier_there_is_no_client() {
+        let script = Scripted::new();
+        let builder = Llm::builder().provider("small-server", script.clone());
+        let error = builder.provider("large-server", script).build().unwrap_err();
+        assert!(error.is_config() && error.to_string().contains("stands_in_message"), "{error}");
     }
 
     #[tokio::test]
@@ -81,6 +107,22 @@ mod tests {
         let script = Scripted::new().reply("small", "?").reply("large", r#"{"city":"Oslo"}"#);
         let error = extract(&scripted(&script), "m-1", "Four tents to Oslo.").await.unwrap_err();
         assert!(error.is_answer() && error.spent() > cascade_sdk::money::Usd::ZERO, "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn the_log_holds_what_the_verifier_says() {
+        let log = read_log().unwrap();
+        let small = log.tier("small").unwrap();
+        let logged = &small.signals["stands_in_message"];
+        assert!(logged.cost.iter().all(|cost| *cost == cascade_sdk::money::Usd::ZERO));
+        for (row, message) in log.rows.iter().enumerate() {
+            let text = small.output.get(row).unwrap().as_deref().unwrap().to_owned();
+            let value = serde_json::from_str(&text).unwrap();
+            let request = Request::new(message.text.as_deref().unwrap());
+            let value =
+                StandsInMessage.verify(&Candidate::new("extract", "small", request, text, value)).await;
+            assert!((value.unwrap() - logged.value[row]).abs() < 1e-12, "{}", message.id);
+        }
     }
 
     #[tokio::test]
