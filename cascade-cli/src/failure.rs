@@ -1,6 +1,7 @@
 //! What a command answers, and why it could not run.
 
 use cascade_sdk_core::diag::Diagnostic;
+use std::io;
 use std::path::Path;
 
 /// What a command that ran has to say: the process exit code is made of it in `main` alone.
@@ -40,7 +41,15 @@ impl Failure {
     }
 
     /// A file that cannot be read or written.
-    pub(crate) fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
-        Diagnostic::error("cli::io", format!("cannot {doing} `{}`: {error}", path.display())).into()
+    pub(crate) fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
+        let found = Diagnostic::error("cli::io", format!("cannot {doing} `{}`: {error}", path.display()));
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound => "check the path: it starts from the folder that the command runs in",
+            io::ErrorKind::PermissionDenied => "check who may read and write there",
+            io::ErrorKind::IsADirectory => "name a file, not a folder",
+            io::ErrorKind::StorageFull => "make room on the disk and run the command again",
+            _ => return found.into(),
+        };
+        found.help(remedy).into()
     }
 }

@@ -36,7 +36,7 @@ struct TierOutlook {
     /// Signals of its answers that the route declares: samples, judges, schemas, verifiers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     declared: Vec<String>,
-    /// Other signals of its answers that the log holds: the application's own, those of extra calls, replayed ones.
+    /// Other signals that the log holds: the application's own, those of extra calls, replayed ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     in_log: Vec<String>,
     /// Why some are missing.
@@ -186,7 +186,9 @@ fn tier_outlook(route: &Route, tier: &Tier, api: Option<Api>, log: Option<&EvalL
     let in_log: Vec<String> = columns
         .into_iter()
         .flat_map(|columns| columns.signals.keys())
-        .filter(|name| !signals.contains(&name.as_str()) && !declared.contains(name))
+        .filter(|name| !declared.contains(name))
+        // A built-in one that the api cannot give will not be there when the policy runs.
+        .filter(|name| replay || BuiltIn::ALL.iter().all(|signal| signal.name() != name.as_str()))
         .cloned()
         .collect();
     let (tier, model) = (tier.name.clone(), tier.model.clone());
