@@ -14,7 +14,7 @@ use crate::fit::rows::table::Totals;
 use crate::policy::PrefixCut;
 
 /// Prefix lengths that a rule may score.
-pub(super) const LENGTHS: [u32; 12] = [2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512];
+pub(super) const LENGTHS: [u32; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512];
 
 /// Most rounds in which the cuts of several lengths are improved; few logs need more than three.
 const MOST_ROUNDS: usize = 20;
