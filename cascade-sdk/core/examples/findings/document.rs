@@ -2,7 +2,7 @@
 
 use crate::Known;
 use crate::calls::CallShares;
-use crate::measure::{Spread, Study};
+use crate::measure::{SIMPLER, Spread, Study};
 use crate::sweeps::Varied;
 use cascade_sdk_core::config::Family;
 use std::fmt::Write as _;
@@ -42,6 +42,7 @@ pub(crate) fn write(studied: &[(Known, Study)], missing: &[&str], varied: Option
     chains(&mut text, studied);
     depth(&mut text, studied);
     routers(&mut text, studied);
+    text.push_str(&routed_cascades(studied));
     dear_calls(&mut text, studied);
     if let Some(varied) = varied {
         conditions(&mut text, varied);
@@ -251,6 +252,53 @@ fn routers(text: &mut String, studied: &[(Known, Study)]) {
         points(mean(&strong)),
         points(mean(&lost)),
     );
+}
+
+/// The routed cascade against the best of what it contains.
+pub(crate) fn routed_cascades(studied: &[(Known, Study)]) -> String {
+    let mut text = "\n## Is the routed cascade as good as the best of what it contains?\n\
+         It contains the pairs, the chains and the router, and does not know which of them is best; *best* below is chosen \
+         afterwards, on held-out rows, by its mean over the splits, which favours it. *Error* is one standard error of the \
+         difference on one split, paired by row, by group, mean over splits. `--routed` before the folder prints this table \
+         alone.\n\n\
+         | log | pairs | chains | router | routed cascade | best | routed cascade − best | error |\n\
+         |---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    let (mut own, mut others, mut behind) = (Vec::new(), Vec::new(), Vec::new());
+    for (known, study) in studied {
+        let area = |family: Family| mean(&study.differences(family, Family::Single));
+        let best = SIMPLER.into_iter().reduce(|best, next| if area(next) > area(best) { next } else { best });
+        let Some(best) = best else { continue };
+        let errors: Vec<f64> =
+            study.routed_errors.iter().filter_map(|errors| errors.get(&best).copied()).collect();
+        let lead = mean(&study.differences(Family::RoutedCascade, best));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {:.2} |",
+            known.name,
+            points(area(Family::Pair)),
+            points(area(Family::Chain)),
+            points(area(Family::Router)),
+            points(area(Family::RoutedCascade)),
+            best.name(),
+            spread(study.differences(Family::RoutedCascade, best)),
+            100.0 * mean(&errors),
+        );
+        own.push(area(Family::RoutedCascade));
+        others.push(area(best));
+        if lead < -mean(&errors) {
+            behind.push(known.name);
+        }
+    }
+    let _ = writeln!(
+        text,
+        "\nAll areas are over that of the single tiers. Mean over the logs: routed cascade {}, the best of each log {}. More \
+         than one standard error behind: {}.",
+        points(mean(&own)),
+        points(mean(&others)),
+        list(&behind)
+    );
+    text
 }
 
 /// RouteLLM's own figures on MMLU: dear calls at 50 and 80 % of the gap, and APGR (arXiv 2406.18665).

@@ -3,7 +3,7 @@
 //! `cargo run --release -p cascade-sdk-core --features fit --example findings -- FOLDER > docs/findings.md`
 //!
 //! FOLDER holds logs under the names that [`LOGS`] lists; those that are missing are named in the document. The bytes
-//! depend on the logs alone.
+//! depend on the logs alone. `--routed` before FOLDER prints the table of the routed cascade alone, in a minute or two.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line example")]
 
 mod calls;
@@ -11,6 +11,7 @@ mod document;
 mod measure;
 mod sweeps;
 
+use crate::measure::Scope;
 use cascade_sdk_core::log::{self, EvalLog, LogSource, ReadOptions};
 use std::error::Error;
 use std::path::Path;
@@ -32,8 +33,17 @@ pub(crate) struct Known {
 const SIX: &[&str] =
     &["llama3.2-1b", "llama3.1-8b", "gpt-4o-mini", "llama3.1-70b", "llama3.1-405b", "gpt-4o"];
 
+/// The log that comes with this repository.
+const QUICKSTART: &str = "quickstart";
+
 /// The logs of the study.
-pub(crate) const LOGS: [Known; 10] = [
+pub(crate) const LOGS: [Known; 13] = [
+    Known {
+        name: QUICKSTART,
+        tiers: &[],
+        splits: 10,
+        note: "the example of this repository; kind of request as a tag",
+    },
     Known { name: "zellinger_mmlu", tiers: SIX, splits: 8, note: "log-probability of the answer token" },
     Known { name: "zellinger_medmcqa", tiers: SIX, splits: 8, note: "log-probability of the answer token" },
     Known {
@@ -44,6 +54,7 @@ pub(crate) const LOGS: [Known; 10] = [
     },
     Known { name: "smc_mmlu", tiers: &[], splits: 10, note: "quality is agreement with the large model" },
     Known { name: "smc_boolq", tiers: &[], splits: 5, note: "quality is agreement with the large model" },
+    Known { name: "smc_sst2", tiers: &[], splits: 5, note: "quality is agreement with the large model" },
     Known { name: "anlp_llama8b_gpt5", tiers: &[], splits: 10, note: "real-valued quality, three signals" },
     Known {
         name: "mot_date",
@@ -57,6 +68,12 @@ pub(crate) const LOGS: [Known; 10] = [
         note: "few rows",
     },
     Known { name: "routellm_mmlu", tiers: &[], splits: 3, note: "no signal; prompts and subject" },
+    Known {
+        name: "routerarena_cached",
+        tiers: &[],
+        splits: 10,
+        note: "no signal; the cheaper tier is the better one",
+    },
     Known {
         name: "zeroeval_math_l5",
         tiers: &[
@@ -87,7 +104,11 @@ pub(crate) const LOGS: [Known; 10] = [
 const VARIED: &str = "zellinger_mmlu";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args().nth(1).ok_or("usage: findings FOLDER")?;
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let routed_alone = arguments.first().is_some_and(|first| first == "--routed");
+    arguments.drain(..usize::from(routed_alone));
+    let folder = arguments.into_iter().next().ok_or("usage: findings [--routed] FOLDER")?;
+    let scope = if routed_alone { Scope::Routed } else { Scope::Everything };
     let (mut studied, mut missing, mut varied) = (Vec::new(), Vec::new(), None);
     for known in LOGS {
         let Some(log) = read(Path::new(&folder), known.name)? else {
@@ -97,10 +118,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let all: Vec<&str> = log.tiers.iter().map(|tier| tier.name.as_str()).collect();
         let tiers = if known.tiers.is_empty() { all } else { known.tiers.to_vec() };
         eprintln!("{}", known.name);
-        studied.push((known, measure::study(&log, &tiers, known.splits)?));
-        if known.name == VARIED {
+        studied.push((known, measure::study(&log, &tiers, known.splits, scope)?));
+        if known.name == VARIED && scope == Scope::Everything {
             varied = Some(sweeps::vary(&log, &tiers)?);
         }
+    }
+    if routed_alone {
+        print!("{}", document::routed_cascades(&studied));
+        return Ok(());
     }
     print!("{}", document::write(&studied, &missing, varied.as_ref()));
     Ok(())
@@ -108,7 +133,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// `None` if the folder has no such log.
 fn read(folder: &Path, name: &str) -> Result<Option<EvalLog>, Box<dyn Error>> {
-    let path = folder.join(format!("{name}.jsonl.gz"));
+    let path = if name == QUICKSTART {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/quickstart/evals/answers.jsonl.gz")
+    } else {
+        folder.join(format!("{name}.jsonl.gz"))
+    };
     if !path.exists() {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use cascade_sdk_core::fit::family::FittedFamily;
 use cascade_sdk_core::fit::frontier::curves::{self, Budgets};
 use cascade_sdk_core::fit::frontier::hull::bracket;
 use cascade_sdk_core::fit::inference::bootstrap::Blocks;
-use cascade_sdk_core::fit::inference::crossfit;
+use cascade_sdk_core::fit::inference::crossfit::{self, clustered_error};
 use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::limits::NO_LIMITS;
 use cascade_sdk_core::fit::report::StructuralCost;
@@ -32,6 +32,18 @@ const THREADS: usize = 2;
 pub(crate) const FAMILIES: [Family; 6] =
     [Family::Single, Family::Pair, Family::Chain, Family::FullChain, Family::Router, Family::RoutedCascade];
 
+/// How much of a log is studied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All families, and what makes the difference between them.
+    Everything,
+    /// The routed cascade beside the families that it contains.
+    Routed,
+}
+
+/// What the routed cascade contains.
+pub(crate) const SIMPLER: [Family; 3] = [Family::Pair, Family::Chain, Family::Router];
+
 /// One log over all splits.
 #[derive(Debug)]
 pub(crate) struct Study {
@@ -45,6 +57,8 @@ pub(crate) struct Study {
     pub(crate) benefit_auroc: Option<f64>,
     /// `area_hull` of each family on each split.
     pub(crate) areas: Vec<BTreeMap<Family, f64>>,
+    /// Standard errors of routed cascade − each of [`SIMPLER`] on each split, paired by row, by group.
+    pub(crate) routed_errors: Vec<BTreeMap<Family, f64>>,
     /// Router − pair envelope taken apart, on each split that has a router.
     pub(crate) structure: Vec<StructuralCost>,
     /// Dear calls that the router needs, on each split of a log of two tiers.
@@ -98,7 +112,7 @@ pub(crate) const COMPARED: [(Family, Family); 6] = [
 ];
 
 /// Studies a log.
-pub(crate) fn study(log: &EvalLog, tiers: &[&str], splits: u64) -> Result<Study, FitError> {
+pub(crate) fn study(log: &EvalLog, tiers: &[&str], splits: u64, scope: Scope) -> Result<Study, FitError> {
     let groups: Vec<String> = log.rows.iter().map(log::group_key).collect();
     let mut study = Study {
         rows: 0,
@@ -107,6 +121,7 @@ pub(crate) fn study(log: &EvalLog, tiers: &[&str], splits: u64) -> Result<Study,
         auroc: None,
         benefit_auroc: None,
         areas: Vec::new(),
+        routed_errors: Vec::new(),
         structure: Vec::new(),
         calls: Vec::new(),
         intervals: Vec::new(),
@@ -131,7 +146,7 @@ pub(crate) fn study(log: &EvalLog, tiers: &[&str], splits: u64) -> Result<Study,
         if split == 0 {
             study.describe(&halves);
         }
-        study.split(&halves, split == 0)?;
+        study.split(&halves, split == 0, scope)?;
     }
     Ok(study)
 }
@@ -169,13 +184,14 @@ impl Study {
         self.benefit_auroc = median(&|signal| signal.benefit_auroc);
     }
 
-    fn split(&mut self, halves: &Halves<'_>, first: bool) -> Result<(), FitError> {
+    fn split(&mut self, halves: &Halves<'_>, first: bool, scope: Scope) -> Result<(), FitError> {
         let Halves { log, table, calibration, test, folds } = *halves;
         let settings = FitSettings::default();
         let pool = Pool { table, log, settings: &settings, limits: &NO_LIMITS, threads: THREADS };
         let budgets = Budgets::new(table, calibration);
         let (mut areas, mut values, mut router) = (BTreeMap::new(), BTreeMap::new(), None);
-        for family in FAMILIES {
+        let full_chain = scope == Scope::Everything;
+        for family in FAMILIES.into_iter().filter(|family| full_chain || *family != Family::FullChain) {
             // Both families with a router have the same one.
             let Some(fitted) = families::fit(&pool, family, calibration, folds, router.as_ref()) else {
                 continue;
@@ -186,7 +202,7 @@ impl Study {
             let sum: f64 = test.iter().zip(&of_rows).map(|(row, value)| weight(row) * value).sum();
             areas.insert(family, sum / table.total_weight(test) as f64);
             values.insert(family, of_rows);
-            if let (Family::Router, Some(fit)) = (family, fitted.router_fit()) {
+            if let (Scope::Everything, Family::Router, Some(fit)) = (scope, family, fitted.router_fit()) {
                 let setting = Setting { table, calibration, test, budgets: &budgets, threads: THREADS };
                 let curve = curves::measure(&*fitted, log, table, test, &budgets)?;
                 if let Some(predictions) = structural::predictions(&setting, log, fit) {
@@ -196,7 +212,14 @@ impl Study {
             }
         }
         self.areas.push(areas);
-        if first {
+        if let Some(routed) = values.get(&Family::RoutedCascade) {
+            let error = |family: &Family| {
+                let lead: Vec<f64> = routed.iter().zip(values.get(family)?).map(|(a, b)| a - b).collect();
+                Some((*family, clustered_error(table, test, &lead)))
+            };
+            self.routed_errors.push(SIMPLER.iter().filter_map(error).collect());
+        }
+        if first && scope == Scope::Everything {
             for (one, other) in COMPARED {
                 if let (Some(one_rows), Some(other_rows)) = (values.get(&one), values.get(&other)) {
                     self.intervals.push((one, other, interval(table, test, one_rows, other_rows)));

@@ -1,6 +1,6 @@
 //! On what the answers depend: the same log with weaker signals, and with prices nearer to or further from each other.
 
-use crate::measure::{self, Study};
+use crate::measure::{self, Scope, Study};
 use cascade_sdk_core::fit::FitError;
 use cascade_sdk_core::fit::random::SplitMix64;
 use cascade_sdk_core::log::EvalLog;
@@ -27,11 +27,11 @@ pub(crate) struct Varied {
 pub(crate) fn vary(log: &EvalLog, tiers: &[&str]) -> Result<Varied, FitError> {
     let noise = NOISE
         .into_iter()
-        .map(|share| Ok((share, measure::study(&noisy(log, share), tiers, SPLITS)?)))
+        .map(|share| Ok((share, measure::study(&noisy(log, share), tiers, SPLITS, Scope::Everything)?)))
         .collect::<Result<_, FitError>>()?;
     let prices = POWERS
         .into_iter()
-        .map(|power| Ok((power, measure::study(&repriced(log, power), tiers, SPLITS)?)))
+        .map(|power| Ok((power, measure::study(&repriced(log, power), tiers, SPLITS, Scope::Everything)?)))
         .collect::<Result<_, FitError>>()?;
     Ok(Varied { noise, prices })
 }

@@ -11,7 +11,7 @@ use crate::policy::{
 /// An operating point of a family, and the rules that reach it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Sums on the rows of the fit; out-of-fold sums where the family has a fitted router.
+    /// Sums on the rows of the fit; where a fitted router or gain decides, those that its predictions out of fold expect.
     pub totals: Totals,
     /// What decides.
     pub draft: Draft,

@@ -292,18 +292,7 @@ impl Steps {
     }
 }
 
-/// The points of a pair that can be on a staircase.
-pub(in crate::fit) fn staircase(table: &Table, ranking: &Ranking, pair: Pair) -> Vec<(Totals, Member)> {
-    let mut steps = Steps::default();
-    for_each_cut(table, ranking, pair, |point| {
-        if point.at_least.is_finite() {
-            steps.offer(pair, point.at_least, point.totals);
-        }
-    });
-    steps.points
-}
-
-/// The same for the pairs of a cheap tier with every dearer one, in one pass.
+/// The points that can be on a staircase, of the pairs of a cheap tier with every dearer one, in one pass.
 fn staircases(
     table: &Table,
     packed: &Packed,

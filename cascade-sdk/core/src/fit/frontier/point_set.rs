@@ -2,6 +2,9 @@
 
 use crate::fit::rows::table::Totals;
 
+/// Vertices that a family with a router shows of its hull at most: between so many no budget gains from another.
+pub const MOST_VERTICES: usize = 64;
+
 /// Points with something attached, such as the rule that reaches them.
 #[derive(Clone, Debug)]
 pub struct PointSet<T> {
@@ -45,5 +48,40 @@ impl<T> PointSet<T> {
     /// The vertices of the least concave majorant, cheapest first.
     pub fn hull(&self) -> impl Iterator<Item = &(Totals, T)> {
         self.hull.iter().map(|&at| &self.staircase[at])
+    }
+
+    /// The same without vertices that are close to the one before: at most about `most`, evenly spread over the costs, both
+    /// ends among them.
+    pub fn hull_of_at_most(&self, most: usize) -> impl Iterator<Item = &(Totals, T)> {
+        let cost = |at: usize| self.staircase[at].0.cost;
+        let (first, last) = (self.hull.first().copied(), self.hull.last().copied());
+        let range = first.zip(last).map_or(0, |(first, last)| cost(last) - cost(first));
+        let most = most.max(2) as i128;
+        let mut before = None;
+        let kept = self.hull.iter().copied().filter(move |&at| {
+            let cell = first.map(|first| (cost(at) - cost(first)) * (most - 1) / range.max(1));
+            let keep = self.hull.len() as i128 <= most || cell != before || Some(at) == last;
+            before = if keep { cell } else { before };
+            keep
+        });
+        kept.map(|at| &self.staircase[at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hull_of_many_vertices_is_thinned_evenly_between_its_ends() {
+        let point = |at: i128| (Totals { cost: at * 10, quality: 2000 * at - at * at }, at);
+        let set = PointSet::new((0..1000).map(point).collect());
+        assert_eq!(set.hull().count(), 1000);
+        let kept: Vec<i128> = set.hull_of_at_most(64).map(|point| point.1).collect();
+        assert!(kept.len() <= 64 && kept.len() > 60, "{}", kept.len());
+        assert_eq!((kept[0], kept[kept.len() - 1]), (0, 999));
+        assert!(kept.windows(2).all(|pair| pair[1] - pair[0] <= 17), "{kept:?}");
+        assert_eq!(set.hull_of_at_most(1000).count(), 1000);
+        assert_eq!(PointSet::<u8>::new(Vec::new()).hull_of_at_most(64).count(), 0);
     }
 }

@@ -111,7 +111,7 @@ pub struct FamilyReport {
     /// The router's λ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_shadow_price: Option<f64>,
-    /// Means on calibration rows, out-of-fold where a router was fitted.
+    /// Means on calibration rows; where a router was fitted, what its predictions out of fold expect.
     pub calibration: Means,
     /// Figures on held-out rows; `None` if nothing was held out.
     pub held_out: Option<HeldOut>,

@@ -141,6 +141,11 @@ impl Sample<'_> {
         }
     }
 
+    /// Cost in US dollars that is predicted of a tier.
+    pub(super) fn cost_usd(&self, place: usize, tier: usize) -> f64 {
+        self.router.cost_usd[place * self.table.tiers.len() + tier]
+    }
+
     fn log_odds(&self, place: usize, tier: usize) -> f64 {
         self.router.log_odds[place * self.table.tiers.len() + tier]
     }

@@ -4,8 +4,10 @@
 //! single tiers and one router over them; exact chains; pairs that escalate by the expected gain per dollar given the
 //! answer's signals and the prompt (`gains`); and, at each vertex of the hull of the cascades, a router over the
 //! cascade, its parts and its neighbours (`plans`), which sends a request straight to the tier it would end at anyway.
-//! Whatever is fitted enters by predictions out of fold.
+//! Whatever is fitted enters by predictions out of fold, and by the sums that they expect rather than those that happened
+//! (`expected`), so that the lucky among many members are not preferred.
 
+mod expected;
 mod gains;
 mod plans;
 
@@ -13,14 +15,12 @@ use super::chain::Chains;
 use super::family::{Candidate, Draft, FittedFamily, RulesBuilder};
 use super::limited::{Limited, Members, pair_points};
 use super::limits::{Limits, within};
-use super::router::{Basis, Data, RouterFamily, RouterFit};
+use super::router::{Data, RouterFamily, RouterFit};
 use super::threads;
 use crate::feature::Router;
 use crate::fit::frontier::operating::{CascadeRule, Operating, PolicyClass};
-use crate::fit::frontier::pair::{self, Pair};
-use crate::fit::frontier::point_set::PointSet;
-use crate::fit::frontier::ranking::Ranking;
-use crate::fit::router::cost::CostBasis;
+use crate::fit::frontier::pair::Pair;
+use crate::fit::frontier::point_set::{MOST_VERTICES, PointSet};
 use crate::fit::rows::table::{Table, Totals};
 use plans::PlannedRouter;
 
@@ -87,7 +87,7 @@ impl<'t> RoutedCascades<'t> {
         let mut planned = Vec::new();
         let mut own = Vec::new();
         // A router that predicts the same for every request has nothing to add to a cascade.
-        if predicts(&fit) {
+        if fit.predicts() {
             let weight = mean_one(rows.iter().map(|&row| table.weight[row as usize] as f64).collect());
             let sample = Sample { table, rows, folds, weight: &weight, router: &fit, limits, threads };
             let pairs: Vec<Pair> = sample
@@ -101,12 +101,11 @@ impl<'t> RoutedCascades<'t> {
                 .collect();
             let staircases = threads::map(threads, pairs.len(), |at| {
                 let pair = pairs[at];
-                if !limits.is_empty() {
-                    return pair_points(&table_with_gains, rows, pair, limits);
+                if limits.is_empty() {
+                    sample.expected(&table_with_gains, pair)
+                } else {
+                    pair_points(&table_with_gains, rows, pair, limits)
                 }
-                let values = &table_with_gains.tiers[pair.cheap].signals[pair.signal].value;
-                let points = pair::staircase(&table_with_gains, &Ranking::new(values, rows), pair);
-                points.into_iter().map(|(totals, member)| (totals, member.rule())).collect()
             });
             cascades.extend(staircases.into_iter().flatten());
             own = around_hull(&cascades, &Sample { table: &table_with_gains, ..sample });
@@ -145,11 +144,6 @@ fn mean_one(mut weight: Vec<f64>) -> Vec<f64> {
     weight
 }
 
-/// Whether any prediction depends on the request.
-fn predicts(fit: &RouterFit) -> bool {
-    fit.choice.basis != Basis::Constant || fit.choice.cost.iter().any(|&basis| basis != CostBasis::Mean)
-}
-
 /// A router over plans at each vertex of the hull of the cascades, at the λ in the middle of those that lead there.
 fn around_hull(cascades: &[(Totals, CascadeRule)], sample: &Sample<'_>) -> Vec<(Totals, PlannedRouter)> {
     let set = PointSet::new(cascades.to_vec());
@@ -168,7 +162,7 @@ fn around_hull(cascades: &[(Totals, CascadeRule)], sample: &Sample<'_>) -> Vec<(
         };
         let plans = plans::around(&hull, vertex);
         // Among single tiers the router itself weighs better.
-        plans.iter().any(|plan| plan.tiers.len() > 1).then(|| sample.weigh(plans, shadow_price))
+        plans.iter().any(|plan| plan.tiers.len() > 1).then(|| sample.weigh(plans, shadow_price)).flatten()
     });
     let allowed = sample.limits.allowed(sample.table.total_weight(sample.rows));
     let kept = found.into_iter().flatten().filter(|(sums, _)| within(sums.over, allowed));
@@ -190,7 +184,7 @@ impl FittedFamily for RoutedCascades<'_> {
 
     fn hull(&self) -> Vec<Candidate> {
         self.points
-            .hull()
+            .hull_of_at_most(MOST_VERTICES)
             .map(|(totals, draft)| Candidate { totals: *totals, draft: draft.clone() })
             .collect()
     }

@@ -4,6 +4,7 @@ use super::super::limited::{Sums, row_sums};
 use super::Sample;
 use crate::feature::argmax;
 use crate::fit::frontier::operating::CascadeRule;
+use crate::fit::inference::crossfit::{clustered_error, weighted_mean};
 use crate::fit::router::ridge::{Line, Ridge};
 use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::money::PICO_PER_USD;
@@ -11,6 +12,10 @@ use crate::policy::{Forecast, Linear};
 
 /// Penalty of the forecasts in rows: what few rows say about a plan must not outweigh its mean.
 const PENALTY: f64 = 20.0;
+
+/// Standard errors of a router's lead over the cascade it is built around that it must have to take part. One tries as
+/// many routers as the hull has vertices, so one error would let chance through.
+const CLEAR: f64 = 2.0;
 
 /// Plans, their forecasts, and the λ at which they are weighed.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +55,8 @@ pub(super) fn outcome(table: &Table, rule: &CascadeRule, row: u32) -> (i64, i64)
 }
 
 impl Sample<'_> {
-    /// The router over `plans` at λ, and what it does out of fold.
-    pub(super) fn weigh(&self, plans: Vec<CascadeRule>, shadow_price: f64) -> (Sums, PlannedRouter) {
+    /// The router over `plans` at λ, and what it does out of fold; `None` if it does not lead the first of them clearly.
+    pub(super) fn weigh(&self, plans: Vec<CascadeRule>, shadow_price: f64) -> Option<(Sums, PlannedRouter)> {
         let outcomes: Vec<Vec<(i64, i64)>> = plans
             .iter()
             .map(|plan| self.rows.iter().map(|&row| outcome(self.table, plan, row)).collect())
@@ -59,6 +64,7 @@ impl Sample<'_> {
         let inputs = Inputs::new(self, &plans);
         let places: Vec<usize> = (0..self.rows.len()).collect();
         let mut totals = Sums::default();
+        let mut lead = vec![0.0; self.rows.len()];
         for fold in 0..=self.folds.iter().copied().max().unwrap_or(0) {
             let (held, train): (Vec<usize>, Vec<usize>) =
                 places.iter().partition(|&&place| self.folds[place] == fold);
@@ -66,17 +72,27 @@ impl Sample<'_> {
             for place in held {
                 let row = inputs.row(place);
                 let options = lines.iter().map(|(quality, cost)| (quality.value(row), cost.value(row)));
-                let chosen = &plans[argmax(shadow_price, options)];
+                let plan = argmax(shadow_price, options);
+                let ((quality, cost), (own_quality, own_cost)) = (outcomes[plan][place], outcomes[0][place]);
+                // Quality and cost share the unit 10⁻¹².
+                lead[place] = ((quality - own_quality) as f64 - shadow_price * (cost - own_cost) as f64)
+                    / QUALITY_ONE as f64;
+                let chosen = &plans[plan];
                 let row = self.rows[place];
                 totals += row_sums(self.table, self.limits, row, chosen.walk(self.table, row));
             }
+        }
+        let error = clustered_error(self.table, self.rows, &lead);
+        let clear = weighted_mean(self.table, self.rows, &lead) > CLEAR * error;
+        if !clear {
+            return None;
         }
         let lines = inputs.lines(self.weight, &places, &outcomes);
         let forecasts = lines.into_iter().map(|(quality, cost)| Forecast {
             quality: inputs.linear(&quality, self.table.tiers.len()),
             cost_usd: inputs.linear(&cost, self.table.tiers.len()),
         });
-        (totals, PlannedRouter { plans: plans.into_iter().zip(forecasts).collect(), shadow_price })
+        Some((totals, PlannedRouter { plans: plans.into_iter().zip(forecasts).collect(), shadow_price }))
     }
 }
 

@@ -4,6 +4,8 @@
 //! say nothing the router degrades to the best single tier. Weights are quantised before anything is evaluated.
 
 pub mod cost;
+mod expected;
+mod family;
 pub(super) mod inputs;
 mod pooling;
 pub(super) mod ridge;
@@ -11,21 +13,17 @@ pub mod sweep;
 #[cfg(test)]
 mod tests;
 
-use super::family::{Candidate, Draft, FittedFamily};
-use super::limited::{self, Sums};
-use super::limits::{Limits, within};
 use super::logistic::{self, Labels, Part, Solution, Weights};
 use super::threads;
 use crate::decide::logistic as probability;
 use crate::feature::{CostHead, Heads, Inputs, Router, Scratch, single};
-use crate::fit::frontier::operating::CascadeRule;
-use crate::fit::frontier::point_set::PointSet;
 use crate::fit::inference::crossfit::clustered_error;
 use crate::fit::router::cost::{CostBasis, Costs};
+pub use crate::fit::router::family::RouterFamily;
 use crate::fit::router::inputs::{Encoding, Requests};
 pub use crate::fit::router::pooling::Pooling;
-use crate::fit::router::sweep::{Prospect, sweep};
-use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
+use crate::fit::router::sweep::Prospect;
+use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::log::EvalLog;
 use crate::money::PICO_PER_USD;
 
@@ -108,6 +106,11 @@ impl RouterFit {
     /// Fits with a choice made before: on fewer rows of the same log, for cross-fitting.
     pub fn again(data: &Data<'_>, choice: &Choice) -> Self {
         Workbench::new(data).fit(choice.clone(), Vec::new(), None)
+    }
+
+    /// Whether any prediction depends on the request.
+    pub fn predicts(&self) -> bool {
+        self.choice.basis != Basis::Constant || self.choice.cost.iter().any(|&basis| basis != CostBasis::Mean)
     }
 
     /// Predicted quality and cost out of fold: rows × tiers.
@@ -422,127 +425,4 @@ impl<'a> Workbench<'a> {
         }
         (hashed, step)
     }
-}
-
-/// The family `router`: single tiers and everything one fitted router can do by its λ, as points out of fold.
-#[derive(Debug)]
-pub struct RouterFamily<'t> {
-    table: &'t Table,
-    fit: RouterFit,
-    points: PointSet<Draft>,
-}
-
-impl<'t> RouterFamily<'t> {
-    /// Everything `fit`, made on `rows`, can do.
-    pub fn new(table: &'t Table, rows: &[u32], fit: RouterFit) -> Self {
-        Self::within(table, rows, fit, &Limits::default())
-    }
-
-    /// What `fit` can do that keeps limits on tails out of fold: the λ-sweep, exactly, at each of some multipliers of
-    /// the limits. A multiplier takes from each tier's predicted quality in proportion to how often the tier exceeds
-    /// them.
-    pub fn within(table: &'t Table, rows: &[u32], fit: RouterFit, limits: &Limits) -> Self {
-        if limits.is_empty() {
-            return Self::without_limits(table, rows, fit);
-        }
-        let tiers = table.tiers.len();
-        let allowed = limits.allowed(table.total_weight(rows));
-        let realised = limited::realised(table, rows, limits);
-        let singles: Vec<Sums> = (0..tiers)
-            .map(|tier| {
-                realised.iter().skip(tier).step_by(tiers).fold(Sums::default(), |sum, row| sum + *row)
-            })
-            .collect();
-        let weight = table.total_weight(rows).max(1) as f64;
-        let exceeds: Vec<f64> =
-            singles.iter().map(|sums| sums.over.iter().sum::<i64>() as f64 / weight).collect();
-        let mut points: Vec<(Totals, Draft)> = Vec::new();
-        for (tier, sums) in singles.iter().enumerate().filter(|(_, sums)| within(sums.over, allowed)) {
-            let rule = CascadeRule { tiers: vec![tier], cuts: Vec::new() };
-            points.push((sums.totals(), Draft::Cascade(rule)));
-        }
-        let prospects = fit.prospects();
-        for multiplier in limited::MULTIPLIERS {
-            let penalty: Vec<f64> = exceeds.iter().map(|share| multiplier * share).collect();
-            let lowered: Vec<Prospect> = prospects
-                .iter()
-                .enumerate()
-                .map(|(at, prospect)| Prospect {
-                    quality: prospect.quality - penalty[at % tiers],
-                    ..*prospect
-                })
-                .collect();
-            let kept = sweep(tiers, &lowered, &realised)
-                .into_iter()
-                .filter(|point| within(point.totals.over, allowed));
-            points.extend(kept.map(|point| {
-                (
-                    point.totals.totals(),
-                    Draft::Penalised { price: point.shadow_price, penalty: penalty.clone() },
-                )
-            }));
-        }
-        Self { table, fit, points: PointSet::new(points) }
-    }
-
-    fn without_limits(table: &'t Table, rows: &[u32], fit: RouterFit) -> Self {
-        let tiers = table.tiers.len();
-        let singles = (0..tiers).map(|tier| {
-            let rule = CascadeRule { tiers: vec![tier], cuts: Vec::new() };
-            (table.single(tier, rows), Draft::Cascade(rule))
-        });
-        let realised: Vec<Totals> = rows
-            .iter()
-            .flat_map(|&row| (0..tiers).map(move |tier| (row, tier)))
-            .map(|(row, tier)| {
-                let tier = &table.tiers[tier];
-                table.totals(row, tier.quality[row as usize], tier.cost[row as usize])
-            })
-            .collect();
-        let routed = sweep(tiers, &fit.prospects(), &realised);
-        let points = singles
-            .chain(routed.into_iter().map(|point| (point.totals, Draft::Routed(point.shadow_price))))
-            .collect();
-        Self { table, fit, points: PointSet::new(points) }
-    }
-
-    /// The deterministic frontier: cheapest first, quality strictly increasing.
-    pub fn staircase(&self) -> &[(Totals, Draft)] {
-        self.points.staircase()
-    }
-
-    /// The router and how it was chosen.
-    pub fn fit(&self) -> &RouterFit {
-        &self.fit
-    }
-}
-
-impl FittedFamily for RouterFamily<'_> {
-    fn at_budget(&self, cost: i128) -> Option<Candidate> {
-        self.points.at_budget(cost).map(candidate)
-    }
-
-    fn at_floor(&self, quality: i128) -> Option<Candidate> {
-        self.points.at_floor(quality).map(candidate)
-    }
-
-    fn hull(&self) -> Vec<Candidate> {
-        self.points.hull().map(candidate).collect()
-    }
-
-    fn router_fit(&self) -> Option<&RouterFit> {
-        Some(&self.fit)
-    }
-
-    fn table(&self) -> &Table {
-        self.table
-    }
-
-    fn router(&self) -> Option<&Router> {
-        Some(&self.fit.router)
-    }
-}
-
-fn candidate((totals, draft): &(Totals, Draft)) -> Candidate {
-    Candidate { totals: *totals, draft: draft.clone() }
 }

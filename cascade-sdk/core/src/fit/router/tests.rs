@@ -1,6 +1,8 @@
 use super::*;
+use crate::fit::family::{Candidate, Draft, FittedFamily};
 use crate::fit::inference::simulate::Outcomes;
 use crate::fit::random::SplitMix64;
+use crate::fit::rows::table::Totals;
 use crate::log::{Row, TierColumns};
 use crate::money::Usd;
 
@@ -178,25 +180,31 @@ fn predictions_of_a_row_do_not_know_its_outcome() {
 }
 
 #[test]
-fn candidates_carry_exact_sums_of_single_tiers_and_sweep_points() {
-    let case = Case::new(90, World::Label);
+fn candidates_carry_exact_sums_of_single_tiers_and_expected_sums_of_routers() {
+    let case = Case::new(300, World::Label);
     let family = case.family();
-    let fit = family.fit();
-    let prospects = fit.prospects();
+    let prospects = family.fit().prospects();
+    let weight = case.table.total_weight(&case.rows);
     for candidate in family.hull() {
-        let expected = match candidate.draft {
+        match candidate.draft {
             Draft::Planned(_) | Draft::Penalised { .. } => {
                 unreachable!("no plans of several stages, no limits")
             }
-            Draft::Cascade(rule) => case.table.single(rule.tiers[0], &case.rows),
-            Draft::Routed(price) => {
-                prospects.chunks_exact(2).zip(&case.rows).fold(Totals::default(), |sum, (p, &row)| {
-                    let tier = crate::feature::argmax(price, p.iter().map(|p| (p.quality, p.cost_usd)));
-                    let tier = &case.table.tiers[tier];
-                    sum + case.table.totals(row, tier.quality[row as usize], tier.cost[row as usize])
-                })
+            Draft::Cascade(rule) => {
+                assert_eq!(candidate.totals, case.table.single(rule.tiers[0], &case.rows));
             }
-        };
-        assert_eq!(candidate.totals, expected);
+            Draft::Routed(price) => {
+                let realised =
+                    prospects.chunks_exact(2).zip(&case.rows).fold(Totals::default(), |sum, (p, &row)| {
+                        let tier = crate::feature::argmax(price, p.iter().map(|p| (p.quality, p.cost_usd)));
+                        let tier = &case.table.tiers[tier];
+                        sum + case.table.totals(row, tier.quality[row as usize], tier.cost[row as usize])
+                    });
+                let off = candidate.totals.mean_quality(weight) - realised.mean_quality(weight);
+                assert!(off.abs() < 0.05, "{price}: {off}");
+                let cost = candidate.totals.mean_cost(weight) / realised.mean_cost(weight);
+                assert!((cost - 1.0).abs() < 1e-3, "{price}: {cost}");
+            }
+        }
     }
 }

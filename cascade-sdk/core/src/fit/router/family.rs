@@ -1,0 +1,127 @@
+//! The family `router`: one fitted router at every λ, beside the single tiers.
+
+use super::RouterFit;
+use super::expected;
+use super::sweep::{Prospect, sweep};
+use crate::feature::Router;
+use crate::fit::family::{Candidate, Draft, FittedFamily};
+use crate::fit::frontier::operating::CascadeRule;
+use crate::fit::frontier::point_set::{MOST_VERTICES, PointSet};
+use crate::fit::limited::{self, Sums};
+use crate::fit::limits::{Limits, within};
+use crate::fit::rows::table::{Table, Totals};
+
+/// The family `router`: single tiers and everything one fitted router can do by its λ, at what it is expected to reach.
+#[derive(Debug)]
+pub struct RouterFamily<'t> {
+    table: &'t Table,
+    fit: RouterFit,
+    points: PointSet<Draft>,
+}
+
+impl<'t> RouterFamily<'t> {
+    /// Everything `fit`, made on `rows`, can do.
+    pub fn new(table: &'t Table, rows: &[u32], fit: RouterFit) -> Self {
+        Self::within(table, rows, fit, &Limits::default())
+    }
+
+    /// What `fit` can do that keeps limits on tails out of fold: the λ-sweep, exactly, at each of some multipliers of
+    /// the limits. A multiplier takes from each tier's predicted quality in proportion to how often the tier exceeds
+    /// them.
+    pub fn within(table: &'t Table, rows: &[u32], fit: RouterFit, limits: &Limits) -> Self {
+        if limits.is_empty() {
+            return Self::without_limits(table, rows, fit);
+        }
+        let tiers = table.tiers.len();
+        let allowed = limits.allowed(table.total_weight(rows));
+        let realised = limited::realised(table, rows, limits);
+        let singles: Vec<Sums> = (0..tiers)
+            .map(|tier| {
+                realised.iter().skip(tier).step_by(tiers).fold(Sums::default(), |sum, row| sum + *row)
+            })
+            .collect();
+        let weight = table.total_weight(rows).max(1) as f64;
+        let exceeds: Vec<f64> =
+            singles.iter().map(|sums| sums.over.iter().sum::<i64>() as f64 / weight).collect();
+        let mut points: Vec<(Totals, Draft)> = Vec::new();
+        for (tier, sums) in singles.iter().enumerate().filter(|(_, sums)| within(sums.over, allowed)) {
+            let rule = CascadeRule { tiers: vec![tier], cuts: Vec::new() };
+            points.push((sums.totals(), Draft::Cascade(rule)));
+        }
+        let prospects = fit.prospects();
+        for multiplier in limited::MULTIPLIERS {
+            let penalty: Vec<f64> = exceeds.iter().map(|share| multiplier * share).collect();
+            let lowered: Vec<Prospect> = prospects
+                .iter()
+                .enumerate()
+                .map(|(at, prospect)| Prospect {
+                    quality: prospect.quality - penalty[at % tiers],
+                    ..*prospect
+                })
+                .collect();
+            let kept = sweep(tiers, &lowered, &realised)
+                .into_iter()
+                .filter(|point| within(point.totals.over, allowed));
+            points.extend(kept.map(|point| {
+                (
+                    point.totals.totals(),
+                    Draft::Penalised { price: point.shadow_price, penalty: penalty.clone() },
+                )
+            }));
+        }
+        Self { table, fit, points: PointSet::new(points) }
+    }
+
+    fn without_limits(table: &'t Table, rows: &[u32], fit: RouterFit) -> Self {
+        let tiers = table.tiers.len();
+        let singles = (0..tiers).map(|tier| {
+            let rule = CascadeRule { tiers: vec![tier], cuts: Vec::new() };
+            (table.single(tier, rows), Draft::Cascade(rule))
+        });
+        let routed = expected::frontier(table, rows, &fit.prospects());
+        let points = singles
+            .chain(routed.into_iter().map(|point| (point.totals, Draft::Routed(point.shadow_price))))
+            .collect();
+        Self { table, fit, points: PointSet::new(points) }
+    }
+
+    /// The deterministic frontier: cheapest first, quality strictly increasing.
+    pub fn staircase(&self) -> &[(Totals, Draft)] {
+        self.points.staircase()
+    }
+
+    /// The router and how it was chosen.
+    pub fn fit(&self) -> &RouterFit {
+        &self.fit
+    }
+}
+
+impl FittedFamily for RouterFamily<'_> {
+    fn at_budget(&self, cost: i128) -> Option<Candidate> {
+        self.points.at_budget(cost).map(candidate)
+    }
+
+    fn at_floor(&self, quality: i128) -> Option<Candidate> {
+        self.points.at_floor(quality).map(candidate)
+    }
+
+    fn hull(&self) -> Vec<Candidate> {
+        self.points.hull_of_at_most(MOST_VERTICES).map(candidate).collect()
+    }
+
+    fn router_fit(&self) -> Option<&RouterFit> {
+        Some(&self.fit)
+    }
+
+    fn table(&self) -> &Table {
+        self.table
+    }
+
+    fn router(&self) -> Option<&Router> {
+        Some(&self.fit.router)
+    }
+}
+
+fn candidate((totals, draft): &(Totals, Draft)) -> Candidate {
+    Candidate { totals: *totals, draft: draft.clone() }
+}
