@@ -7,8 +7,8 @@ use crate::words::{item, wrap};
 use cascade_sdk_core::config::Family;
 use cascade_sdk_core::decide::ShownScore;
 use cascade_sdk_core::fit::report::{
-    Certification, EarlyReport, FamilyReport, FitReport, GuardReport, GuardedSlice, StageReport, TailReport,
-    TrafficReport,
+    Certification, EarlyReport, FamilyReport, FitReport, GuardReport, GuardedSlice, HeldOut, StageReport,
+    TailReport, TrafficReport,
 };
 use cascade_sdk_core::policy::Cut;
 use std::fmt::Write as _;
@@ -250,6 +250,7 @@ fn chosen(report: &FitReport) -> Vec<String> {
     let mut lines = vec![format!("chosen: {selected}")];
     if let Some(family) = report.families.iter().find(|family| family.family == selected) {
         lines.extend(plans(family));
+        lines.extend(family.held_out.iter().flat_map(abstentions));
         lines.extend(family.limits.iter().flat_map(tail));
     }
     lines.extend(report.guard.iter().flat_map(guard));
@@ -262,6 +263,20 @@ fn chosen(report: &FitReport) -> Vec<String> {
         lines.extend(item("shadow price: ", &text));
     }
     lines
+}
+
+/// How often the chosen policy answers "don't know", and how good it is where it answers.
+fn abstentions(held: &HeldOut) -> Vec<String> {
+    let (Some(share), Some(share_ci)) = (held.abstained, held.abstained_ci) else { return Vec::new() };
+    let (Some(quality), Some(ci)) = (held.quality_answered, held.quality_answered_ci) else {
+        return Vec::new();
+    };
+    let text = format!(
+        "{} % of the held-out requests; quality where it answers: {} %",
+        interval(&percent(share), share_ci.map(percent)),
+        interval(&percent(quality), ci.map(percent))
+    );
+    item("abstains: ", &text)
 }
 
 fn plans(family: &FamilyReport) -> Vec<String> {
@@ -278,12 +293,19 @@ fn plans(family: &FamilyReport) -> Vec<String> {
 fn stages(lead: &str, plan: &[StageReport]) -> Vec<String> {
     let text = plan
         .iter()
-        .map(|stage| match (&stage.signal, stage.at_least) {
-            (Some(signal), Some(cut)) if cut.0.needs_score() => {
-                format!("{}, kept if {signal} >= {}, else", stage.tier, ShownScore(cut.0.0))
+        .map(|stage| {
+            let abstains = match (&stage.signal, stage.abstain_below) {
+                (Some(signal), Some(below)) => format!(" (abstains if {signal} < {})", ShownScore(below)),
+                _ => String::new(),
+            };
+            let name = format!("{}{abstains}", stage.tier);
+            match (&stage.signal, stage.at_least) {
+                (Some(signal), Some(cut)) if cut.0.needs_score() => {
+                    format!("{name}, kept if {signal} >= {}, else", ShownScore(cut.0.0))
+                }
+                (_, Some(cut)) if cut.0 == Cut::ESCALATE_ALL => format!("{name}, never kept, then"),
+                _ => name,
             }
-            (_, Some(cut)) if cut.0 == Cut::ESCALATE_ALL => format!("{}, never kept, then", stage.tier),
-            _ => stage.tier.clone(),
         })
         .collect::<Vec<_>>()
         .join(" ");

@@ -4,7 +4,9 @@ use crate::money::{dollars, dollars_f64};
 use crate::words::some_of;
 use cascade_sdk_core::config::{Goal, Objective};
 use cascade_sdk_core::decide::ShownScore;
-use cascade_sdk_core::policy::{AcceptRule, Cut, Estimate, Guard, Plan, Policy, Rules, ScoreSource, Stop};
+use cascade_sdk_core::policy::{
+    AbstainRule, AcceptRule, Cut, Estimate, Guard, Plan, Policy, Rules, ScoreSource, Stop,
+};
 
 /// Costs of single calls are tiny; per this many calls they can be read.
 const CALLS: f64 = 1_000.0;
@@ -27,6 +29,23 @@ pub(crate) fn rule(rules: &Rules, AcceptRule { score: source, at_least }: Accept
     }
 }
 
+/// Where a stage abstains: `abstains if mean_logprob < -0.9000`.
+pub(crate) fn abstain(rules: &Rules, AbstainRule { score: source, below }: AbstainRule) -> String {
+    format!("abstains if {} < {}", score(rules, source), ShownScore(below))
+}
+
+/// What becomes of the answers of a stage; `None` where they are all kept.
+pub(crate) fn stage(rules: &Rules, plan: &Plan, place: usize) -> Option<String> {
+    let stop = plan.stops.get(&place).map_or_else(String::new, |of| format!(" ({})", stop(of)));
+    let accept = plan.stages.get(place).and_then(|stage| stage.rule);
+    let accept = accept.map(|of| rule(rules, of) + &stop);
+    let abstain = plan.abstain_rule(place).map(|of| abstain(rules, of));
+    match (abstain, accept) {
+        (Some(abstain), Some(accept)) => Some(format!("{abstain}, {accept}")),
+        (abstain, accept) => abstain.or(accept),
+    }
+}
+
 /// The name of a tier of the rules.
 pub(crate) fn tier(rules: &Rules, index: usize) -> &str {
     rules.tiers.get(index).map_or("", String::as_str)
@@ -39,13 +58,11 @@ pub(crate) fn tiers_of(rules: &Rules, plan: &Plan) -> String {
 
 /// A whole plan: `small keeps answers with mean_logprob >= -0.2000, else large`.
 pub(crate) fn plan(rules: &Rules, plan: &Plan) -> String {
-    let stage = |(position, stage): (usize, &cascade_sdk_core::policy::Stage)| {
-        let name = tier(rules, stage.tier);
-        let Some(of) = stage.rule else { return name.to_owned() };
-        let stop = plan.stops.get(&position).map_or_else(String::new, |of| format!(" ({})", stop(of)));
-        format!("{name} {}{stop}", rule(rules, of))
-    };
-    plan.stages.iter().enumerate().map(stage).collect::<Vec<_>>().join(", else ")
+    let stages = plan.stages.iter().enumerate().map(|(place, of)| {
+        let name = tier(rules, of.tier);
+        stage(rules, plan, place).map_or_else(|| name.to_owned(), |words| format!("{name} {words}"))
+    });
+    stages.collect::<Vec<_>>().join(", else ")
 }
 
 /// When an answer is given up while it arrives.
@@ -144,6 +161,13 @@ pub(crate) fn describe(policy: &Policy) -> Vec<String> {
         lines
             .push(format!("early escalation changes quality by points: {}", percent(&effect.quality_change)));
         lines.push(format!("early escalation spares % of the tokens: {}", percent(&effect.tokens_spared)));
+    }
+    if let Some(quality) = rules.abstention {
+        lines.push(format!("an abstention counts as quality %: {:.1}", 100.0 * quality));
+    }
+    if let Some(abstained) = &expected.abstained {
+        lines.push(format!("abstained %: {}", percent(&abstained.share)));
+        lines.push(format!("quality where it answers %: {}", percent(&abstained.quality_answered)));
     }
     for (name, share) in rules.tiers.iter().zip(&expected.share) {
         lines.push(format!("answered by {name} %: {}", percent(share)));

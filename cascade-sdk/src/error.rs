@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     Provider,
     Answer,
     Cancelled,
+    Abstained,
 }
 
 impl Error {
@@ -104,6 +105,11 @@ impl Error {
     /// True if the client was closed before the answer came.
     pub fn is_cancelled(&self) -> bool {
         self.0.kind == Kind::Cancelled
+    }
+
+    /// True if the policy answers "don't know": a stage's score was too low even for the tiers after it to be asked.
+    pub fn is_abstained(&self) -> bool {
+        self.0.kind == Kind::Abstained
     }
 
     /// What the request cost in US dollars although it has no answer; a call that was cut short counts at its upper

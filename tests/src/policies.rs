@@ -80,6 +80,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
             shadow_price: Some(212.0),
             latency_ms_p95: None,
             early_escalation: None,
+            abstained: None,
         },
         rules: Rules {
             tiers: route.tiers.iter().take(2).cloned().collect(),
@@ -88,6 +89,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
             plans: vec![Plan::new(vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }])],
             router: None,
             guard: None,
+            abstention: None,
         },
         frontier: Vec::new(),
         certificate: None,

@@ -279,6 +279,12 @@ impl Measured {
         lines.push(format!("calls a request   {:.2}", figures.calls));
         let shares = figures.share.iter().map(|(tier, share)| format!("{tier} {} %", percent(*share)));
         lines.push(format!("answered by       {}", shares.collect::<Vec<_>>().join(", ")));
+        if let (Some(share), Some(share_ci)) = (figures.abstained, figures.abstained_ci) {
+            lines.push(format!("abstained         {} % {}", percent(share), range(share_ci.map(percent))));
+        }
+        if let (Some(quality), Some(ci)) = (figures.quality_answered, figures.quality_answered_ci) {
+            lines.push(format!("where it answers  {} % {}", percent(quality), range(ci.map(percent))));
+        }
         lines.push(String::new());
         let mut table = table::new(["always", "quality %", "$ per 1000 calls"]);
         for tier in &self.tiers {

@@ -18,7 +18,7 @@ use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::feature::{self, RequestView};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
-use cascade_sdk_core::policy::{Policy, Rules, Stage, Stop};
+use cascade_sdk_core::policy::{Plan, Policy, Rules};
 use cascade_sdk_core::replay::{Replay, Step};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -91,6 +91,9 @@ struct StageStory {
 #[derive(Debug, Serialize)]
 struct Ending {
     answered_by: Option<String>,
+    /// True if the policy answers "don't know"; the quality is then what that counts as.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    abstained: bool,
     quality: f64,
     cost_usd: f64,
     #[serde(skip)]
@@ -120,6 +123,8 @@ struct Neighbour {
     mean_cost_usd: f64,
     mean_quality: f64,
     answered_by: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    abstained: bool,
     quality: f64,
     cost_usd: f64,
     #[serde(skip)]
@@ -179,11 +184,10 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
     let mut scratch = replay.scratch();
     let mut steps = Vec::new();
     let outcome = replay.trace(row, &mut scratch, |step| steps.push(step)).map_err(failed)?;
-    let plan = rules.plan(outcome.plan).map_or(&[][..], |plan| &plan.stages);
-    let stops = rules.plan(outcome.plan).map(|plan| &plan.stops);
-    let stages = plan.iter().enumerate().map(|(place, stage)| {
-        let stop = stops.and_then(|stops| stops.get(&place));
-        let mut story = story(rules, stage, stop, steps.get(place));
+    let plan = rules.plan(outcome.plan);
+    let stages = plan.into_iter().flat_map(|plan| (0..plan.stages.len()).map(move |place| (plan, place)));
+    let stages = stages.map(|(plan, place)| {
+        let mut story = story(rules, plan, place, steps.get(place));
         if steps.get(place).is_some() {
             story.signals = signals_of(log, &story.tier, row);
         }
@@ -205,7 +209,8 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         frontier.push(Neighbour {
             mean_cost_usd: point.cost_usd,
             mean_quality: point.quality,
-            answered_by: if there.failed { None } else { tier_name(there.tier) },
+            answered_by: if there.failed || there.abstained { None } else { tier_name(there.tier) },
+            abstained: there.abstained,
             quality: there.quality,
             cost_usd: there.cost.to_f64(),
             cost: there.cost,
@@ -230,7 +235,8 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         reasons,
         stages,
         outcome: Some(Ending {
-            answered_by: if outcome.failed { None } else { tier_name(outcome.tier) },
+            answered_by: if outcome.failed || outcome.abstained { None } else { tier_name(outcome.tier) },
+            abstained: outcome.abstained,
             quality: outcome.quality,
             cost_usd: outcome.cost.to_f64(),
             cost: outcome.cost,
@@ -323,11 +329,10 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         bytes: (text.len() + system.map_or(0, str::len)) as u64,
         messages: 1 + u64::from(system.is_some()),
     };
-    let stops = rules.plan(plan).map(|plan| &plan.stops);
-    let stages = rules.plan(plan).map_or(&[][..], |plan| &plan.stages);
-    let stages = stages.iter().enumerate().map(|(place, stage)| {
-        let stop = stops.and_then(|stops| stops.get(&place));
-        let mut story = story(rules, stage, stop, None);
+    let chosen = rules.plan(plan);
+    let stages = chosen.into_iter().flat_map(|plan| (0..plan.stages.len()).map(move |place| (plan, place)));
+    let stages = stages.map(|(plan, place)| {
+        let mut story = story(rules, plan, place, None);
         let tier = project.config.tier(&story.tier).filter(|tier| tier.max_output_tokens.is_some());
         story.cost = tier.and_then(|tier| spend::most_cost(tier, size, 0).ok());
         story.cost_usd = story.cost.map(Usd::to_f64);
@@ -376,19 +381,22 @@ fn guard_in_words(rules: &Rules, plan: usize) -> Option<String> {
     ))
 }
 
-fn story(rules: &Rules, stage: &Stage, stop: Option<&Stop>, step: Option<&Step>) -> StageStory {
-    let stop = stop.map_or_else(String::new, |stop| format!(" ({})", policy_words::stop(stop)));
+fn story(rules: &Rules, plan: &Plan, place: usize, step: Option<&Step>) -> StageStory {
     let cost = step.map(|step| step.cost.saturating_add(step.signal_cost));
     StageStory {
-        tier: rules.tiers.get(stage.tier).cloned().unwrap_or_default(),
-        rule: stage
-            .rule
-            .map_or_else(|| "the last stage".to_owned(), |rule| policy_words::rule(rules, rule) + &stop),
+        tier: plan
+            .stages
+            .get(place)
+            .map_or_else(String::new, |stage| policy_words::tier(rules, stage.tier).to_owned()),
+        rule: policy_words::stage(rules, plan, place).unwrap_or_else(|| "the last stage".to_owned()),
         given_up_after: step.and_then(|step| step.given_up_after),
         decision: step.map(|step| match step.decision {
             Decision::Accept { score: Some(score) } => format!("kept: the score is {}", ShownScore(score)),
             Decision::Accept { score: None } => "kept".to_owned(),
             Decision::Escalate(why) => format!("escalated: {why}"),
+            Decision::Abstain { score, below } => {
+                format!("abstained: score {} is below {}", ShownScore(score), ShownScore(below))
+            }
             Decision::Fail => "failed, and there is no further stage".to_owned(),
         }),
         signals: BTreeMap::new(),
@@ -456,6 +464,7 @@ impl Explanation {
             let by = ending.answered_by.as_deref().unwrap_or("nobody");
             let calls =
                 if ending.calls == 1 { "1 call".to_owned() } else { format!("{} calls", ending.calls) };
+            let by = if ending.abstained { "nobody, the policy abstains" } else { by };
             lines.push(format!(
                 "answered by {by}: quality {:.2}, {} for {calls}",
                 ending.quality,
@@ -477,6 +486,7 @@ impl Explanation {
         for point in neighbours {
             let mean = Usd::from_f64(point.mean_cost_usd).unwrap_or(Usd::MAX);
             let by = point.answered_by.as_deref().unwrap_or("nobody");
+            let by = if point.abstained { "nobody (abstains)" } else { by };
             let text = format!("{by}, quality {:.2}, {}", point.quality, dollars(point.cost));
             lines.extend(item(&format!("  {}: ", dollars(mean)), &text));
         }

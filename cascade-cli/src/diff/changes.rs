@@ -1,6 +1,6 @@
 //! What differs between two policies, in words: one sentence for each thing a reviewer decides about.
 
-use crate::policy_words::{self, objective, plan, rule, score, tier, tiers_of};
+use crate::policy_words::{self, abstain, objective, plan, rule, score, tier, tiers_of};
 use cascade_sdk_core::decide::ShownScore;
 use cascade_sdk_core::feature::{self, Router};
 use cascade_sdk_core::policy::{AcceptRule, Cut, Plan, Policy, Rules, Score};
@@ -17,6 +17,7 @@ pub(crate) fn changes(old: &Policy, new: &Policy) -> Vec<String> {
     scores(&old.rules, &new.rules, &mut found);
     router(&old.rules, &new.rules, &mut found);
     guard(&old.rules, &new.rules, &mut found);
+    abstention(&old.rules, &new.rules, &mut found);
     if old.objective != new.objective {
         let (now, before) = (objective(&new.objective), objective(&old.objective));
         found.push(format!("the objective is now: {now}; before: {before}"));
@@ -69,7 +70,18 @@ fn plans(old: &Rules, new: &Rules, found: &mut Vec<String>) {
 fn thresholds(old: &Rules, before: &Plan, new: &Rules, now: &Plan, found: &mut Vec<String>) {
     let several = old.plans.len().max(new.plans.len()) > 1 && now.stages.len() > 2;
     let within = if several { format!(" (in {})", tiers_of(new, now)) } else { String::new() };
-    for (was, is) in before.stages.iter().zip(&now.stages) {
+    for (place, (was, is)) in before.stages.iter().zip(&now.stages).enumerate() {
+        let abstains = |rules: &Rules, plan: &Plan| {
+            plan.abstain_rule(place).map_or_else(|| "never abstains".to_owned(), |of| abstain(rules, of))
+        };
+        let (own, other) = (abstains(new, now), abstains(old, before));
+        if own != other {
+            found.push(format!("{}{within} {own}; before, it {other}", tier(new, is.tier)));
+        } else if now.abstain_rule(place).map(|of| of.below) != before.abstain_rule(place).map(|of| of.below)
+        {
+            let text = "abstains from a threshold on that differs only in digits not shown";
+            found.push(format!("{}{within} {text}", tier(new, is.tier)));
+        }
         let (Some(before), Some(after)) = (was.rule, is.rule) else { continue };
         let name = tier(new, is.tier);
         let same_score = score(old, before.score) == score(new, after.score);
@@ -190,6 +202,19 @@ fn guard(old: &Rules, new: &Rules, found: &mut Vec<String>) {
             now.unwrap_or_default(),
             before.unwrap_or_default()
         )),
+    }
+}
+
+fn abstention(old: &Rules, new: &Rules, found: &mut Vec<String>) {
+    match (old.abstention, new.abstention) {
+        (None, Some(quality)) => {
+            found.push(format!("it may abstain now: an abstention counts as a quality of {quality}"));
+        }
+        (Some(_), None) => found.push("it never abstains any more".to_owned()),
+        (Some(before), Some(now)) if before.to_bits() != now.to_bits() => {
+            found.push(format!("an abstention counts as a quality of {now} now, {before} before"));
+        }
+        _ => {}
     }
 }
 

@@ -4,7 +4,7 @@ use super::changes;
 use super::versions::Version;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::fit::inference::compare::Comparison;
-use cascade_sdk_core::fit::inference::simulate::Outcomes;
+use cascade_sdk_core::fit::inference::simulate::{NOBODY, Outcomes};
 use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
 use cascade_sdk_core::policy::{Estimate, Policy};
@@ -24,7 +24,7 @@ pub(crate) struct RowsDiff {
     pub(crate) held_out: Option<HeldOut>,
 }
 
-/// A row that another tier answers.
+/// A row that another tier answers, or that one of the two policies abstains from.
 #[derive(Debug, Serialize)]
 pub(crate) struct RowChange {
     pub(crate) id: String,
@@ -78,14 +78,14 @@ pub(crate) fn compare(
     let (old_outcomes, new_outcomes) = (run(before, &rows)?, run(now, &rows)?);
     let mut changed = Vec::new();
     for ((row, from), to) in rows.iter().zip(&old_outcomes.tier).zip(&new_outcomes.tier) {
-        let (Some(from), Some(to)) =
-            (before.rules.tiers.get(*from as usize), now.rules.tiers.get(*to as usize))
-        else {
-            continue;
+        let name = |policy: &Policy, tier: u32| match tier {
+            NOBODY => Some("nobody (abstains)".to_owned()),
+            tier => policy.rules.tiers.get(tier as usize).cloned(),
         };
+        let (Some(from), Some(to)) = (name(before, *from), name(now, *to)) else { continue };
         if from != to {
             let id = log_row(&table, *row).and_then(|row| log.rows.get(row)).map(|row| row.id.to_string());
-            changed.push(RowChange { id: id.unwrap_or_default(), from: from.clone(), to: to.clone() });
+            changed.push(RowChange { id: id.unwrap_or_default(), from, to });
         }
     }
     let held: Vec<u32> = rows

@@ -7,7 +7,7 @@ use crate::money::dollars_f64;
 use crate::policy_words::{figure, per_1000_calls, percent};
 use crate::table;
 use crate::words::{item, some_of, wrap};
-use cascade_sdk_core::policy::{Estimate, Policy};
+use cascade_sdk_core::policy::{Abstained, Estimate, Policy};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -80,6 +80,15 @@ impl Comparison {
             figure("cost_usd", |policy| policy.expected.cost_usd),
             figure("calls", |policy| policy.expected.calls),
         ];
+        let abstained = |version: &Version| version.policy.as_ref().and_then(|of| of.expected.abstained);
+        let optional = |name: &str, read: fn(Abstained) -> Estimate| {
+            let read = |version: &Version| abstained(version).map(|of| read(of).into());
+            let (old, new) = (read(&self.old), read(&self.new));
+            (old.is_some() || new.is_some()).then(|| Figure { of: name.into(), old, new })
+        };
+        let abstentions =
+            [optional("abstained", |of| of.share), optional("quality_answered", |of| of.quality_answered)];
+        let expected: Vec<Figure> = expected.into_iter().chain(abstentions.into_iter().flatten()).collect();
         let shares = tiers(self.old.policy.as_ref(), self.new.policy.as_ref());
         let shares = shares.into_iter().map(|tier| Figure {
             of: tier.to_owned(),
@@ -143,6 +152,12 @@ impl Comparison {
         add("quality %".into(), Some(before.quality), Some(now.quality), percent);
         add("$ per 1000 calls".into(), Some(before.cost_usd), Some(now.cost_usd), per_1000_calls);
         add("calls a request".into(), Some(before.calls), Some(now.calls), figure);
+        if before.abstained.is_some() || now.abstained.is_some() {
+            let (before, now) = (before.abstained, now.abstained);
+            add("abstained %".into(), before.map(|of| of.share), now.map(|of| of.share), percent);
+            let answered = |of: Option<Abstained>| of.map(|of| of.quality_answered);
+            add("quality where it answers %".into(), answered(before), answered(now), percent);
+        }
         for tier in tiers(Some(old), Some(new)) {
             let name = format!("answered by {tier} %");
             add(name, Self::share(&self.old, tier), Self::share(&self.new, tier), percent);

@@ -63,7 +63,13 @@ fn plan(family: &FamilyReport) -> String {
     if family.plan.is_empty() {
         format!("router over {} plans", family.plans.len())
     } else {
-        family.plan.iter().map(|stage| stage.tier.as_str()).collect::<Vec<_>>().join(" → ")
+        let tiers = family.plan.iter().map(|stage| stage.tier.as_str()).collect::<Vec<_>>().join(" → ");
+        match family.held_out.as_ref().and_then(|held| held.abstained.zip(held.quality_answered)) {
+            Some((share, quality)) => {
+                format!("{tiers}, abstains {}, else {} right", percent(share), percent(quality))
+            }
+            None => tiers,
+        }
     }
 }
 

@@ -26,6 +26,13 @@ pub enum Decision {
     },
     /// Run the next stage.
     Escalate(Why),
+    /// Answer "don't know": even later stages would not be worth asking (MATH.md 6.4).
+    Abstain {
+        /// The score.
+        score: f64,
+        /// The lowest score that does not abstain.
+        below: f64,
+    },
     /// The last stage failed: there is no answer.
     Fail,
 }
@@ -107,9 +114,17 @@ impl std::fmt::Display for Why {
 /// Decides what becomes of the answer of stage `stage` of plan `plan`.
 ///
 /// Keep iff `score >= at_least` (MATH.md 1). A failed call escalates unless it was the last stage; a missing or NaN
-/// score escalates; a rule that keeps everything reads no score and ends the plan. Indices outside the rules count as a last stage, so
+/// score escalates and never abstains; a stage that may abstain does so before it is asked whether it keeps; a rule that
+/// keeps everything reads no score and ends the plan. Indices outside the rules count as a last stage, so
 /// that the function is total.
 pub fn judge(rules: &Rules, plan: usize, stage: usize, seen: &Observation<'_>) -> Decision {
+    let abstain = rules.plan(plan).and_then(|plan| plan.abstain_rule(stage));
+    if let Some(rule) = abstain.filter(|_| !seen.failed) {
+        let score = read(rules, rule.score, seen);
+        if score < rule.below {
+            return Decision::Abstain { score, below: rule.below };
+        }
+    }
     let rule = rules.plan(plan).and_then(|plan| plan.stages.get(stage)).and_then(|stage| stage.rule);
     match rule {
         Some(rule) if rule.at_least != Cut::KEEP_ALL => apply(rules, rule, seen),
@@ -190,7 +205,7 @@ pub(crate) fn map(term: &Term, x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Plan, Score, Stage};
+    use crate::policy::{AbstainRule, Plan, Score, Stage};
 
     fn rules(at_least: f64) -> Rules {
         Rules {
@@ -198,6 +213,7 @@ mod tests {
             signals: vec!["mean_logprob".into()],
             scores: Vec::new(),
             guard: None,
+            abstention: None,
             plans: vec![Plan::new(vec![
                 Stage {
                     tier: 0,
@@ -236,6 +252,23 @@ mod tests {
         ] {
             assert_eq!(ShownScore(score).to_string(), shown);
         }
+    }
+
+    #[test]
+    fn scores_below_the_second_cut_abstain_and_missing_ones_do_not() {
+        let mut rules = rules(-0.2);
+        let rule = |below| Some(AbstainRule { score: ScoreSource::Signal(0), below });
+        rules.plans[0].abstain = vec![rule(-1.0), rule(-0.5)];
+        let at = |stage, signal| judge(&rules, 0, stage, &seen(&[signal]));
+        assert_eq!(at(0, -1.5), Decision::Abstain { score: -1.5, below: -1.0 });
+        assert!(matches!(at(0, -1.0), Decision::Escalate(Why::BelowThreshold { .. })));
+        assert!(matches!(at(0, -0.2), Decision::Accept { .. }));
+        assert_eq!(at(0, f64::NAN), Decision::Escalate(Why::MissingSignal));
+        assert_eq!(at(1, -0.6), Decision::Abstain { score: -0.6, below: -0.5 });
+        assert_eq!(at(1, f64::NAN), Decision::Accept { score: None });
+        let failed = Observation { failed: true, signals: &[-9.0], predictions: None };
+        assert_eq!(judge(&rules, 0, 1, &failed), Decision::Fail);
+        assert_eq!(rules.signals_read_at(0, 1).collect::<Vec<_>>(), [0]);
     }
 
     #[test]

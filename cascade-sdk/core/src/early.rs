@@ -49,8 +49,8 @@ pub(crate) struct Prefix {
 
 impl<'r> Watch<'r> {
     /// Watches an answer of stage `stage` of plan `plan` that can have at most `limit` tokens, where the plan's [`Stop`] does
-    /// not say itself how many. `None` where nothing can end it early: a stage that keeps everything, or a score that no
-    /// log-probability bounds.
+    /// not say itself how many. `None` where nothing can end it early: a stage that keeps everything or may abstain (which of
+    /// two things becomes of a low score only the whole answer says), or a score that no log-probability bounds.
     pub fn new(
         rules: &'r Rules,
         plan: usize,
@@ -59,7 +59,7 @@ impl<'r> Watch<'r> {
         limit: Option<u64>,
     ) -> Option<Self> {
         let plan = rules.plan(plan)?;
-        let rule = plan.stages.get(stage)?.rule?;
+        let rule = plan.stages.get(stage)?.rule.filter(|_| plan.abstain_rule(stage).is_none())?;
         let bounded =
             |signal: usize| rules.signals.get(signal).is_some_and(|name| BuiltIn::parse(name).is_some());
         let useful = rule.at_least != Cut::KEEP_ALL && rules.signals_read(rule).any(bounded);

@@ -8,7 +8,7 @@ use crate::early::{Stopped, Watch};
 use crate::feature::{self, Predictions, RequestView, Router};
 use crate::log::{EvalLog, SignalColumn, TierColumns};
 use crate::money::Usd;
-use crate::policy::{AcceptRule, Rules};
+use crate::policy::Rules;
 use std::fmt;
 
 /// Rules tied to the columns of a log.
@@ -92,6 +92,8 @@ pub struct Outcome {
     pub tier: usize,
     /// True if the last stage failed, so that there is no answer.
     pub failed: bool,
+    /// True if a stage abstained: the answer is "don't know", and its quality what the policy says it counts as.
+    pub abstained: bool,
     /// Quality of the answer; 0 if there is none.
     pub quality: f64,
     /// Everything that was paid.
@@ -207,8 +209,16 @@ impl<'a> Replay<'a> {
     ) -> Result<Outcome, ReplayError> {
         let plan = self.choose_plan(row, scratch)?;
         let stages = self.rules.plan(plan).map_or(&[][..], |plan| &plan.stages);
-        let mut outcome =
-            Outcome { plan, calls: 0, tier: 0, failed: true, quality: 0.0, cost: Usd::ZERO, latency_ms: 0.0 };
+        let mut outcome = Outcome {
+            plan,
+            calls: 0,
+            tier: 0,
+            failed: true,
+            abstained: false,
+            quality: 0.0,
+            cost: Usd::ZERO,
+            latency_ms: 0.0,
+        };
         for (index, stage) in stages.iter().enumerate() {
             let Some(tier) = self.tiers.get(stage.tier) else { break };
             if !tier.results.present[row] {
@@ -234,7 +244,7 @@ impl<'a> Replay<'a> {
                 None => (
                     decide::judge(self.rules, plan, index, &seen),
                     tier.results.cost[row],
-                    stage.rule.map_or(Usd::ZERO, |rule| self.signal_cost(tier, rule, row)),
+                    self.signal_cost(tier, (plan, index), row),
                 ),
             };
             outcome.cost = outcome
@@ -252,6 +262,12 @@ impl<'a> Replay<'a> {
                 Decision::Accept { .. } => {
                     outcome.failed = false;
                     outcome.quality = tier.results.quality[row];
+                    break;
+                }
+                Decision::Abstain { .. } => {
+                    outcome.failed = false;
+                    outcome.abstained = true;
+                    outcome.quality = self.rules.abstention.unwrap_or(0.0);
                     break;
                 }
                 Decision::Fail => break,
@@ -287,13 +303,13 @@ impl<'a> Replay<'a> {
         feature::choose_plan(self.rules, &request, router).map_err(|input| missing(self.log, row, input))
     }
 
-    /// The price of the signals that a rule reads. A call that failed yields no answer whose signals could be bought.
-    fn signal_cost(&self, tier: &Columns<'_>, rule: AcceptRule, row: usize) -> Usd {
+    /// The price of the signals that a stage reads. A call that failed yields no answer whose signals could be bought.
+    fn signal_cost(&self, tier: &Columns<'_>, (plan, stage): (usize, usize), row: usize) -> Usd {
         if tier.results.failed[row] {
             return Usd::ZERO;
         }
         let cost = |signal: usize| -> Option<Usd> { (*tier.signals.get(signal)?)?.cost.get(row).copied() };
-        self.rules.signals_read(rule).filter_map(cost).fold(Usd::ZERO, Usd::saturating_add)
+        self.rules.signals_read_at(plan, stage).filter_map(cost).fold(Usd::ZERO, Usd::saturating_add)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use cascade_sdk_core::decide::{Decision, Observation, Why, judge};
 use cascade_sdk_core::feature::Predictions;
-use cascade_sdk_core::policy::{AcceptRule, Cut, Plan, Rules, Score, ScoreInput, ScoreSource, Stage, Term};
+use cascade_sdk_core::policy::{
+    AbstainRule, AcceptRule, Cut, Plan, Rules, Score, ScoreInput, ScoreSource, Stage, Term,
+};
 use proptest::prelude::*;
 
 /// Numbers of all kinds.
@@ -40,7 +42,12 @@ fn stage() -> impl Strategy<Value = Stage> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let plans = prop::collection::vec(prop::collection::vec(stage(), 0..4).prop_map(Plan::new), 0..3);
+    let below = (index().prop_map(ScoreSource::Signal), number());
+    let below = below.prop_map(|(score, below)| AbstainRule { score, below });
+    let abstain = prop::collection::vec(prop::option::of(below), 0..4);
+    let plan = (prop::collection::vec(stage(), 0..4), abstain)
+        .prop_map(|(stages, abstain)| Plan { abstain, ..Plan::new(stages) });
+    let plans = prop::collection::vec(plan, 0..3);
     (plans, prop::collection::vec(score(), 0..3)).prop_map(|(plans, scores)| Rules {
         tiers: vec!["a".into(), "b".into(), "c".into()],
         signals: vec!["x".into(), "y".into()],
@@ -48,6 +55,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         plans,
         router: None,
         guard: None,
+        abstention: Some(0.5),
     })
 }
 
@@ -79,10 +87,12 @@ proptest! {
             Decision::Escalate(Why::BelowThreshold { score, at_least }) => {
                 prop_assert!(score < at_least || at_least.is_nan());
             }
+            // A missing score never abstains.
+            Decision::Abstain { score, below } => prop_assert!(score < below),
             Decision::Escalate(_) | Decision::Fail => {}
         }
-        let kept = matches!(decision, Decision::Accept { .. });
-        prop_assert!(!(failed && kept));
+        let decided_by_score = matches!(decision, Decision::Accept { .. } | Decision::Abstain { .. });
+        prop_assert!(!(failed && decided_by_score));
     }
 
     /// Raising a threshold never keeps more.

@@ -7,6 +7,8 @@
     reason = "helpers of tests, outside of test functions"
 )]
 
+#[path = "fit/abstain.rs"]
+mod abstain;
 #[path = "fit/certificates.rs"]
 mod certificates;
 #[path = "fit/early.rs"]

@@ -42,9 +42,11 @@ impl Account<'_> {
             Kind::Provider => "provider",
             Kind::Answer => "answer",
             Kind::Cancelled => "cancelled",
+            Kind::Abstained => "abstained",
         };
         // What never reached a model is no evidence.
-        self.explored &= matches!(error.kind(), Kind::Timeout | Kind::Provider | Kind::Answer);
+        self.explored &=
+            matches!(error.kind(), Kind::Timeout | Kind::Provider | Kind::Answer | Kind::Abstained);
         self.tell(outcome, None, false);
     }
 

@@ -266,10 +266,13 @@ fn check_signals(route: &config::Route, setup: &TierSetup, rules: &Rules, mistak
 
 /// The signals of a tier that some rule reads, each once.
 fn signals_of<'r>(rules: &'r Rules, tier: &str) -> Vec<&'r String> {
-    let stages = rules.plans.iter().flat_map(|plan| &plan.stages);
-    let of_tier = stages.filter(|stage| rules.tiers.get(stage.tier).is_some_and(|name| name == tier));
-    let read = of_tier.filter_map(|stage| stage.rule).flat_map(|rule| rules.signals_read(rule));
-    let mut indices: Vec<usize> = read.collect();
+    let of_tier = |stage: &Stage| rules.tiers.get(stage.tier).is_some_and(|name| name == tier);
+    let mut indices: Vec<usize> = Vec::new();
+    for (number, plan) in rules.plans.iter().enumerate() {
+        for (place, _) in plan.stages.iter().enumerate().filter(|(_, stage)| of_tier(stage)) {
+            indices.extend(rules.signals_read_at(number, place));
+        }
+    }
     indices.sort_unstable();
     indices.dedup();
     indices.into_iter().filter_map(|index| rules.signals.get(index)).collect()

@@ -110,6 +110,8 @@ struct StepRow<'a> {
     score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at_least: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    abstain_below: Option<f64>,
     #[serde(flatten)]
     result: ResultRow<'a>,
 }
@@ -118,6 +120,7 @@ impl<'a> StepRow<'a> {
     fn new(route: &'a Route, step: &'a Step<usize>, text: Option<&'a str>) -> Self {
         let (decision, why, score, at_least) = match step.decision {
             Decision::Accept { score } => ("accept", None, score, None),
+            Decision::Abstain { score, .. } => ("abstain", None, Some(score), None),
             Decision::Fail => ("fail", None, None, None),
             Decision::Escalate(why) => match why {
                 Why::BelowThreshold { score, at_least } => {
@@ -138,7 +141,12 @@ impl<'a> StepRow<'a> {
             .tiers
             .get(step.tier)
             .map_or(("", ""), |setup| (setup.tier.name.as_str(), setup.tier.model.as_str()));
-        Self { tier, model, decision, why, score, at_least, result: ResultRow::new(route, step, text) }
+        let abstain_below = match step.decision {
+            Decision::Abstain { below, .. } => Some(below),
+            _ => None,
+        };
+        let result = ResultRow::new(route, step, text);
+        Self { tier, model, decision, why, score, at_least, abstain_below, result }
     }
 }
 
@@ -236,6 +244,7 @@ pub(super) struct Would {
     pub(super) plan: usize,
     pub(super) path: Vec<usize>,
     pub(super) answered_by: Option<usize>,
+    pub(super) abstained: bool,
     pub(super) cost: Usd,
 }
 
@@ -273,6 +282,8 @@ struct WouldRow<'a> {
     path: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     answered_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_false")]
+    abstained: bool,
     #[serde(serialize_with = "dollars")]
     cost_usd: Usd,
 }
@@ -296,6 +307,7 @@ pub(super) fn exploration(about: About<'_>, explored: &Explored<'_>) -> Vec<u8> 
             plan: would.plan,
             path: would.path.iter().map(|tier| name(*tier)).collect(),
             answered_by: would.answered_by.map(name),
+            abstained: would.abstained,
             cost_usd: would.cost,
         }),
     })

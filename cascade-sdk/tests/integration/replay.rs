@@ -3,7 +3,7 @@
 use crate::setup::{CONFIG, Tier, builder, builder_of, policy_of, rules};
 use cascade_sdk::{Request, TierName};
 use cascade_sdk_core::log::{LogSource, ReadOptions, read};
-use cascade_sdk_core::policy::{Guard, Rules};
+use cascade_sdk_core::policy::{AbstainRule, Guard, Rules, ScoreSource};
 use cascade_sdk_core::replay::Replay;
 use std::fmt::Write as _;
 
@@ -156,4 +156,40 @@ async fn guarded_requests_stay_on_their_tier_online_as_offline() {
     assert_eq!(kept, 20);
     let error = client.call::<Tier>(1, Request::new("whatever").with_id("r00")).await.unwrap_err();
     assert!(error.is_config() && error.to_string().contains("guard needs the tag `tenant`"), "{error}");
+}
+
+/// An abstention is the same over the log and in the client: an error that keeps path and cost.
+#[tokio::test]
+async fn abstentions_are_the_same_online_as_offline() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = log();
+    std::fs::write(directory.path().join("log.jsonl"), &text).unwrap();
+    let config = CONFIG.replace(
+        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
+        "api = \"replay\"",
+    );
+    let mut rules = Rules { abstention: Some(0.25), ..rules() };
+    rules.plans[0].abstain = vec![Some(AbstainRule { score: ScoreSource::Signal(0), below: -0.3 }), None];
+    let client = builder_of(directory.path(), &config, policy_of(&config, rules.clone())).build().unwrap();
+    let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
+    let replay = Replay::new(&rules, &reading.log).unwrap();
+    let mut scratch = replay.scratch();
+    let mut abstained = 0;
+    for (row, entry) in reading.log.rows.iter().enumerate() {
+        let expected = replay.row(row, &mut scratch).unwrap();
+        let result = client.call::<Tier>(1, Request::new("whatever").with_id(&*entry.id)).await;
+        let (calls, cost) = match &result {
+            Ok(routed) => (routed.path.len(), routed.cost()),
+            Err(error) => (error.path().len(), error.spent()),
+        };
+        assert_eq!((calls, cost), (expected.calls, expected.cost), "{}", entry.id);
+        let gave_up = result.as_ref().is_err_and(cascade_sdk::Error::is_abstained);
+        assert_eq!(gave_up, expected.abstained, "{}", entry.id);
+        if gave_up {
+            assert_eq!((expected.quality, calls), (0.25, 1));
+            assert!(result.unwrap_err().to_string().contains("the policy abstains"));
+            abstained += 1;
+        }
+    }
+    assert!(abstained > 5, "{abstained}");
 }

@@ -116,6 +116,7 @@ fn why(step: &Step<AnswerTier>, by_router: bool) -> String {
         Decision::Accept { score: Some(score) } => format!("kept, score {score:.3}"),
         Decision::Accept { score: None } => "last stage".into(),
         Decision::Escalate(why) => format!("escalated: {why}"),
+        Decision::Abstain { score, .. } => format!("gave up, score {score:.3}"),
         Decision::Fail => "no answer".into(),
     }
 }

@@ -149,6 +149,9 @@ fn switch(point: &SwitchingPoint) -> String {
     )
 }
 
+/// In place of a tier, where a policy abstains.
+const NOBODY: &str = "nobody (abstains)";
+
 /// Share of held-out requests that each tier answers, by family.
 pub(super) fn tier_shares(report: &FitReport) -> Picture {
     let colour = |name: &str| report.tiers.iter().position(|tier| tier.name == name).unwrap_or(0);
@@ -160,6 +163,7 @@ pub(super) fn tier_shares(report: &FitReport) -> Picture {
             let mut parts: Vec<(usize, f64, String)> =
                 figures.share.iter().map(|(name, share)| (colour(name), *share, name.clone())).collect();
             parts.sort_by_key(|part| part.0);
+            parts.extend(figures.abstained.map(|share| (report.tiers.len(), share, NOBODY.to_owned())));
             Some(Bar { name: family.family.replace('_', " "), parts })
         })
         .collect();
@@ -174,6 +178,7 @@ pub(super) fn tier_shares(report: &FitReport) -> Picture {
             .enumerate()
             .filter(|(_, tier)| used(&tier.name))
             .map(|(index, tier)| (format!("c{}", index % 8), tier.name.clone()))
+            .chain(used(NOBODY).then(|| (format!("c{}", report.tiers.len() % 8), NOBODY.to_owned())))
             .collect(),
         caption: "Share of held-out requests whose answer comes from each tier.".into(),
         numbers: vec![Numbers {

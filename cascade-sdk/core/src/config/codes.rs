@@ -54,6 +54,8 @@ codes! {
     OBJECTIVE_SEVERAL = "config::objective-several";
     /// A confidence without a constraint that it could certify.
     NOTHING_TO_CERTIFY = "config::nothing-to-certify";
+    /// Two settings of a fit that exclude each other.
+    NOT_TOGETHER = "config::not-together";
     /// A route with several tiers has no eval log to be fitted from.
     LOG_MISSING = "config::log-missing";
     /// Two routes share one policy file.

@@ -35,6 +35,7 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
     if route.runtime.early_escalation == EarlyEscalation::Fitted {
         canonical.line("runtime.early_escalation", "fitted");
     }
+    canonical.optional("fit.abstain_loss", fit.abstain_loss.map(number));
     if let Some(guard) = &route.guard {
         canonical.line("guard.by", string(&guard.by));
         canonical.line("guard.max_loss", number(guard.max_loss));

@@ -319,6 +319,8 @@ pub struct FitSettings {
     pub held_out: f64,
     /// The gain in quality worth deciding on.
     pub smallest_gain: f64,
+    /// What an answer "don't know" loses, where a wrong one loses 1; `None` never abstains.
+    pub abstain_loss: Option<f64>,
     /// Level of the tests for drift together.
     pub drift_alpha: f64,
     /// Seed of every random choice.
@@ -332,6 +334,7 @@ impl Default for FitSettings {
             max_stages: 3,
             held_out: 0.3,
             smallest_gain: 0.01,
+            abstain_loss: None,
             drift_alpha: 0.05,
             seed: 7,
         }

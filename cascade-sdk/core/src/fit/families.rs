@@ -2,13 +2,13 @@
 
 use super::chain::{Chains, FullChain};
 use super::family::{Cascades, FittedFamily};
-use super::limited::{Limited, Members};
+use super::limited::{Abstaining, Limited, Members};
 use super::limits::Limits;
 use super::routed::RoutedCascades;
 use super::router::{Data, RouterFamily, RouterFit};
 use crate::config::{Family, FitSettings};
 use crate::fit::frontier::pair::{Pairs, Singles};
-use crate::fit::rows::table::Table;
+use crate::fit::rows::table::{QUALITY_ONE, Table, quality_units};
 use crate::log::EvalLog;
 
 /// What every family is fitted from.
@@ -40,9 +40,11 @@ pub fn tried(settings: &FitSettings) -> Vec<Family> {
         .collect()
 }
 
-/// Whether the family's search may miss a better member: chains of four and more stages.
+/// Whether the family's search may miss a better member: chains of four and more stages, and cascades that may abstain at
+/// several of their stages.
 pub fn is_heuristic(family: Family, settings: &FitSettings, tiers: usize) -> bool {
     match family {
+        Family::Pair | Family::Chain | Family::FullChain if settings.abstain_loss.is_some() => true,
         Family::Chain => settings.max_stages.min(tiers) > 3,
         Family::FullChain => tiers > 3,
         _ => false,
@@ -59,6 +61,12 @@ pub fn fit<'t>(
     known: Option<&RouterFit>,
 ) -> Option<Box<dyn FittedFamily + 't>> {
     let table = pool.table;
+    if let Some(loss) = pool.settings.abstain_loss
+        && let Some(members) = members(family, pool.settings)
+    {
+        let worth = QUALITY_ONE - quality_units(loss);
+        return Some(Box::new(Abstaining::new(table, rows, members, pool.limits, worth, pool.threads)));
+    }
     if !pool.limits.is_empty()
         && let Some(members) = members(family, pool.settings)
     {

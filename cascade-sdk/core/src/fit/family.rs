@@ -1,11 +1,13 @@
 //! A fitted family: everything one family of policies can do on some rows, whatever the family.
 
+use super::limited::AbstainingRule;
 use super::objective::{Multipliers, Target};
 use crate::feature::Router;
 use crate::fit::frontier::operating::{CascadeRule, PolicyClass};
-use crate::fit::rows::table::{Table, Totals};
+use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use crate::policy::{
-    AcceptRule, Cut, Forecast, OperatingPoint, Plan, Rules, Score, ScoreInput, ScoreSource, Stage,
+    AbstainRule, AcceptRule, Cut, Forecast, OperatingPoint, Plan, Rules, Score, ScoreInput, ScoreSource,
+    Stage,
 };
 
 /// An operating point of a family, and the rules that reach it.
@@ -33,6 +35,8 @@ pub enum Draft {
     },
     /// A router over plans: index into the family's own list.
     Planned(usize),
+    /// A cascade that may abstain.
+    Abstaining(AbstainingRule),
 }
 
 /// A family fitted on some rows.
@@ -58,7 +62,7 @@ pub trait FittedFamily: Sync {
     fn router_price(&self, draft: &Draft) -> Option<f64> {
         match draft {
             Draft::Routed(price) | Draft::Penalised { price, .. } => Some(*price),
-            Draft::Cascade(_) | Draft::Planned(_) => None,
+            Draft::Cascade(_) | Draft::Planned(_) | Draft::Abstaining(_) => None,
         }
     }
 
@@ -74,7 +78,7 @@ pub trait FittedFamily: Sync {
                     builder.penalise(penalty);
                 }
             }
-            Draft::Planned(_) => {}
+            Draft::Planned(_) | Draft::Abstaining(_) => {}
         }
     }
 
@@ -171,12 +175,14 @@ pub struct RulesBuilder<'t> {
     signals: Vec<String>,
     /// Combined signals with the tier's table index and inputs as indices into `signals`.
     scores: Vec<Score>,
+    /// What an abstention counts as.
+    worth: Option<i64>,
 }
 
 impl<'t> RulesBuilder<'t> {
     /// No plans yet.
     pub fn new(table: &'t Table) -> Self {
-        Self { table, plans: Vec::new(), signals: Vec::new(), scores: Vec::new() }
+        Self { table, plans: Vec::new(), signals: Vec::new(), scores: Vec::new(), worth: None }
     }
 
     /// Adds a plan. A stage that keeps everything ends it.
@@ -193,6 +199,27 @@ impl<'t> RulesBuilder<'t> {
             }
         }
         self.plans.push(Plan { forecast, ..Plan::new(stages) });
+    }
+
+    /// What an abstention counts as, in units of 10⁻¹² of quality.
+    pub fn abstention(&mut self, worth: i64) {
+        self.worth = Some(worth);
+    }
+
+    /// Adds a plan some of whose stages may abstain.
+    pub fn abstaining_plan(&mut self, rule: &AbstainingRule) {
+        self.plan(&rule.cascade, None);
+        let stages = self.plans.last().map_or(0, |plan| plan.stages.len());
+        let cuts = rule.below.iter().zip(&rule.cascade.tiers).take(stages);
+        let abstain: Vec<Option<AbstainRule>> = cuts
+            .map(|(cut, &tier)| {
+                let cut = cut.as_ref()?;
+                Some(AbstainRule { score: self.source(tier, cut.signal)?, below: cut.at_least })
+            })
+            .collect();
+        if let Some(plan) = self.plans.last_mut() {
+            plan.abstain = abstain;
+        }
     }
 
     /// Sets the penalty of the plan that was added last.
@@ -246,6 +273,8 @@ impl<'t> RulesBuilder<'t> {
         for score in &mut self.scores {
             score.tier = used.binary_search(&score.tier).unwrap_or(0);
         }
+        let abstains = self.plans.iter().any(|plan| plan.abstain.iter().any(Option::is_some));
+        let abstention = self.worth.filter(|_| abstains).map(|worth| worth as f64 / QUALITY_ONE as f64);
         Rules {
             tiers: used.iter().map(|&tier| self.table.tiers[tier].name.clone()).collect(),
             signals: self.signals,
@@ -253,6 +282,7 @@ impl<'t> RulesBuilder<'t> {
             plans: self.plans,
             router: router.map(|(router, shadow_price)| Router { shadow_price, ..router.clone() }),
             guard: None,
+            abstention,
         }
     }
 }

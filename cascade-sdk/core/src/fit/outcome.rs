@@ -107,6 +107,7 @@ impl Setup<'_> {
                 .map(|tier| share.get(tier.as_str()).copied().unwrap_or_default())
                 .collect(),
             shadow_price: shadow_price(&fit.fitted.hull(), &fit.chosen).quality_per_usd,
+            abstained: figures.abstained,
             latency_ms_p95: self
                 .objective
                 .max_latency_ms_p95

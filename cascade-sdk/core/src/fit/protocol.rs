@@ -5,7 +5,7 @@ use super::FitError;
 use super::families::{self, Pool};
 use super::family::{Candidate, Draft, FittedFamily};
 use super::guard::Guarding;
-use super::limited;
+use super::limited::{self, AbstainingRule};
 use super::limits::{NO_LIMITS, Tail, within};
 use super::objective::{Multipliers, Target};
 use super::outcome;
@@ -516,6 +516,10 @@ fn shown_pair(selected: Option<&Fit<'_>>, fits: &[Fit<'_>]) -> Option<(Pair, f64
     let candidates = selected.into_iter().chain(fits.iter().filter(|fit| fit.family == Family::Pair));
     candidates.into_iter().find_map(|fit| match &fit.chosen.draft {
         Draft::Cascade(rule) => {
+            let (&[cheap, dear, ..], cut) = (&rule.tiers[..], rule.cuts.first()?) else { return None };
+            Some((Pair { cheap, signal: cut.signal, dear }, cut.at_least))
+        }
+        Draft::Abstaining(AbstainingRule { cascade: rule, .. }) => {
             let (&[cheap, dear, ..], cut) = (&rule.tiers[..], rule.cuts.first()?) else { return None };
             Some((Pair { cheap, signal: cut.signal, dear }, cut.at_least))
         }

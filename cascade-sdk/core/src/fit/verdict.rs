@@ -5,7 +5,7 @@ use crate::config::Family;
 use crate::fit::inference::compare::{Comparison, Means};
 use crate::fit::inference::crossfit::Rival;
 use crate::fit::rows::table::{Table, Totals};
-use crate::policy::Estimate;
+use crate::policy::{Abstained, Estimate};
 use std::fmt::Write as _;
 
 /// What a reviewer reads first.
@@ -257,6 +257,15 @@ fn words(
             };
             let _ = write!(text, " {beyond}: {}.", points(mixture));
         }
+    }
+    if let Some((Abstained { share, quality_answered }, worth)) = comparison.abstained(who.selected) {
+        let _ = write!(
+            text,
+            " It answers \"don't know\" to {:.1} % of requests, which counts as a quality of {worth}; where it answers, \
+             quality is {:.1} %.",
+            100.0 * share.value,
+            100.0 * quality_answered.value
+        );
     }
     let single_model = facts.selected_tier.is_some();
     let (rows, kind) =

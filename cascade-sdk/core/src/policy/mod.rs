@@ -8,6 +8,7 @@ mod conflict;
 mod fields;
 mod forecast_text;
 mod names;
+mod plans;
 mod read;
 mod router_text;
 mod rules;
@@ -104,6 +105,8 @@ pub struct Expected {
     pub latency_ms_p95: Option<f64>,
     /// What early escalation does, where it was fitted; part of the other figures.
     pub early_escalation: Option<EarlyEffect>,
+    /// What is answered "don't know"; `None` of a policy that never abstains.
+    pub abstained: Option<Abstained>,
 }
 
 /// `[expected.early_escalation]`: the policy beside the same policy that takes every answer in to its end.
@@ -115,6 +118,15 @@ pub struct EarlyEffect {
     pub quality_change: Estimate,
     /// Share of the output tokens of stages that may be given up which were not generated.
     pub tokens_spared: Estimate,
+}
+
+/// How often a policy answers "don't know", and how good it is where it answers (MATH.md 6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Abstained {
+    /// Share of requests.
+    pub share: Estimate,
+    /// Mean quality of the other requests; 0 if there are none.
+    pub quality_answered: Estimate,
 }
 
 /// `[[frontier]]`: another point at which the same policy may run.

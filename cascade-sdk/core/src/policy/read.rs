@@ -2,9 +2,10 @@
 
 use super::fields::Fields;
 use super::names::{self, Names};
+use super::plans::{self, PLAN, POINT};
 use super::{
-    AcceptRule, Certificate, Cut, Expected, Fitted, Guard, OperatingPoint, Plan, Policy, Rules, SCHEMA,
-    Score, ScoreInput, Stage, Stop, Term, codes, forecast_text, router_text, stop_text,
+    Abstained, Certificate, Expected, Fitted, Guard, OperatingPoint, Plan, Policy, Rules, SCHEMA, Score,
+    ScoreInput, Term, codes, router_text, stop_text,
 };
 use crate::config::{Family, Objective, ObjectiveTable, Section};
 use crate::diag::{Diagnostic, Source};
@@ -51,6 +52,7 @@ const KEYS: &[&str] = &[
     "plans",
     "router",
     "guard",
+    "abstention",
     "frontier",
 ];
 
@@ -87,14 +89,22 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
     let certificate = root.optional_table("certificate", CERTIFICATE).map(certificate);
     let scores: Vec<Option<Score>> =
         root.tables("scores", SCORE).into_iter().map(|table| score(table, &mut names)).collect();
-    let plans =
-        root.tables("plans", PLAN).into_iter().map(|table| plan_table(table, &names, &scores)).collect();
+    let plans = root
+        .tables("plans", PLAN)
+        .into_iter()
+        .map(|table| plans::plan_table(table, &names, &scores))
+        .collect();
     let router =
         root.optional_table("router", router_text::KEYS).map(|fields| router_text::read(fields, &names));
     let guard = root.optional_table("guard", GUARD).map(|fields| guard(fields, &names));
+    let abstention = root.optional_table("abstention", ABSTENTION).map(|mut fields| {
+        let quality = fields.item("quality").and_then(|item| share(findings, &item));
+        fields.finish();
+        quality
+    });
     let points = root.tables("frontier", POINT);
     let places: Vec<_> = points.iter().map(|point| point.table.span.clone()).collect();
-    let frontier = points.into_iter().map(|table| operating_point(table, &names, &scores)).collect();
+    let frontier = points.into_iter().map(|table| plans::operating_point(table, &names, &scores)).collect();
     root.finish();
 
     let (scores, plans, frontier) = (all(scores)?, all(plans)?, all(frontier)?);
@@ -111,6 +121,10 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
             Some(guard) => Some(guard?),
             None => None,
         },
+        abstention: match abstention {
+            Some(quality) => Some(quality?),
+            None => None,
+        },
     };
     let (family, place) = family?;
     let shape = Shape { family, router: rules.router.is_some() };
@@ -121,6 +135,17 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
     };
     fault(shape.fault(&rules.plans), &place);
     fault(shape.fault_of_scores(&rules.scores), &place);
+    let abstains = |plan: &Plan| plan.abstain.iter().any(Option::is_some);
+    let any = rules
+        .plans
+        .iter()
+        .chain(frontier.iter().flat_map(|point: &OperatingPoint| &point.plans))
+        .any(abstains);
+    if any != rules.abstention.is_some() {
+        let message =
+            "`abstain_below` and `[abstention]` belong together: one says when, the other what it counts as";
+        fault(Some(message.to_owned()), &place);
+    }
     frontier.iter().zip(&places).for_each(|(point, place)| fault(shape.fault_at(point), place));
     for (pair, place) in frontier.windows(2).zip(places.iter().skip(1)) {
         if pair[0].cost_usd > pair[1].cost_usd {
@@ -144,7 +169,7 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
 }
 
 /// Every part, or nothing if one is broken.
-fn all<T>(parts: Vec<Option<T>>) -> Option<Vec<T>> {
+pub(super) fn all<T>(parts: Vec<Option<T>>) -> Option<Vec<T>> {
     parts.into_iter().collect()
 }
 
@@ -261,8 +286,17 @@ fn objective<'d>(findings: &'d Findings, item: &Item<'d>) -> Option<Objective> {
     objective
 }
 
-const EXPECTED: &[&str] =
-    &["quality", "cost_usd", "calls", "shadow_price", "latency_ms_p95", "share", "early_escalation"];
+const EXPECTED: &[&str] = &[
+    "quality",
+    "cost_usd",
+    "calls",
+    "shadow_price",
+    "latency_ms_p95",
+    "abstained",
+    "quality_answered",
+    "share",
+    "early_escalation",
+];
 
 fn expected(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Expected> {
     let quality = fields.estimate("quality");
@@ -270,6 +304,12 @@ fn expected(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Expected> {
     let calls = fields.estimate("calls");
     let shadow_price = fields.optional_number("shadow_price");
     let latency_ms_p95 = fields.optional_number("latency_ms_p95");
+    let abstained = if fields.table.has("abstained") || fields.table.has("quality_answered") {
+        let (share, answered) = (fields.estimate("abstained"), fields.estimate("quality_answered"));
+        Some(share.zip(answered).map(|(share, quality_answered)| Abstained { share, quality_answered }))
+    } else {
+        None
+    };
     let share = fields.table("share", &names.tiers).and_then(|mut share| {
         let shares = names.tiers.iter().map(|tier| share.estimate(tier)).collect();
         share.finish();
@@ -287,6 +327,10 @@ fn expected(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Expected> {
         latency_ms_p95,
         early_escalation: match early_escalation {
             Some(effect) => Some(effect?),
+            None => None,
+        },
+        abstained: match abstained {
+            Some(abstained) => Some(abstained?),
             None => None,
         },
     })
@@ -325,6 +369,8 @@ fn guard(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Guard> {
     let labels = labels?.into_iter().map(str::to_owned).collect();
     Some(Guard::new(tag?.to_owned(), labels, tier?))
 }
+
+const ABSTENTION: &[&str] = &["quality"];
 
 const SCORE: &[&str] = &["name", "tier", "intercept", "per_cost_of", "terms"];
 
@@ -393,164 +439,30 @@ fn knots(findings: &Findings, item: &Item<'_>) -> Option<Vec<(f64, f64)>> {
     Some(knots)
 }
 
-const POINT: &[&str] =
-    &["quality", "cost_usd", "shadow_price", "router_shadow_price", "plans", "forecasts", "penalties"];
-
-fn operating_point(
-    mut fields: Fields<'_>,
-    names: &Names<'_>,
-    scores: &[Option<Score>],
-) -> Option<OperatingPoint> {
-    let findings = fields.table.findings;
-    let quality = fields.number("quality");
-    let cost_usd = fields.number("cost_usd");
-    let shadow_price = fields.optional_number("shadow_price");
-    let router_shadow_price = fields.optional_number("router_shadow_price");
-    let plans: Option<Vec<_>> = fields
-        .list("plans")
-        .iter()
-        .map(|item| plan(findings, item, names, scores))
-        .collect::<Vec<_>>()
-        .into_iter()
-        .collect();
-    let forecasts = match fields.table.take("forecasts") {
-        Some(item) => {
-            let list = item.list(findings)?;
-            if plans.as_ref().is_some_and(|plans| plans.len() != list.len()) {
-                findings.push(item.out_of_range(findings, "must have one entry for each plan"));
-            }
-            let read = |item| forecast_text::read(findings, item, names.tiers.len()).ok();
-            all(list.iter().map(read).collect())?
-        }
-        None => Vec::new(),
-    };
-    let penalties = match fields.table.take("penalties") {
-        Some(item) => {
-            let list = item.list(findings)?;
-            if plans.as_ref().is_some_and(|plans| plans.len() != list.len()) {
-                findings.push(item.out_of_range(findings, "must have one entry for each plan"));
-            }
-            all(list.iter().map(|item| item.number(findings)).collect())?
-        }
-        None => Vec::new(),
-    };
-    fields.finish();
-    let mut plans = plans?;
-    for (plan, forecast) in plans.iter_mut().zip(forecasts) {
-        plan.forecast = forecast;
-    }
-    for (plan, penalty) in plans.iter_mut().zip(penalties) {
-        plan.penalty = penalty;
-    }
-    Some(OperatingPoint { quality: quality?, cost_usd: cost_usd?, shadow_price, plans, router_shadow_price })
-}
-
-const PLAN: &[&str] = &["stages", "forecast", "penalty"];
-
-fn plan_table(mut fields: Fields<'_>, names: &Names<'_>, scores: &[Option<Score>]) -> Option<Plan> {
-    let findings = fields.table.findings;
-    let plan = fields.item("stages").and_then(|item| plan(findings, &item, names, scores));
-    let forecast = match fields.table.take("forecast") {
-        Some(item) => forecast_text::read(findings, &item, names.tiers.len()).ok()?,
-        None => None,
-    };
-    let penalty = fields.optional_number("penalty").unwrap_or(0.0);
-    fields.finish();
-    Some(Plan { forecast, penalty, ..plan? })
-}
-
-/// A list of stages: at least one, and a rule on each but the last.
-fn plan<'d>(
-    findings: &'d Findings,
-    item: &Item<'d>,
-    names: &Names<'_>,
-    scores: &[Option<Score>],
-) -> Option<Plan> {
-    let items = item.list(findings)?;
-    let last = items.len().checked_sub(1);
-    if last.is_none() {
-        let message = format!("`{}` has no stage", item.path);
-        findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
-    }
-    let stages = items
-        .iter()
-        .enumerate()
-        .map(|(index, item)| stage(findings, item, names, scores, Some(index) == last));
-    let (stages, stops): (Vec<_>, Vec<_>) = all(stages.collect())?.into_iter().unzip();
-    let stops = stops.into_iter().enumerate().filter_map(|(position, stop)| Some((position, stop?)));
-    last.map(|_| Plan { stops: stops.collect(), ..Plan::new(stages) })
-}
-
-const STAGE: &[&str] = &["tier", "score", "at_least", "stop"];
-
-fn stage<'d>(
-    findings: &'d Findings,
-    item: &Item<'d>,
-    names: &Names<'_>,
-    scores: &[Option<Score>],
-    is_last: bool,
-) -> Option<(Stage, Option<Stop>)> {
-    let mut fields = Fields { table: item.table(findings)?, known: STAGE };
-    let tier = fields.item("tier").and_then(|item| names.tier(findings, &item));
-    let score = fields.table.take("score");
-    let at_least = fields.table.take("at_least");
-    let stop = fields.table.take("stop");
-    fields.finish();
-    let rule = match (score, at_least) {
-        (None, None) => None,
-        (Some(score), Some(at_least)) => {
-            let score = names.source(findings, &score);
-            let at_least = cut(findings, &at_least);
-            Some(AcceptRule { score: score?, at_least: at_least? })
-        }
-        _ => {
-            let message =
-                format!("`{}` has one half of a rule: `score` and `at_least` belong together", item.path);
-            findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
-            return None;
-        }
-    };
-    if rule.is_none() != is_last {
-        let why =
-            if is_last { "is the last stage and keeps every answer: it has no rule" } else { "has no rule" };
-        let message = format!("`{}` {why}", item.path);
-        findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
+/// A number from 0 to 1.
+fn share(findings: &Findings, item: &Item<'_>) -> Option<f64> {
+    let number = item.number(findings)?;
+    if !(0.0..=1.0).contains(&number) {
+        findings.push(item.out_of_range(findings, "must lie between 0 and 1"));
         return None;
     }
-    let stop = match stop {
-        Some(item) => Some(stop_text::read(findings, &item, rule, names, scores)?),
-        None => None,
-    };
-    Some((Stage { tier: tier?, rule }, stop))
-}
-
-fn cut(findings: &Findings, item: &Item<'_>) -> Option<Cut> {
-    if !item.is_text() {
-        return item.number(findings).map(Cut);
-    }
-    match item.text(findings)? {
-        "inf" => Some(Cut::ESCALATE_ALL),
-        "-inf" => Some(Cut::KEEP_ALL),
-        other => {
-            findings.push(item.unknown_value(findings, other, &["inf", "-inf"]).help("or a number"));
-            None
-        }
-    }
+    Some(number)
 }
 
 /// The keys of every table, for the schema.
 #[cfg(test)]
-pub(super) const ALL_KEYS: [&[&str]; 12] = [
+pub(super) const ALL_KEYS: [&[&str]; 13] = [
     KEYS,
     FITTED,
     EXPECTED,
     CERTIFICATE,
     GUARD,
+    ABSTENTION,
     SCORE,
     TERM,
     POINT,
     PLAN,
-    STAGE,
+    plans::STAGE,
     stop_text::KEYS,
     stop_text::EFFECT,
 ];

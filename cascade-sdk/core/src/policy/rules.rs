@@ -19,6 +19,8 @@ pub struct Rules {
     pub router: Option<Router>,
     /// Keeps some requests on one tier, whatever plans and router say.
     pub guard: Option<Guard>,
+    /// The quality that an abstention counts as in figures; `None` where no plan abstains.
+    pub abstention: Option<f64>,
 }
 
 /// Requests with certain labels of a tag are answered by one tier alone: slices that a cascade would serve too badly.
@@ -64,6 +66,17 @@ impl Rules {
         self.router.is_some() || self.guard.is_some()
     }
 
+    /// The signals that a stage reads to accept or to abstain, as [`Rules::signals_read`] lists them.
+    pub fn signals_read_at(&self, plan: usize, stage: usize) -> impl Iterator<Item = usize> + '_ {
+        let found = self.plan(plan);
+        let accept = found.and_then(|plan| plan.stages.get(stage)).and_then(|stage| stage.rule);
+        let accept = accept.filter(|rule| rule.at_least.needs_score());
+        let abstain = found.and_then(|plan| plan.abstain_rule(stage));
+        // Both compare the same score, which is bought once.
+        let abstain = abstain.map(|rule| AcceptRule { score: rule.score, at_least: Cut(rule.below) });
+        accept.or(abstain).into_iter().flat_map(|rule| self.signals_read(rule))
+    }
+
     /// The signals that a rule reads, as indices into [`Rules::signals`], each once: those whose own cost is charged where the stage ran. A
     /// cut that keeps or escalates everything reads none (DESIGN.md 5).
     pub fn signals_read(&self, rule: AcceptRule) -> impl Iterator<Item = usize> + '_ {
@@ -107,12 +120,28 @@ pub struct Plan {
     pub penalty: f64,
     /// By position of the stage: when its answer is given up while it arrives. Fitted; empty where early escalation is not.
     pub stops: BTreeMap<usize, Stop>,
+    /// Where each stage abstains; empty where none does.
+    pub abstain: Vec<Option<AbstainRule>>,
+}
+
+/// Answer "don't know" iff `score < below` (MATH.md 6.4). A missing score never abstains.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AbstainRule {
+    /// What is compared: what the stage's accept rule compares, if it has one that reads a score.
+    pub score: ScoreSource,
+    /// The lowest score that does not abstain.
+    pub below: f64,
 }
 
 impl Plan {
+    /// Where a stage abstains; `None` where it does not.
+    pub fn abstain_rule(&self, stage: usize) -> Option<AbstainRule> {
+        self.abstain.get(stage).copied().flatten()
+    }
+
     /// A plan that no router weighs, or of one tier.
     pub fn new(stages: Vec<Stage>) -> Self {
-        Self { stages, forecast: None, penalty: 0.0, stops: BTreeMap::new() }
+        Self { stages, forecast: None, penalty: 0.0, stops: BTreeMap::new(), abstain: Vec::new() }
     }
 }
 

@@ -31,6 +31,7 @@ pub fn json_schema() -> String {
             ("plans", list(plan(), "The plans; one without a router."), true),
             ("router", router(), false),
             ("guard", guard(), false),
+            ("abstention", abstention(), false),
             ("frontier", list(point(), "Other operating points, cheapest first."), false),
         ],
         "",
@@ -160,6 +161,8 @@ fn expected() -> Json {
             ("calls", estimate("Mean calls of a request."), true),
             ("shadow_price", number("Quality that one more US dollar buys."), false),
             ("latency_ms_p95", number("95th percentile of path latency in milliseconds."), false),
+            ("abstained", estimate("Share of requests that are answered \"don't know\"."), false),
+            ("quality_answered", estimate("Mean quality of the other requests."), false),
             ("share", share, true),
             ("early_escalation", early_escalation(), false),
         ],
@@ -215,9 +218,14 @@ fn stage() -> Json {
     Json::object(object(
         &[
             ("tier", text("The tier asked."), true),
-            ("score", text("The signal or score compared; absent on the last stage."), false),
+            (
+                "score",
+                text("The signal or score compared; absent on a last stage that never abstains."),
+                false,
+            ),
             ("at_least", cut, false),
             ("stop", stop(), false),
+            ("abstain_below", number("Lowest score that does not abstain."), false),
         ],
         "",
     ))
@@ -284,6 +292,13 @@ fn guard() -> Json {
             ("tier", text("The tier."), true),
         ],
         "Requests with certain labels that one tier answers alone.",
+    ))
+}
+
+fn abstention() -> Json {
+    Json::object(object(
+        &[("quality", number("Quality that an answer \"don't know\" counts as."), true)],
+        "What it means that plans abstain.",
     ))
 }
 

@@ -42,6 +42,10 @@ pub fn write(policy: &Policy) -> String {
     if let Some(router) = &rules.router {
         router_text::write(&mut writer, router, rules);
     }
+    if let Some(quality) = rules.abstention {
+        writer.table("abstention");
+        writer.pair("quality", number(quality));
+    }
     if let Some(guard) = &rules.guard {
         writer.table("guard");
         writer.pair("tag", string(&guard.tag));
@@ -93,6 +97,10 @@ fn expected(writer: &mut Writer, expected: &Expected, rules: &Rules) {
     writer.pair("calls", estimate(&expected.calls));
     optional(writer, "shadow_price", expected.shadow_price);
     optional(writer, "latency_ms_p95", expected.latency_ms_p95);
+    if let Some(abstained) = &expected.abstained {
+        writer.pair("abstained", estimate(&abstained.share));
+        writer.pair("quality_answered", estimate(&abstained.quality_answered));
+    }
     writer.table("expected.share");
     for (tier, share) in rules.tiers.iter().zip(&expected.share) {
         writer.pair(tier, estimate(share));
@@ -151,14 +159,20 @@ fn operating_point(writer: &mut Writer, point: &OperatingPoint, rules: &Rules) {
 }
 
 fn stages<'a>(plan: &'a Plan, rules: &'a Rules) -> impl Iterator<Item = String> + 'a {
-    plan.stages.iter().enumerate().map(|(position, stage)| {
+    plan.stages.iter().enumerate().map(|(place, stage)| {
         let mut entries = vec![("tier", string(names::tier(rules, stage.tier)))];
         if let Some(rule) = stage.rule {
             entries.push(("score", string(names::source(rules, rule.score))));
             entries.push(("at_least", cut(rule.at_least)));
         }
-        if let Some(stop) = plan.stops.get(&position) {
+        if let Some(stop) = plan.stops.get(&place) {
             entries.push(("stop", stop_text::write(stop)));
+        }
+        if let Some(abstain) = plan.abstain_rule(place) {
+            if stage.rule.is_none() {
+                entries.push(("score", string(names::source(rules, abstain.score))));
+            }
+            entries.push(("abstain_below", number(abstain.below)));
         }
         inline(entries)
     })

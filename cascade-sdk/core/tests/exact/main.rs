@@ -3,6 +3,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "small logs")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod abstain;
 mod brute;
 mod invariants;
 mod limits;

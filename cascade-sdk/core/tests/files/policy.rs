@@ -10,8 +10,9 @@ use cascade_sdk_core::feature::{
 };
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{
-    self, ALGORITHM, AcceptRule, Certificate, Cut, EarlyEffect, Estimate, Expected, Fitted, Forecast, Guard,
-    Linear, OperatingPoint, Plan, Policy, Rules, Score, ScoreInput, ScoreSource, Stage, Term, codes,
+    self, ALGORITHM, AbstainRule, Abstained, AcceptRule, Certificate, Cut, EarlyEffect, Estimate, Expected,
+    Fitted, Forecast, Guard, Linear, OperatingPoint, Plan, Policy, Rules, Score, ScoreInput, ScoreSource,
+    Stage, Term, codes,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -200,12 +201,22 @@ fn plan(tiers: usize, sources: (usize, usize)) -> impl Strategy<Value = Plan> {
         None => ScoreSource::Signal(index),
         Some(score) => ScoreSource::Score(score),
     });
-    let rule = (source, cut()).prop_map(|(score, at_least)| AcceptRule { score, at_least });
-    (vec((0..tiers, rule), 0..3), 0..tiers).prop_map(|(first, last)| {
+    let rule = (source.clone(), cut()).prop_map(|(score, at_least)| AcceptRule { score, at_least });
+    let last = (0..tiers, option::of((source, finite())));
+    (vec((0..tiers, rule, option::of(finite())), 0..3), last).prop_map(|(first, (last, below))| {
+        let lower = |rule: AcceptRule, below: Option<f64>| {
+            let below = below.filter(|below| *below <= rule.at_least.0)?;
+            Some(AbstainRule { score: rule.score, below })
+        };
+        let mut abstain: Vec<_> = first.iter().map(|&(_, rule, below)| lower(rule, below)).collect();
+        abstain.push(below.map(|(score, below)| AbstainRule { score, below }));
+        if abstain.iter().all(Option::is_none) {
+            abstain.clear();
+        }
         let mut stages: Vec<_> =
-            first.into_iter().map(|(tier, rule)| Stage { tier, rule: Some(rule) }).collect();
+            first.into_iter().map(|(tier, rule, _)| Stage { tier, rule: Some(rule) }).collect();
         stages.push(Stage { tier: last, rule: None });
-        Plan::new(stages)
+        Plan { abstain, ..Plan::new(stages) }
     })
 }
 
@@ -304,7 +315,16 @@ fn rules() -> impl Strategy<Value = Rules> {
                 let guard = (plans.len() % 2 == 0)
                     .then(|| Guard::new("tenant \"a\"".into(), vec!["z".into(), "b\n".into()], 0));
                 let router = (plans.len() > 1 || !scores.is_empty()).then_some(router);
-                Rules { tiers: numbered(tiers), signals: numbered(signals), scores, plans, router, guard }
+                let abstains = plans.iter().any(|plan| !plan.abstain.is_empty());
+                Rules {
+                    tiers: numbered(tiers),
+                    signals: numbered(signals),
+                    scores,
+                    plans,
+                    router,
+                    guard,
+                    abstention: abstains.then_some(0.25),
+                }
             },
         )
     })
@@ -391,6 +411,9 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                         quality_change: quality,
                         tokens_spared: cost_usd,
                     }),
+                    abstained: rules
+                        .abstention
+                        .map(|_| Abstained { share: quality, quality_answered: cost_usd }),
                 },
                 frontier: frontier.collect(),
                 rules,

@@ -5,6 +5,7 @@ use super::{Progress, Run};
 use crate::budget::StoreError;
 use crate::error::{Error, Kind};
 use crate::routed::Failure;
+use cascade_sdk_core::decide::ShownScore;
 
 impl Run<'_> {
     pub(super) fn over_budget(&self, full: Full) -> Error {
@@ -17,6 +18,18 @@ impl Run<'_> {
     /// Without its ledgers nothing is sent.
     pub(super) fn no_ledger(&self, error: &StoreError) -> Error {
         Error::new(Kind::Budget, format!("route `{}`: {error}: nothing was sent", self.route.name))
+    }
+
+    /// The error of a request that the policy answers with "don't know".
+    pub(super) fn abstained(&self, tier: usize, score: f64, below: f64) -> Error {
+        let tier = &self.route.tiers[tier].tier.name;
+        let message = format!(
+            "route `{}`: the policy abstains: the score {} of tier `{tier}` is below {}",
+            self.route.name,
+            ShownScore(score),
+            ShownScore(below)
+        );
+        Error::new(Kind::Abstained, message)
     }
 
     /// The error of a request whose last tier failed.

@@ -165,7 +165,8 @@ impl Run<'_> {
         self.policy.hash.as_ref()?;
         let mut scratch = feature::Scratch::default();
         let plan = self.choose_plan(&mut scratch).ok()?;
-        let mut would = Would { plan, path: Vec::new(), answered_by: None, cost: Usd::ZERO };
+        let mut would =
+            Would { plan, path: Vec::new(), answered_by: None, abstained: false, cost: Usd::ZERO };
         for next in self.stages(plan).ok()? {
             let step = steps.iter().find(|step| step.tier == next.tier)?;
             would.path.push(next.tier);
@@ -179,6 +180,10 @@ impl Run<'_> {
                 Decision::Escalate(_) => {}
                 Decision::Accept { .. } => {
                     would.answered_by = Some(next.tier);
+                    break;
+                }
+                Decision::Abstain { .. } => {
+                    would.abstained = true;
                     break;
                 }
                 Decision::Fail => break,

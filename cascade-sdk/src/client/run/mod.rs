@@ -40,7 +40,7 @@ use cascade_sdk_core::config::EarlyEscalation;
 use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::early::Watch;
 use cascade_sdk_core::feature;
-use cascade_sdk_core::policy::{Cut, Rules};
+use cascade_sdk_core::policy::Rules;
 use meter::Meter;
 use receive::Intake;
 use score::Scores;
@@ -176,6 +176,9 @@ impl Run<'_> {
                         at_hand = Some((answer, next.tier, progress.raw_answer.take()));
                     }
                 }
+                (Decision::Abstain { score, below }, _) => {
+                    return Err(self.abstained(next.tier, score, below));
+                }
                 (_, _) => match self.stand_in(progress, shown, forced) {
                     Some(next) => {
                         if let Some(step) = progress.path.last_mut() {
@@ -206,7 +209,7 @@ impl Run<'_> {
 
     /// Only an answer that nothing can take back is shown while it arrives; one that the policy may refuse can be watched.
     fn intake<'a>(&'a self, plan: usize, next: Next, scratch: &'a feature::Scratch) -> Intake<'a> {
-        let judged = self.rule(plan, next).is_some_and(|rule| rule.at_least != Cut::KEEP_ALL);
+        let judged = self.may_be_refused(plan, next);
         match (self.outlet, next.judged) {
             (Some(outlet), _) if !judged => Intake::Shown(outlet),
             (_, Some(stage)) if judged && self.may_watch(plan, stage, next) => {

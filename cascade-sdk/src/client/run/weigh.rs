@@ -8,7 +8,7 @@ use crate::provider::{FinishReason, ProviderError, Response};
 use crate::routed::Failure;
 use cascade_sdk_core::decide::{Decision, Observation, judge};
 use cascade_sdk_core::feature;
-use cascade_sdk_core::policy::{AcceptRule, Rules};
+use cascade_sdk_core::policy::{AcceptRule, Cut, Rules};
 use std::collections::BTreeMap;
 
 /// The answer and its signals, or why there is none.
@@ -66,19 +66,22 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// The accept rule of a stage, if it has one.
-    pub(super) fn rule(&self, plan: usize, next: Next) -> Option<AcceptRule> {
-        self.rules.plan(plan)?.stages.get(next.judged?)?.rule
+    /// Whether the policy may refuse the answer of a stage, by escalating or by abstaining.
+    pub(super) fn may_be_refused(&self, plan: usize, next: Next) -> bool {
+        let Some((plan, stage)) = self.rules.plan(plan).zip(next.judged) else { return false };
+        let escalates = |rule: AcceptRule| rule.at_least != Cut::KEEP_ALL;
+        plan.stages.get(stage).and_then(|stage| stage.rule).is_some_and(escalates)
+            || plan.abstain_rule(stage).is_some()
     }
 
-    /// Names of the signals that the stage's rule reads; none where it reads no score.
+    /// Names of the signals that the stage reads, to accept or to abstain; none where it reads no score.
     pub(super) fn signals_read(&self, plan: usize, next: Next) -> impl Iterator<Item = &'r String> + use<'r> {
         let rules: &'r Rules = self.rules;
-        let read = self.rule(plan, next).into_iter().flat_map(|rule| rules.signals_read(rule));
+        let read = next.judged.into_iter().flat_map(move |stage| rules.signals_read_at(plan, stage));
         read.filter_map(|signal| rules.signals.get(signal))
     }
 
-    /// What those signals cost that the stage's rule reads and whose cost the provider knows: the same rule as
+    /// What those signals cost that the stage reads and whose cost the provider knows: the same rule as
     /// [`cascade_sdk_core::replay`] charges by.
     pub(super) fn known_signal_costs(
         &self,

@@ -162,6 +162,13 @@ pub(super) const KEYS: &[Key] = &[
         "probability",
         "How often `cascade eval` may see drift in a log that has none.",
     ),
+    key(
+        "routes.*.fit.abstain_loss",
+        Number(Range::closed(0.0, 1.0)),
+        Optional,
+        "quality",
+        "Lets cascades answer \"don't know\" and says what that loses, where a wrong answer loses 1 and a right one 0: it counts as a quality of 1 minus this. Routers never abstain, and nothing does where absent.",
+    ),
     key("routes.*.fit.seed", SEED, Default("7"), "", "Seed of every random choice."),
     key("routes.*.traffic", Table, Optional, "", "What production looks like."),
     key(

@@ -65,7 +65,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         section.finish();
         (by, max_loss, min_rows, tier)
     });
-    let fit = section.section("fit").map(fit).unwrap_or_default();
+    let (fit, choices) = section.section("fit").map(fit).unwrap_or_default();
     let (request, asks) = section.section("request").map(request::read).unwrap_or_default();
     let calls_per_day = section.section("traffic").and_then(|mut traffic| {
         let calls = traffic.number("calls_per_day");
@@ -95,6 +95,9 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
     let signals = route.check_signals(&signals, &request, budget.is_some());
     route.check_runtime(&runtime, budget.is_some(), until_fitted.is_some());
     let goal = objective.as_ref().and_then(|table| route.check_objective(table));
+    if let Some(table) = &objective {
+        route.check_choices(&choices, table);
+    }
     if tiers.as_ref().is_some_and(|tiers| tiers.len() > 1) && until_fitted.is_none() {
         route.check_fittable(states_objective, states_log);
     }
@@ -118,7 +121,13 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
     Some((route, place))
 }
 
-fn fit(mut section: Section<'_>) -> FitSettings {
+/// What the fit may choose among beyond cascades and routers that always answer, where that is switched on.
+#[derive(Debug, Default)]
+struct Choices<'d> {
+    abstain_loss: Option<Read<'d, f64>>,
+}
+
+fn fit(mut section: Section<'_>) -> (FitSettings, Choices<'_>) {
     let default = FitSettings::default();
     let families = section.texts("families");
     let max_stages = section.whole("max_stages");
@@ -126,12 +135,13 @@ fn fit(mut section: Section<'_>) -> FitSettings {
     let smallest_gain = section.number("smallest_gain");
     let drift_alpha = section.number("drift_alpha");
     let seed = section.whole("seed");
+    let abstain_loss = section.number("abstain_loss");
     section.finish();
     let mut families: Vec<Family> = families.map_or(default.families, |names| {
         names.iter().filter_map(|name| Family::parse(name.value)).collect()
     });
     families.sort();
-    FitSettings {
+    let settings = FitSettings {
         families,
         max_stages: max_stages
             .and_then(|read| usize::try_from(read.value).ok())
@@ -140,7 +150,9 @@ fn fit(mut section: Section<'_>) -> FitSettings {
         smallest_gain: smallest_gain.map_or(default.smallest_gain, |read| read.value),
         drift_alpha: drift_alpha.map_or(default.drift_alpha, |read| read.value),
         seed: seed.map_or(default.seed, |read| read.value),
-    }
+        abstain_loss: abstain_loss.as_ref().map(|read| read.value),
+    };
+    (settings, Choices { abstain_loss })
 }
 
 /// Name of a route's policy file without its extension: the route's own where that is safe in a path.
@@ -376,6 +388,18 @@ impl Checker<'_, '_> {
                 .push(error.help("remove it, or state `max_cost_usd`, `min_quality` or `max_quality_loss`"));
         }
         Some(objective)
+    }
+
+    /// What a certificate's tests and its ordered path of policies do not cover.
+    fn check_choices(&self, choices: &Choices<'_>, objective: &ObjectiveTable<'_>) {
+        let findings = self.findings;
+        let Some(confidence) = &objective.confidence else { return };
+        if let Some(loss) = &choices.abstain_loss {
+            let message = "a policy that may abstain cannot be certified";
+            let error = findings.error(codes::NOT_TOGETHER, message, &confidence.item.key_span, "");
+            let error = findings.also(error, &loss.item.key_span, "it may abstain because of this");
+            findings.push(error.help("remove one of the two"));
+        }
     }
 
     fn check_fittable(&self, states_objective: bool, states_log: bool) {

@@ -1,10 +1,10 @@
 //! Several frozen policies on the same held-out rows: one bootstrap for all their figures and differences.
 
 use crate::fit::inference::bootstrap::{Blocks, Resamples};
-use crate::fit::inference::simulate::Outcomes;
+use crate::fit::inference::simulate::{NOBODY, Outcomes};
 use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::money::PICO_PER_USD;
-use crate::policy::Estimate;
+use crate::policy::{Abstained, Estimate};
 
 /// Columns of each policy: weighted quality, cost, calls; then the share of each of its tiers.
 const QUALITY: usize = 0;
@@ -20,6 +20,8 @@ pub struct Comparison {
     resamples: Resamples,
     /// First column of each policy and its number of tiers.
     layout: Vec<(usize, usize)>,
+    /// Of each policy that may abstain, the column of what does and what an abstention counts as.
+    abstentions: Vec<Option<(usize, f64)>>,
     /// Columns of Σ cost², Σ cost · weight of each policy's blocks, and Σ weight².
     squares: (Vec<(usize, usize)>, usize),
     blocks: usize,
@@ -45,6 +47,8 @@ pub struct Figures {
     pub calls: Estimate,
     /// Share of requests that each of the policy's tiers answers.
     pub share: Vec<Estimate>,
+    /// What is answered "don't know"; `None` of a policy that never abstains.
+    pub abstained: Option<Abstained>,
 }
 
 impl Comparison {
@@ -61,7 +65,7 @@ impl Comparison {
             values.zip(&weight).map(|(v, w)| v * w).collect::<Vec<_>>()
         };
         let mut columns = vec![weight.clone()];
-        let mut layout = Vec::new();
+        let (mut layout, mut abstentions) = (Vec::new(), Vec::new());
         for (outcomes, tiers) in policies {
             layout.push((columns.len(), *tiers));
             columns.push(scaled(&mut outcomes.quality.iter().map(|&q| q as f64 / QUALITY_ONE as f64)));
@@ -71,6 +75,11 @@ impl Comparison {
                 columns.push(scaled(
                     &mut outcomes.tier.iter().map(|&t| f64::from(u8::from(t as usize == tier))),
                 ));
+            }
+            abstentions.push(outcomes.abstention.map(|worth| (columns.len(), worth)));
+            if outcomes.abstention.is_some() {
+                columns
+                    .push(scaled(&mut outcomes.tier.iter().map(|&tier| f64::from(u8::from(tier == NOBODY)))));
             }
         }
         let plain = columns.len();
@@ -85,6 +94,7 @@ impl Comparison {
             blocks: blocks.len(),
             resamples: blocks.resample(seed, threads),
             layout,
+            abstentions,
             squares: (squares, plain),
         }
     }
@@ -104,7 +114,21 @@ impl Comparison {
             ),
             calls: ratio(CALLS),
             share: (0..tiers).map(|tier| ratio(SHARES + tier)).collect(),
+            abstained: self.abstained(policy).map(|(abstained, _)| abstained),
         }
+    }
+
+    /// How often a policy abstains, and what an abstention counts as; `None` of a policy that never does.
+    pub fn abstained(&self, policy: usize) -> Option<(Abstained, f64)> {
+        let first = self.layout[policy].0;
+        let (column, worth) = self.abstentions[policy]?;
+        let share = self.resamples.estimate(|sums| sums[column] / sums[WEIGHT]);
+        let quality_answered = self.resamples.estimate(|sums| {
+            let answered = sums[WEIGHT] - sums[column];
+            let quality = sums[first + QUALITY] - worth * sums[column];
+            if answered > 0.0 { quality / answered } else { 0.0 }
+        });
+        Some((Abstained { share, quality_answered }, worth))
     }
 
     /// A statistic of several policies' means, with its paired interval.

@@ -15,11 +15,16 @@ pub struct Outcomes {
     pub cost: Vec<i64>,
     /// Stages that ran.
     pub calls: Vec<u32>,
-    /// The tier that answered: index into [`Rules::tiers`].
+    /// The tier that answered: index into [`Rules::tiers`]; [`NOBODY`] where the policy abstained.
     pub tier: Vec<u32>,
     /// Sum of the stages' latencies in milliseconds; NaN where unknown.
     pub latency_ms: Vec<f64>,
+    /// What an abstention counts as, in quality; `None` of a policy that never abstains.
+    pub abstention: Option<f64>,
 }
+
+/// In place of a tier, where a policy answers "don't know".
+pub const NOBODY: u32 = u32::MAX;
 
 impl Outcomes {
     /// Runs a policy on rows of the table.
@@ -27,7 +32,7 @@ impl Outcomes {
     /// # Errors
     /// As [`Replay::row`].
     pub fn of(rules: &Rules, log: &EvalLog, table: &Table, rows: &[u32]) -> Result<Self, ReplayError> {
-        Self::run(&Replay::new(rules, log)?, table, rows)
+        Self::run(rules, &Replay::new(rules, log)?, table, rows)
     }
 
     /// The same with predictions of the policy's router made before.
@@ -41,18 +46,19 @@ impl Outcomes {
         rows: &[u32],
         known: &KnownPredictions,
     ) -> Result<Self, ReplayError> {
-        Self::run(&Replay::new(rules, log)?.with_predictions(known), table, rows)
+        Self::run(rules, &Replay::new(rules, log)?.with_predictions(known), table, rows)
     }
 
-    fn run(replay: &Replay<'_>, table: &Table, rows: &[u32]) -> Result<Self, ReplayError> {
+    fn run(rules: &Rules, replay: &Replay<'_>, table: &Table, rows: &[u32]) -> Result<Self, ReplayError> {
         let mut scratch = replay.scratch();
-        let mut outcomes = Self::default();
+        let mut outcomes = Self { abstention: rules.abstention, ..Self::default() };
         for &row in rows {
             let outcome = replay.row(table.log_row[row as usize] as usize, &mut scratch)?;
             outcomes.quality.push(quality_units(outcome.quality));
             outcomes.cost.push(outcome.cost.pico());
             outcomes.calls.push(u32::try_from(outcome.calls).unwrap_or(u32::MAX));
-            outcomes.tier.push(u32::try_from(outcome.tier).unwrap_or(u32::MAX));
+            let tier = if outcome.abstained { None } else { u32::try_from(outcome.tier).ok() };
+            outcomes.tier.push(tier.unwrap_or(NOBODY));
             outcomes.latency_ms.push(outcome.latency_ms);
         }
         Ok(outcomes)
@@ -67,6 +73,7 @@ impl Outcomes {
             calls: vec![1; rows.len()],
             tier: vec![0; rows.len()],
             latency_ms: rows.iter().map(|&row| f64::from(tier.latency_ms[row as usize])).collect(),
+            abstention: None,
         }
     }
 

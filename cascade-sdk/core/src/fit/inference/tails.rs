@@ -25,6 +25,9 @@ pub(in crate::fit) fn report(setup: &Setup<'_>, fit: &Fit<'_>) -> Vec<TailReport
     let search = match fit.family {
         Family::Router => "λ exactly at each of a list of multipliers of the limits",
         Family::RoutedCascade => "chains as in `chain`, routers as in `router`, plans as they are",
+        _ if setup.route.fit.abstain_loss.is_some() && heuristic => {
+            "exact for pairs that abstain at one stage, stage by stage beyond"
+        }
         _ if heuristic => "exact up to three stages, coordinate ascent beyond",
         _ => "exact",
     };

@@ -5,11 +5,13 @@
 //! are a prefix of the second ranking: the deterministic optimum is found exactly in O(n log n) by the descent of
 //! `tree`. Four and more stages are climbed one stage at a time (`ascent`) and labelled as heuristic.
 
+mod abstain;
 mod ascent;
 mod dual;
 mod search;
 mod tree;
 
+pub use abstain::{Abstaining, AbstainingRule};
 pub use dual::multipliers;
 
 use super::chain::non_dominated;

@@ -9,10 +9,20 @@ use crate::fit::objective::Target;
 use crate::fit::rows::table::Totals;
 
 /// What escalating a row at the first stage changes, and what it changes on top if it goes on from the second.
-struct Step {
-    change: Sums,
-    leaf: u32,
-    further: Sums,
+pub(super) struct Step {
+    pub(super) change: Sums,
+    /// The leaf and the change on top, where the row goes on from there.
+    pub(super) further: Option<(u32, Sums)>,
+}
+
+/// One pass over the first cuts of a surface.
+pub(super) struct OnePass<'r> {
+    /// Sums if no row escalates at the first stage.
+    pub(super) kept: Sums,
+    pub(super) first: &'r Ranking,
+    /// First cuts are groups from 1 to below this.
+    pub(super) cuts: usize,
+    pub(super) leaves: u32,
 }
 
 impl Arena<'_> {
@@ -39,9 +49,13 @@ impl Arena<'_> {
             [kept, middle, self.sums(row, three.quality[at], cost, latency)]
         };
         let kept = self.rows.iter().fold(Sums::default(), |sum, &row| sum + exits(row)[0]);
-        let (cut, leaf) = self.optimum(kept, first, second.groups(), target, |row| {
+        // The top group of the second ranking is kept at every finite cut.
+        let leaves = u32::try_from(second.groups()).ok()?.checked_sub(1)?;
+        let pass = OnePass { kept, first, cuts: first.groups(), leaves };
+        let (cut, leaf) = self.optimum(&pass, target, |row| {
             let [kept, middle, last] = exits(row);
-            Step { change: middle - kept, leaf: group[row as usize], further: last - middle }
+            let leaf = Some(group[row as usize]).filter(|&leaf| leaf < leaves);
+            Step { change: middle - kept, further: leaf.map(|leaf| (leaf, last - middle)) }
         })?;
         let cuts = vec![
             StageCut { signal: signals[0], at_least: first.scores[cut] },
@@ -51,27 +65,25 @@ impl Arena<'_> {
         Some(Operating { totals: self.total(&rule).totals(), rule })
     }
 
-    /// The best first cut (a group of `first`) and leaf (the last group of the second ranking that goes on), where the
-    /// second ranking has `groups` groups. O(n log n).
-    fn optimum(
+    /// The best first cut and the last leaf that goes on. O(n log n).
+    pub(super) fn optimum(
         &self,
-        kept: Sums,
-        first: &Ranking,
-        groups: usize,
+        pass: &OnePass<'_>,
         target: Target,
         step: impl Fn(u32) -> Step,
     ) -> Option<(usize, u32)> {
-        let top = u32::try_from(groups).ok()?.checked_sub(1).filter(|&top| top > 0)?;
-        let mut tree = Tree::new(top as usize);
-        let mut base = kept;
+        if pass.leaves == 0 {
+            return None;
+        }
+        let mut tree = Tree::new(pass.leaves as usize);
+        let mut base = pass.kept;
         let mut best: Option<((i128, i128), usize, u32)> = None;
-        for cut in 1..first.groups() {
-            for &row in first.group(cut - 1) {
+        for cut in 1..pass.cuts {
+            for &row in pass.first.group(cut - 1) {
                 let step = step(row);
                 base += step.change;
-                // The top group of the second ranking is kept at every finite cut.
-                if step.leaf < top {
-                    tree.add(step.leaf, step.further, target.gain(step.further.totals()));
+                if let Some((leaf, further)) = step.further {
+                    tree.add(leaf, further, target.gain(further.totals()));
                 }
             }
             if let Some((rank, leaf)) = self.best_leaf(&tree, base, target)
@@ -110,7 +122,7 @@ impl Arena<'_> {
 }
 
 /// The group of each row of the table in a ranking; that of rows outside it is of no meaning.
-fn groups(ranking: &Ranking, rows: usize) -> Vec<u32> {
+pub(super) fn groups(ranking: &Ranking, rows: usize) -> Vec<u32> {
     let mut groups = vec![0; rows];
     for (group, number) in (0..ranking.groups()).zip(0_u32..) {
         for &row in ranking.group(group) {

@@ -165,6 +165,9 @@ pub struct StageReport {
     /// The lowest kept score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_least: Option<CutReport>,
+    /// The lowest score that does not abstain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abstain_below: Option<f64>,
 }
 
 /// A cut as JSON: a number, `null` (keeps every answer) or `"inf"` (always escalates).
@@ -213,6 +216,18 @@ pub struct HeldOut {
     pub share_ci: BTreeMap<String, [f64; 2]>,
     /// Share of the cost in the dearest 1 % of rows.
     pub cost_in_dearest_percent: f64,
+    /// Share of requests that are answered "don't know"; absent where the policy never abstains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abstained: Option<f64>,
+    /// Its interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abstained_ci: Option<[f64; 2]>,
+    /// Mean quality of the requests that are answered; `quality` counts abstentions in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality_answered: Option<f64>,
+    /// Its interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality_answered_ci: Option<[f64; 2]>,
 }
 
 impl HeldOut {
@@ -236,21 +251,29 @@ impl HeldOut {
                 .map(|(name, share)| (name.clone(), ends(share)))
                 .collect(),
             cost_in_dearest_percent,
+            abstained: figures.abstained.map(|abstained| abstained.share.value),
+            abstained_ci: figures.abstained.map(|abstained| ends(&abstained.share)),
+            quality_answered: figures.abstained.map(|abstained| abstained.quality_answered.value),
+            quality_answered_ci: figures.abstained.map(|abstained| ends(&abstained.quality_answered)),
         }
     }
 }
 
 /// A plan with names.
 pub fn stages(rules: &Rules, plan: &Plan) -> Vec<StageReport> {
+    let abstain = |place: usize| plan.abstain_rule(place);
+    let name = |score: ScoreSource| match score {
+        ScoreSource::Signal(signal) => rules.signals[signal].clone(),
+        ScoreSource::Score(score) => rules.scores[score].name.clone(),
+    };
     plan.stages
         .iter()
-        .map(|stage| StageReport {
+        .enumerate()
+        .map(|(place, stage)| StageReport {
             tier: rules.tiers[stage.tier].clone(),
-            signal: stage.rule.map(|rule| match rule.score {
-                ScoreSource::Signal(signal) => rules.signals[signal].clone(),
-                ScoreSource::Score(score) => rules.scores[score].name.clone(),
-            }),
+            signal: stage.rule.map(|rule| rule.score).or(abstain(place).map(|rule| rule.score)).map(name),
             at_least: stage.rule.map(|rule| CutReport(rule.at_least)),
+            abstain_below: abstain(place).map(|rule| rule.below),
         })
         .collect()
 }
