@@ -5,6 +5,7 @@
     reason = "clippy.toml allows both in test functions only, not in their helpers"
 )]
 
+mod abstain;
 mod check;
 mod collect;
 mod collect_kill;

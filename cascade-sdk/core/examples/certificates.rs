@@ -308,6 +308,7 @@ fn ucci_rules(goal: &Goal, log: &EvalLog) -> Option<Rules> {
         plans: vec![Plan::new(stages)],
         router: None,
         guard: None,
+        abstention: None,
     })
 }
 

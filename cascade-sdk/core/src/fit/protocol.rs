@@ -515,11 +515,7 @@ fn union_hull(fitted: &[Option<Box<dyn FittedFamily + '_>>]) -> Vec<Totals> {
 fn shown_pair(selected: Option<&Fit<'_>>, fits: &[Fit<'_>]) -> Option<(Pair, f64)> {
     let candidates = selected.into_iter().chain(fits.iter().filter(|fit| fit.family == Family::Pair));
     candidates.into_iter().find_map(|fit| match &fit.chosen.draft {
-        Draft::Cascade(rule) => {
-            let (&[cheap, dear, ..], cut) = (&rule.tiers[..], rule.cuts.first()?) else { return None };
-            Some((Pair { cheap, signal: cut.signal, dear }, cut.at_least))
-        }
-        Draft::Abstaining(AbstainingRule { cascade: rule, .. }) => {
+        Draft::Cascade(rule) | Draft::Abstaining(AbstainingRule { cascade: rule, .. }) => {
             let (&[cheap, dear, ..], cut) = (&rule.tiers[..], rule.cuts.first()?) else { return None };
             Some((Pair { cheap, signal: cut.signal, dear }, cut.at_least))
         }
