@@ -5,8 +5,8 @@ use super::runtime::{self, RuntimeTable};
 use super::{Declared, names, request, signals};
 use crate::config::section::{Read, Section};
 use crate::config::{
-    Api, Budget, Family, FitSettings, Goal, GuardSettings, Mode, Objective, Provider, RequestSettings, Route,
-    Tier, codes,
+    Api, Budget, EarlyEscalation, Family, FitSettings, Goal, GuardSettings, Mode, Objective, Provider,
+    RequestSettings, Route, Tier, codes,
 };
 use crate::diag::Diagnostic;
 use crate::document::read::{Findings, Item};
@@ -97,6 +97,14 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
     let goal = objective.as_ref().and_then(|table| route.check_objective(table));
     if let Some(table) = &objective {
         route.check_choices(&choices, table);
+    }
+    if let Some(loss) = choices.abstain_loss.as_ref()
+        && runtime.settings.early_escalation == EarlyEscalation::Fitted
+    {
+        let message = "`early_escalation = \"fitted\"` gives answers up before they could be abstained from";
+        let error =
+            findings.error(codes::NOT_TOGETHER, message, &loss.item.key_span, "the policy may abstain");
+        findings.push(error.help("remove one of the two, or set `early_escalation = true`"));
     }
     if tiers.as_ref().is_some_and(|tiers| tiers.len() > 1) && until_fitted.is_none() {
         route.check_fittable(states_objective, states_log);
