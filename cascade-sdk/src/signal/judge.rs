@@ -8,6 +8,7 @@ use crate::request::{Part, Request, Role};
 use crate::routed::Failure;
 use cascade_sdk_core::config::{RequestSettings, Tier};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 /// More bytes of JSON than a token of any language has on average.
 pub(super) const BYTES_OF_A_TOKEN: u64 = 8;
@@ -87,13 +88,16 @@ impl Judge {
                 .map(|message| json!({ "role": word(message.role), "text": texts(&message.parts) }))
                 .collect(),
         };
-        let mut question = json!({ "request": asked, "answer": answered.text });
         let instructions = [answered.settings.system.as_deref(), answered.request.system.as_deref()];
         let instructions: Vec<&str> = instructions.into_iter().flatten().collect();
+        // Written member by member: the order in which serde_json writes an object depends on the features that any crate of
+        // the program switches on, and the judge must read the same as it did when the log was collected.
+        let mut question = format!("{{\"request\":{asked}");
         if !instructions.is_empty() {
-            question["instructions"] = json!(instructions.join("\n\n"));
+            let _ = write!(question, ",\"instructions\":{}", Value::String(instructions.join("\n\n")));
         }
-        Request::new(question.to_string()).with_system(self.system.as_str())
+        let _ = write!(question, ",\"answer\":{}}}", Value::String(answered.text.to_owned()));
+        Request::new(question).with_system(self.system.as_str())
     }
 }
 

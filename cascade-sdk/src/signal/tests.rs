@@ -144,6 +144,7 @@ async fn what_is_judged_cannot_leave_its_place() {
     let wanted =
         serde_json::json!({ "request": "which team?", "instructions": "Be brief.", "answer": answer });
     assert_eq!(question, wanted);
+    assert!(asked.4.starts_with("{\"request\":\"which team?\",\"instructions\":"), "{}", asked.4);
 }
 
 #[tokio::test]

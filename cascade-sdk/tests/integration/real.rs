@@ -1,11 +1,12 @@
 //! The client against real models, where two OpenAI-compatible servers are named by `CASCADE_TEST_CHEAP_URL` and
 //! `CASCADE_TEST_DEAR_URL`; skipped otherwise.
 
-use crate::setup::{CONFIG, Tier, builder};
+use crate::setup::{CONFIG, Tier, builder, builder_of, policy_of, rules};
 use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
 use cascade_sdk::{AnswerSchema, StreamEvent};
 use cascade_sdk_core::config;
 use cascade_sdk_core::diag::Source;
+use cascade_sdk_core::policy::Cut;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
@@ -61,6 +62,39 @@ async fn real_models_answer_escalate_and_account_for_every_token() {
         tiers.push(routed.tier);
     }
     assert!(tiers.contains(&Tier::Large), "nothing escalated: {tiers:?}");
+}
+
+#[tokio::test]
+async fn real_models_sample_and_judge_and_every_extra_call_is_accounted_for() {
+    let Some(text) = real_config() else {
+        eprintln!("skipped: CASCADE_TEST_CHEAP_URL and CASCADE_TEST_DEAR_URL are not set");
+        return;
+    };
+    let judge =
+        "kind = \"judge\"\ntier = \"large\"\nrubric = \"10 if the answer is right, 0 if it is wrong.\"";
+    let samples = "kind = \"self_consistency\"\nsamples = 3\ntemperature = 0.8";
+    for (signal, calls) in [(judge, 1), (samples, 2)] {
+        let text = format!("{text}\n[routes.two.signals.extra]\ntiers = [\"small\"]\n{signal}\n");
+        let config = config::read(&Source::new("cascade.toml", text.as_str())).0.unwrap();
+        let mut scored = rules();
+        scored.signals = vec!["extra".into()];
+        scored.plans[0].stages[0].rule.as_mut().unwrap().at_least = Cut(0.6);
+        let client = builder_of(Path::new("."), &text, policy_of(&text, scored)).build().unwrap();
+        let mut values = 0;
+        for question in QUESTIONS {
+            let routed = client.call::<Tier>(1, question).await.unwrap();
+            let step = &routed.path[0];
+            assert_eq!(step.signal_calls.len(), calls, "{step:?}");
+            for call in &step.signal_calls {
+                let price = config.tier(&call.tier).unwrap().price;
+                assert_eq!(price.cost(&call.usage.unwrap()), Ok(call.cost));
+            }
+            values += usize::from(step.signals.get("extra").is_some_and(|value| (0.0..=1.0).contains(value)));
+            let (signals, failures) = (&step.signals, &step.signal_failures);
+            println!("{question} -> {:?} {signals:?} {failures:?} {}", routed.tier, routed.cost());
+        }
+        assert!(values > 0, "no answer was scored");
+    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
