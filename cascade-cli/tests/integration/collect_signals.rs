@@ -115,6 +115,10 @@ fn a_program_stands_in_for_the_application_s_verifier() {
     let refused = project.run(&COLLECT).expect_code(2);
     assert!(refused.stderr.contains("collect::verifier"), "{}", refused.stderr);
     assert_eq!(server.calls(), 0, "nothing is paid before all is there");
+    let of_small = config(&server.url) + VERIFIER + "tiers = [\"small\"]\n";
+    project.write("cascade.toml", &of_small);
+    collect(&project, &["--tiers", "large"]);
+    project.write("cascade.toml", &(config(&server.url) + VERIFIER));
     project.write(
         "verify.sh",
         "read line\ncase \"$line\" in *wrong*) exit 3;; *'\"answer\":\"It is'*) echo -0.5;; *) echo 7;; esac\n",
