@@ -7,8 +7,8 @@ use crate::words::{item, wrap};
 use cascade_sdk_core::config::Family;
 use cascade_sdk_core::decide::ShownScore;
 use cascade_sdk_core::fit::report::{
-    Certification, EarlyReport, FamilyReport, FitReport, GuardReport, GuardedSlice, HeldOut, StageReport,
-    TailReport, TrafficReport,
+    Certification, EarlyReport, FamilyReport, FitReport, GuardReport, GuardedSlice, HeldOut, MixtureReport,
+    StageReport, TailReport, TrafficReport,
 };
 use cascade_sdk_core::policy::Cut;
 use std::fmt::Write as _;
@@ -253,6 +253,7 @@ fn chosen(report: &FitReport) -> Vec<String> {
         lines.extend(family.held_out.iter().flat_map(abstentions));
         lines.extend(family.limits.iter().flat_map(tail));
     }
+    lines.extend(report.mixture.iter().flat_map(mixture));
     lines.extend(report.guard.iter().flat_map(guard));
     lines.extend(report.early_escalation.iter().flat_map(early));
     lines.extend(report.traffic.iter().flat_map(traffic));
@@ -263,6 +264,17 @@ fn chosen(report: &FitReport) -> Vec<String> {
         lines.extend(item("shadow price: ", &text));
     }
     lines
+}
+
+/// What the mixture gains over its best part that keeps the constraint.
+fn mixture(report: &MixtureReport) -> Vec<String> {
+    let points = signed(100.0 * report.quality_gain, 2);
+    let cost = signed(-CALLS * report.cost_saving_usd, 6);
+    let text = format!(
+        "against the best policy that is none, on the rows to choose on: quality {points} points, cost {cost} $ per \
+         1000 calls"
+    );
+    item("mixture: ", &text)
 }
 
 /// How often the chosen policy answers "don't know", and how good it is where it answers.
@@ -283,7 +295,16 @@ fn plans(family: &FamilyReport) -> Vec<String> {
     if family.plans.is_empty() {
         return stages("  ", &family.plan);
     }
-    let mut lines = vec!["  a router picks from the prompt, before anything is generated, one of".to_owned()];
+    let mut lines = match family.mixture_share {
+        Some(share) => {
+            let text = format!(
+                "a mixture: the request's id draws the first plan for {} % of requests, else the second",
+                percent(1.0 - share)
+            );
+            item("  ", &text)
+        }
+        None => vec!["  a router picks from the prompt, before anything is generated, one of".to_owned()],
+    };
     for plan in &family.plans {
         lines.extend(stages("  - ", plan));
     }

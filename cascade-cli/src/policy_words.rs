@@ -75,6 +75,12 @@ pub(crate) fn stop(stop: &Stop) -> String {
     format!("{hopeless}, or is below {}", cuts.collect::<Vec<_>>().join(", "))
 }
 
+/// The shares of a mixture: `plan 1 decides 63.0 % of requests, plan 2 the other 37.0 %`.
+pub(crate) fn mixture(rules: &Rules) -> Option<String> {
+    let share = 100.0 * rules.mixture?.share;
+    Some(format!("plan 1 decides {:.1} % of requests, plan 2 the other {share:.1} %", 100.0 - share))
+}
+
 /// Which requests a guard keeps on one tier.
 pub(crate) fn guard_words(rules: &Rules, guard: &Guard) -> String {
     format!(
@@ -139,6 +145,9 @@ pub(crate) fn describe(policy: &Policy) -> Vec<String> {
         format!("objective: {}", objective(&policy.objective)),
     ];
     lines.extend(rules.plans.iter().map(|one| format!("plan: {}", plan(rules, one))));
+    if let Some(mixture) = mixture(rules) {
+        lines.push(format!("mixture: {mixture}"));
+    }
     if let Some(guard) = &rules.guard {
         lines.push(format!("guard: {}", guard_words(rules, guard)));
     }

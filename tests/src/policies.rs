@@ -90,6 +90,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
             router: None,
             guard: None,
             abstention: None,
+            mixture: None,
         },
         frontier: Vec::new(),
         certificate: None,

@@ -43,6 +43,9 @@ struct Explanation {
     /// Why the guard answers, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     guard: Option<String>,
+    /// How a mixture draws the plan, if the policy is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mixture: Option<String>,
     /// What the application knows of the request.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     features: BTreeMap<String, f64>,
@@ -224,6 +227,7 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         plan: outcome.plan + 1,
         plans: rules.plans.len(),
         guard: guard_in_words(rules, outcome.plan),
+        mixture: mixture_in_words(rules, true),
         features: entry
             .map(|row| row.features.iter().map(|(name, value)| (name.to_string(), *value)).collect())
             .unwrap_or_default(),
@@ -265,7 +269,12 @@ fn row_predictions(
     };
     let features: Vec<(&str, f64)> = entry.features.iter().map(|(name, value)| (&**name, *value)).collect();
     let tags: Vec<(&str, &str)> = entry.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
-    let view = RequestView { text: entry.text.as_deref().unwrap_or(""), features: &features, tags: &tags };
+    let view = RequestView {
+        text: entry.text.as_deref().unwrap_or(""),
+        features: &features,
+        tags: &tags,
+        id: Some(&entry.id),
+    };
     let (_, predicted) = choose(rules, &view)?;
     Ok((predicted, reasons(rules, &view, show_words)?))
 }
@@ -322,7 +331,7 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
     features.sort_by(|a, b| a.0.cmp(b.0));
     tags.sort_unstable();
     let rules = &policy.rules;
-    let view = RequestView { text: &text, features: &features, tags: &tags };
+    let view = RequestView { text: &text, features: &features, tags: &tags, id: None };
     let (plan, predicted) = choose(rules, &view)?;
     let system = route.request.system.as_deref();
     let size = Size {
@@ -345,6 +354,7 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         plan: plan + 1,
         plans: rules.plans.len(),
         guard: guard_in_words(rules, plan),
+        mixture: mixture_in_words(rules, false),
         features: features.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         tags: tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         expected_cost: policy.expected.cost_usd.value,
@@ -379,6 +389,16 @@ fn guard_in_words(rules: &Rules, plan: usize) -> Option<String> {
         "requests with this label of `{}` stay on {tier}, because the cascade served them worse",
         guard.tag
     ))
+}
+
+/// How the plan of a mixture is drawn.
+fn mixture_in_words(rules: &Rules, has_id: bool) -> Option<String> {
+    let shares = policy_words::mixture(rules)?;
+    Some(if has_id {
+        format!("drawn by the id: {shares}")
+    } else {
+        format!("the larger share, because a request without an id is not drawn: {shares}")
+    })
 }
 
 fn story(rules: &Rules, plan: &Plan, place: usize, step: Option<&Step>) -> StageStory {
@@ -424,6 +444,8 @@ impl Explanation {
         }
         if let Some(guard) = &self.guard {
             lines.extend(item("guard: ", guard));
+        } else if let Some(mixture) = &self.mixture {
+            lines.extend(item("mixture: ", &format!("plan {} of {}, {mixture}", self.plan, self.plans)));
         } else if self.plans > 1 {
             let odds = self.predictions.iter().map(|(tier, odds)| format!("{tier} {odds:+.2}"));
             let odds = odds.collect::<Vec<_>>().join(", ");

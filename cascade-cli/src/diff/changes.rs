@@ -18,6 +18,7 @@ pub(crate) fn changes(old: &Policy, new: &Policy) -> Vec<String> {
     router(&old.rules, &new.rules, &mut found);
     guard(&old.rules, &new.rules, &mut found);
     abstention(&old.rules, &new.rules, &mut found);
+    mixture(&old.rules, &new.rules, &mut found);
     if old.objective != new.objective {
         let (now, before) = (objective(&new.objective), objective(&old.objective));
         found.push(format!("the objective is now: {now}; before: {before}"));
@@ -214,6 +215,18 @@ fn abstention(old: &Rules, new: &Rules, found: &mut Vec<String>) {
         (Some(before), Some(now)) if before.to_bits() != now.to_bits() => {
             found.push(format!("an abstention counts as a quality of {now} now, {before} before"));
         }
+        _ => {}
+    }
+}
+
+fn mixture(old: &Rules, new: &Rules, found: &mut Vec<String>) {
+    match (policy_words::mixture(old), policy_words::mixture(new)) {
+        (None, Some(now)) => found.push(format!("a mixture now, drawn by the request's id: {now}")),
+        (Some(before), None) => found.push(format!("no mixture any more; before, {before}")),
+        (Some(before), Some(now)) if before != now => {
+            found.push(format!("of the mixture, {now}; before, {before}"));
+        }
+        _ if old.mixture != new.mixture => found.push("the mixture draws other requests".to_owned()),
         _ => {}
     }
 }

@@ -4,7 +4,7 @@ use super::chart::brief;
 use super::table;
 use crate::fit_report::signed;
 use cascade_sdk_core::fit::analysis::break_even::BreakEven;
-use cascade_sdk_core::fit::report::{FamilyReport, FitReport};
+use cascade_sdk_core::fit::report::{FamilyReport, FitReport, StageReport};
 
 /// Costs of single calls are tiny; per this many calls they can be read.
 const CALLS: f64 = 1_000.0;
@@ -60,7 +60,13 @@ fn family_row(family: &FamilyReport) -> Vec<String> {
 
 /// A plan in one line: `small → large`.
 fn plan(family: &FamilyReport) -> String {
-    if family.plan.is_empty() {
+    if let Some(share) = family.mixture_share {
+        let tiers = |plan: &Vec<StageReport>| {
+            plan.iter().map(|stage| stage.tier.as_str()).collect::<Vec<_>>().join(" → ")
+        };
+        let plans = family.plans.iter().map(tiers).collect::<Vec<_>>().join(" or ");
+        format!("mixture: {plans} ({} of requests)", percent(share))
+    } else if family.plan.is_empty() {
         format!("router over {} plans", family.plans.len())
     } else {
         let tiers = family.plan.iter().map(|stage| stage.tier.as_str()).collect::<Vec<_>>().join(" → ");

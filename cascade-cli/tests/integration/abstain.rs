@@ -18,7 +18,7 @@ fn log() -> String {
 }
 
 /// Without the breaks between lines.
-fn unwrapped(text: &str) -> String {
+pub(crate) fn unwrapped(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

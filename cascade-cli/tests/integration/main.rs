@@ -18,6 +18,7 @@ mod fit;
 mod grading;
 mod import;
 mod init;
+mod mixtures;
 mod outputs;
 mod price;
 mod project;

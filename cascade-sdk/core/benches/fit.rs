@@ -95,6 +95,7 @@ fn decisions() {
         router: None,
         guard: None,
         abstention: None,
+        mixture: None,
     };
     let mut random = SplitMix64::new(1, 0);
     let signals: Vec<[f64; 1]> = (0..100_000).map(|_| [random.fraction()]).collect();

@@ -309,6 +309,7 @@ fn ucci_rules(goal: &Goal, log: &EvalLog) -> Option<Rules> {
         router: None,
         guard: None,
         abstention: None,
+        mixture: None,
     })
 }
 

@@ -204,8 +204,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             let entry = &log.rows[table.log_row[row as usize] as usize];
             let features: Vec<_> = entry.features.iter().map(|(name, value)| (&**name, *value)).collect();
             let tags: Vec<_> = entry.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
-            let view =
-                RequestView { text: entry.text.as_deref().unwrap_or(""), features: &features, tags: &tags };
+            let view = RequestView {
+                text: entry.text.as_deref().unwrap_or(""),
+                features: &features,
+                tags: &tags,
+                id: None,
+            };
             let predictions =
                 fit.router.predict(&view, &mut scratch).map_err(|missing| missing.to_string())?;
             for (tier, &log_odds) in predictions.log_odds.iter().enumerate() {

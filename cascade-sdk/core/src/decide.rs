@@ -214,6 +214,7 @@ mod tests {
             scores: Vec::new(),
             guard: None,
             abstention: None,
+            mixture: None,
             plans: vec![Plan::new(vec![
                 Stage {
                     tier: 0,

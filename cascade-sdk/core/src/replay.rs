@@ -67,7 +67,7 @@ fn view<'s, 'a>(
     features.extend(entry.features.iter().map(|(name, value)| (&**name, *value)));
     tags.clear();
     tags.extend(entry.tags.iter().map(|(name, value)| (&**name, &**value)));
-    RequestView { text: entry.text.as_deref().unwrap_or(""), features, tags }
+    RequestView { text: entry.text.as_deref().unwrap_or(""), features, tags, id: Some(&entry.id) }
 }
 
 fn missing(log: &EvalLog, row: usize, input: feature::MissingInput) -> ReplayError {

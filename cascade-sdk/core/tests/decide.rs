@@ -56,6 +56,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         router: None,
         guard: None,
         abstention: Some(0.5),
+        mixture: None,
     })
 }
 

@@ -19,6 +19,8 @@ mod guard;
 mod invariants;
 #[path = "fit/limits.rs"]
 mod limits;
+#[path = "fit/mixtures.rs"]
+mod mixtures;
 #[path = "fit/poor_inputs.rs"]
 mod poor_inputs;
 #[path = "fit/protocol.rs"]

@@ -52,7 +52,7 @@ fn rules() -> Rules {
 }
 
 fn view(text: &str) -> RequestView<'_> {
-    RequestView { text, features: &[("age", 4.0)], tags: &[("kind", "k042")] }
+    RequestView { text, features: &[("age", 4.0)], tags: &[("kind", "k042")], id: None }
 }
 
 #[test]

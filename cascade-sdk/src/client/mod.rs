@@ -250,6 +250,7 @@ impl Client {
                     policy: &policy,
                     rules,
                     request: &request,
+                    id: &request_id,
                     schema,
                     max_retries,
                     budget: route.budget.as_ref(),

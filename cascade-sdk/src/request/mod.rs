@@ -69,7 +69,8 @@ impl Request {
         self
     }
 
-    /// Names the request: in decision logs, and to find its row when a log is replayed. Without one the client makes one.
+    /// Names the request: in decision logs, to find its row when a log is replayed, and to draw its plan where the policy is a
+    /// mixture. Without one the client makes one.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());

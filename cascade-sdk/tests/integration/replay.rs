@@ -3,7 +3,7 @@
 use crate::setup::{CONFIG, Tier, builder, builder_of, policy_of, rules};
 use cascade_sdk::{Request, TierName};
 use cascade_sdk_core::log::{LogSource, ReadOptions, read};
-use cascade_sdk_core::policy::{AbstainRule, Guard, Rules, ScoreSource};
+use cascade_sdk_core::policy::{AbstainRule, Guard, Mixture, Plan, Rules, ScoreSource, Stage};
 use cascade_sdk_core::replay::Replay;
 use std::fmt::Write as _;
 
@@ -192,4 +192,37 @@ async fn abstentions_are_the_same_online_as_offline() {
         }
     }
     assert!(abstained > 5, "{abstained}");
+}
+
+/// A mixture draws the same plan for a request in the client as over the log.
+#[tokio::test]
+async fn mixtures_draw_the_same_online_as_offline() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = log();
+    std::fs::write(directory.path().join("log.jsonl"), &text).unwrap();
+    let config = CONFIG.replace(
+        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
+        "api = \"replay\"",
+    );
+    let mut rules = Rules { mixture: Some(Mixture { share: 0.4, seed: 5 }), ..rules() };
+    rules.plans.push(Plan::new(vec![Stage { tier: 1, rule: None }]));
+    let client = builder_of(directory.path(), &config, policy_of(&config, rules.clone())).build().unwrap();
+    let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
+    let replay = Replay::new(&rules, &reading.log).unwrap();
+    let mut scratch = replay.scratch();
+    let mut second = 0;
+    for (row, entry) in reading.log.rows.iter().enumerate() {
+        let expected = replay.row(row, &mut scratch).unwrap();
+        let result = client.call::<Tier>(1, Request::new("whatever").with_id(&*entry.id)).await;
+        let (calls, cost) = match &result {
+            Ok(routed) => {
+                assert_eq!(routed.plan, expected.plan, "{}", entry.id);
+                (routed.path.len(), routed.cost())
+            }
+            Err(error) => (error.path().len(), error.spent()),
+        };
+        assert_eq!((calls, cost), (expected.calls, expected.cost), "{}", entry.id);
+        second += expected.plan;
+    }
+    assert!((12..36).contains(&second), "{second}");
 }

@@ -36,6 +36,9 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
         canonical.line("runtime.early_escalation", "fitted");
     }
     canonical.optional("fit.abstain_loss", fit.abstain_loss.map(number));
+    if fit.mixtures {
+        canonical.line("fit.mixtures", true);
+    }
     if let Some(guard) = &route.guard {
         canonical.line("guard.by", string(&guard.by));
         canonical.line("guard.max_loss", number(guard.max_loss));

@@ -321,6 +321,8 @@ pub struct FitSettings {
     pub smallest_gain: f64,
     /// What an answer "don't know" loses, where a wrong one loses 1; `None` never abstains.
     pub abstain_loss: Option<f64>,
+    /// Whether a policy may be a mixture of two operating points.
+    pub mixtures: bool,
     /// Level of the tests for drift together.
     pub drift_alpha: f64,
     /// Seed of every random choice.
@@ -335,6 +337,7 @@ impl Default for FitSettings {
             held_out: 0.3,
             smallest_gain: 0.01,
             abstain_loss: None,
+            mixtures: false,
             drift_alpha: 0.05,
             seed: 7,
         }

@@ -42,6 +42,8 @@ pub struct RequestView<'a> {
     pub features: &'a [(&'a str, f64)],
     /// Labels the application knows, sorted by name.
     pub tags: &'a [(&'a str, &'a str)],
+    /// Its id, by which a mixture draws; `None` where it is not known.
+    pub id: Option<&'a str>,
 }
 
 /// Space for a routing decision, reused from request to request.
@@ -115,8 +117,8 @@ impl std::fmt::Display for MissingInput {
 }
 
 /// Chooses a plan from the prompt: argmax of predicted quality − penalty − λ · predicted cost; of equal plans the cheaper, then
-/// the first. Without a router the first plan is chosen. A guard goes before: a request with one of its labels gets the
-/// guard's own plan, whose number is that after the last.
+/// the first. Without a router the first plan is chosen, or in a mixture the one that the request's id draws. A guard goes
+/// before: a request with one of its labels gets the guard's own plan, whose number is that after the last.
 ///
 /// # Errors
 /// [`MissingInput`] if the router or the guard needs a feature or tag that the request lacks.
@@ -132,7 +134,9 @@ pub fn choose_plan(
             return Ok(rules.plans.len());
         }
     }
-    let Some(router) = &rules.router else { return Ok(0) };
+    let Some(router) = &rules.router else {
+        return Ok(rules.mixture.map_or(0, |mixture| mixture.plan(request.id)));
+    };
     Ok(best_plan(rules, router.predict(request, scratch)?))
 }
 

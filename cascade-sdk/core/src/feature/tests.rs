@@ -183,7 +183,7 @@ fn missing_inputs_are_named_and_unknown_labels_are_other() {
     let router = router(known_inputs(), 2);
     let mut scratch = Scratch::default();
     let mut predict = |features: &[(&str, f64)], tags: &[(&str, &str)]| {
-        router.predict(&RequestView { text: "", features, tags }, &mut scratch).cloned()
+        router.predict(&RequestView { text: "", features, tags, id: None }, &mut scratch).cloned()
     };
     assert_eq!(predict(&[], &[("subject", "law")]), Err(MissingInput::Feature("age".into())));
     assert_eq!(predict(&[("age", 1.0)], &[]), Err(MissingInput::Tag("subject".into())));
@@ -248,7 +248,7 @@ fn contributions_add_up_to_the_prediction_and_name_words_only_where_asked() {
     inputs.numbers = known_inputs().numbers;
     let router = router(inputs, 3);
     let text = "Question: Which secret court sits in Karlsruhe, and which in The Hague?\nAnswer:";
-    let view = RequestView { text, features: &[("age", 11.0)], tags: &[("subject", "law")] };
+    let view = RequestView { text, features: &[("age", 11.0)], tags: &[("subject", "law")], id: None };
     let predictions = router.predict(&view, &mut Scratch::default()).unwrap().clone();
     for show_words in [false, true] {
         let parts = contributions(&router, &view, show_words).unwrap();

@@ -7,6 +7,7 @@ use super::limits::Limits;
 use super::routed::RoutedCascades;
 use super::router::{Data, RouterFamily, RouterFit};
 use crate::config::{Family, FitSettings};
+use crate::fit::frontier::mixture::Mixed;
 use crate::fit::frontier::pair::{Pairs, Singles};
 use crate::fit::rows::table::{QUALITY_ONE, Table, quality_units};
 use crate::log::EvalLog;
@@ -54,6 +55,19 @@ pub fn is_heuristic(family: Family, settings: &FitSettings, tiers: usize) -> boo
 /// Fits a family on `rows`, whose folds are `folds`; `None` if the rows cannot support it. `known` is the router of
 /// another family fitted on the same rows and folds, which is used again.
 pub fn fit<'t>(
+    pool: &Pool<'t>,
+    family: Family,
+    rows: &[u32],
+    folds: &[u8],
+    known: Option<&RouterFit>,
+) -> Option<Box<dyn FittedFamily + 't>> {
+    let fitted = without_mixtures(pool, family, rows, folds, known)?;
+    // The λ of a router moves in steps so small that there is nothing to mix.
+    let mixes = pool.settings.mixtures && members(family, pool.settings).is_some();
+    Some(if mixes { Box::new(Mixed::new(fitted, pool.settings.seed)) } else { fitted })
+}
+
+fn without_mixtures<'t>(
     pool: &Pool<'t>,
     family: Family,
     rows: &[u32],

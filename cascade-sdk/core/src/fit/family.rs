@@ -6,8 +6,8 @@ use crate::feature::Router;
 use crate::fit::frontier::operating::{CascadeRule, PolicyClass};
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use crate::policy::{
-    AbstainRule, AcceptRule, Cut, Forecast, OperatingPoint, Plan, Rules, Score, ScoreInput, ScoreSource,
-    Stage,
+    AbstainRule, AcceptRule, Cut, Forecast, Mixture, OperatingPoint, Plan, Rules, Score, ScoreInput,
+    ScoreSource, Stage,
 };
 
 /// An operating point of a family, and the rules that reach it.
@@ -37,6 +37,19 @@ pub enum Draft {
     Planned(usize),
     /// A cascade that may abstain.
     Abstaining(AbstainingRule),
+    /// Two operating points, drawn by request.
+    Mixed(Box<MixedDraft>),
+}
+
+/// Two operating points of which requests get one or the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedDraft {
+    /// The cheaper one.
+    pub left: Draft,
+    /// The dearer one.
+    pub right: Draft,
+    /// Share of requests that the dearer one serves.
+    pub share: f64,
 }
 
 /// A family fitted on some rows.
@@ -62,7 +75,7 @@ pub trait FittedFamily: Sync {
     fn router_price(&self, draft: &Draft) -> Option<f64> {
         match draft {
             Draft::Routed(price) | Draft::Penalised { price, .. } => Some(*price),
-            Draft::Cascade(_) | Draft::Planned(_) | Draft::Abstaining(_) => None,
+            Draft::Cascade(_) | Draft::Planned(_) | Draft::Abstaining(_) | Draft::Mixed(_) => None,
         }
     }
 
@@ -78,7 +91,7 @@ pub trait FittedFamily: Sync {
                     builder.penalise(penalty);
                 }
             }
-            Draft::Planned(_) | Draft::Abstaining(_) => {}
+            Draft::Planned(_) | Draft::Abstaining(_) | Draft::Mixed(_) => {}
         }
     }
 
@@ -93,6 +106,11 @@ pub trait FittedFamily: Sync {
     /// See [`PolicyClass::quantile_loss`].
     fn quantile_loss(&self) -> f64 {
         0.0
+    }
+
+    /// The optimum of a target without mixing two operating points.
+    fn unmixed(&self, target: Target) -> Option<Candidate> {
+        self.solve(target)
     }
 
     /// Its router, if it has a fitted one.
@@ -177,12 +195,13 @@ pub struct RulesBuilder<'t> {
     scores: Vec<Score>,
     /// What an abstention counts as.
     worth: Option<i64>,
+    mixture: Option<Mixture>,
 }
 
 impl<'t> RulesBuilder<'t> {
     /// No plans yet.
     pub fn new(table: &'t Table) -> Self {
-        Self { table, plans: Vec::new(), signals: Vec::new(), scores: Vec::new(), worth: None }
+        Self { table, plans: Vec::new(), signals: Vec::new(), scores: Vec::new(), worth: None, mixture: None }
     }
 
     /// Adds a plan. A stage that keeps everything ends it.
@@ -199,6 +218,11 @@ impl<'t> RulesBuilder<'t> {
             }
         }
         self.plans.push(Plan { forecast, ..Plan::new(stages) });
+    }
+
+    /// Draws one of the two plans added so far for each request.
+    pub fn mix(&mut self, mixture: Mixture) {
+        self.mixture = Some(mixture);
     }
 
     /// What an abstention counts as, in units of 10⁻¹² of quality.
@@ -283,6 +307,7 @@ impl<'t> RulesBuilder<'t> {
             router: router.map(|(router, shadow_price)| Router { shadow_price, ..router.clone() }),
             guard: None,
             abstention,
+            mixture: self.mixture,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::families;
 use super::family::{Candidate, rules_with_frontier};
 use super::guard;
 use super::protocol::Fit;
-use super::report::{self, AlwaysTier, FamilyReport, HeldOut, Means, ShadowPrice, TierReport};
+use super::report::{self, AlwaysTier, FamilyReport, HeldOut, Means, MixtureReport, ShadowPrice, TierReport};
 use super::setup::Setup;
 use super::verdict::Verdict;
 use crate::fit::frontier::hull::bracket;
@@ -20,12 +20,13 @@ impl Setup<'_> {
     pub(super) fn family_report(&self, fit: &Fit<'_>, held_out: Option<HeldOut>) -> FamilyReport {
         let weight = self.table.total_weight(&self.calibration);
         let mut plans: Vec<_> = fit.rules.plans.iter().map(|plan| report::stages(&fit.rules, plan)).collect();
-        let routed = fit.rules.router.is_some();
+        let several = fit.rules.router.is_some() || fit.rules.mixture.is_some();
         let totals = fit.totals_with_stops.unwrap_or(fit.chosen.totals);
         FamilyReport {
             family: fit.family.name(),
-            plan: if routed || plans.is_empty() { Vec::new() } else { plans.swap_remove(0) },
-            plans: if routed { plans } else { Vec::new() },
+            plan: if several || plans.is_empty() { Vec::new() } else { plans.swap_remove(0) },
+            plans: if several { plans } else { Vec::new() },
+            mixture_share: fit.rules.mixture.map(|mixture| mixture.share),
             router_shadow_price: fit.rules.router.as_ref().map(|router| router.shadow_price),
             calibration: Means { quality: totals.mean_quality(weight), cost_usd: totals.mean_cost(weight) },
             held_out,
@@ -60,6 +61,19 @@ impl Setup<'_> {
                     .map(|(comparison, first, policy)| AlwaysTier::new(comparison, first + place, policy)),
             })
             .collect()
+    }
+
+    /// What the selected mixture gains over the best policy that is none, on calibration rows. `None` beside a guard, whose
+    /// part in the figures no other policy has.
+    pub(super) fn mixture(&self, fit: &Fit<'_>) -> Option<MixtureReport> {
+        let mixture = fit.rules.mixture.filter(|_| fit.rules.guard.is_none())?;
+        let single = fit.fitted.unmixed(self.target(&self.calibration))?.totals;
+        let (own, weight) = (fit.chosen.totals, self.table.total_weight(&self.calibration));
+        Some(MixtureReport {
+            share: mixture.share,
+            quality_gain: own.mean_quality(weight) - single.mean_quality(weight),
+            cost_saving_usd: single.mean_cost(weight) - own.mean_cost(weight),
+        })
     }
 
     pub(super) fn policy(

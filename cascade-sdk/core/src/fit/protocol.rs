@@ -154,6 +154,7 @@ impl Setup<'_> {
                 .map(|fit| outcome::shadow_price(&fit.fitted.hull(), &fit.chosen))
                 .unwrap_or_default(),
             duality_gap: selected.and_then(|fit| self.duality_gap(fit)),
+            mixture: selected.and_then(|fit| self.mixture(fit)),
             limits: self.limit_reports(),
             certification: self.certification_outlook(),
             traffic: self.traffic.as_ref().map(|(known, weighed)| {
@@ -514,11 +515,17 @@ fn union_hull(fitted: &[Option<Box<dyn FittedFamily + '_>>]) -> Vec<Totals> {
 /// The pair whose signal the report looks into: the first two stages of the selected policy, else of the best pair.
 fn shown_pair(selected: Option<&Fit<'_>>, fits: &[Fit<'_>]) -> Option<(Pair, f64)> {
     let candidates = selected.into_iter().chain(fits.iter().filter(|fit| fit.family == Family::Pair));
-    candidates.into_iter().find_map(|fit| match &fit.chosen.draft {
+    candidates.into_iter().find_map(|fit| pair_of(&fit.chosen.draft))
+}
+
+/// The first two stages of a cascade, of the dearer one in a mixture.
+fn pair_of(draft: &Draft) -> Option<(Pair, f64)> {
+    match draft {
         Draft::Cascade(rule) | Draft::Abstaining(AbstainingRule { cascade: rule, .. }) => {
             let (&[cheap, dear, ..], cut) = (&rule.tiers[..], rule.cuts.first()?) else { return None };
             Some((Pair { cheap, signal: cut.signal, dear }, cut.at_least))
         }
+        Draft::Mixed(mixed) => pair_of(&mixed.right).or_else(|| pair_of(&mixed.left)),
         Draft::Routed(_) | Draft::Penalised { .. } | Draft::Planned(_) => None,
-    })
+    }
 }

@@ -151,6 +151,7 @@ impl OperatingPoint {
         let mut rules = policy.clone();
         if !self.plans.is_empty() {
             rules.plans.clone_from(&self.plans);
+            rules.mixture = None;
         }
         if let (Some(router), Some(price)) = (&mut rules.router, self.router_shadow_price) {
             router.shadow_price = price;

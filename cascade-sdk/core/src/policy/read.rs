@@ -4,8 +4,8 @@ use super::fields::Fields;
 use super::names::{self, Names};
 use super::plans::{self, PLAN, POINT};
 use super::{
-    Abstained, Certificate, Expected, Fitted, Guard, OperatingPoint, Plan, Policy, Rules, SCHEMA, Score,
-    ScoreInput, Term, codes, router_text, stop_text,
+    Abstained, Certificate, Expected, Fitted, Guard, Mixture, OperatingPoint, Plan, Policy, Rules, SCHEMA,
+    Score, ScoreInput, Term, codes, router_text, stop_text,
 };
 use crate::config::{Family, Objective, ObjectiveTable, Section};
 use crate::diag::{Diagnostic, Source};
@@ -53,6 +53,7 @@ const KEYS: &[&str] = &[
     "router",
     "guard",
     "abstention",
+    "mixture",
     "frontier",
 ];
 
@@ -102,6 +103,12 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
         fields.finish();
         quality
     });
+    let mixture = root.optional_table("mixture", MIXTURE).map(|mut fields| {
+        let share = fields.item("share").and_then(|item| share(findings, &item));
+        let seed = fields.whole("seed");
+        fields.finish();
+        Some(Mixture { share: share?, seed: seed? })
+    });
     let points = root.tables("frontier", POINT);
     let places: Vec<_> = points.iter().map(|point| point.table.span.clone()).collect();
     let frontier = points.into_iter().map(|table| plans::operating_point(table, &names, &scores)).collect();
@@ -125,9 +132,13 @@ fn document<'d>(findings: &'d Findings, tree: &'d DeTable<'d>) -> Option<Policy>
             Some(quality) => Some(quality?),
             None => None,
         },
+        mixture: match mixture {
+            Some(mixture) => Some(mixture?),
+            None => None,
+        },
     };
     let (family, place) = family?;
-    let shape = Shape { family, router: rules.router.is_some() };
+    let shape = Shape { family, router: rules.router.is_some(), mixture: rules.mixture.is_some() };
     let fault = |fault: Option<String>, place: &Range<usize>| {
         if let Some(fault) = fault {
             findings.push(findings.error(codes::INVALID_PLAN, fault, place, ""));
@@ -186,6 +197,7 @@ fn family(findings: &Findings, item: &Item<'_>) -> Option<Family> {
 struct Shape {
     family: Family,
     router: bool,
+    mixture: bool,
 }
 
 impl Shape {
@@ -201,11 +213,15 @@ impl Shape {
         let may_route = matches!(self.family, Family::Router | Family::RoutedCascade);
         if plans.is_empty() {
             Some("there is no plan".to_owned())
-        } else if !self.router && plans.len() > 1 {
+        } else if self.mixture && (self.router || plans.len() != 2) {
+            Some("a mixture is of two plans, and of no router".to_owned())
+        } else if !self.router && !self.mixture && plans.len() > 1 {
             Some("there are several plans and no router to choose between them".to_owned())
         } else if self.router && !may_route {
             Some(format!("the family `{family}` has no router"))
-        } else if plans.len() > 1 && plans.iter().any(|plan| plan.stages.len() > 1 && plan.forecast.is_none())
+        } else if !self.mixture
+            && plans.len() > 1
+            && plans.iter().any(|plan| plan.stages.len() > 1 && plan.forecast.is_none())
         {
             Some("the router cannot weigh a plan of several stages that has no `forecast`".to_owned())
         } else if longest > Some(most) {
@@ -236,7 +252,7 @@ impl Shape {
             // The policy's own plans at another λ.
             None
         } else {
-            self.fault(&point.plans)
+            Self { mixture: false, ..*self }.fault(&point.plans)
         }
     }
 }
@@ -372,6 +388,8 @@ fn guard(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Guard> {
 
 const ABSTENTION: &[&str] = &["quality"];
 
+const MIXTURE: &[&str] = &["share", "seed"];
+
 const SCORE: &[&str] = &["name", "tier", "intercept", "per_cost_of", "terms"];
 
 fn score<'d>(mut fields: Fields<'d>, names: &mut Names<'d>) -> Option<Score> {
@@ -451,13 +469,14 @@ fn share(findings: &Findings, item: &Item<'_>) -> Option<f64> {
 
 /// The keys of every table, for the schema.
 #[cfg(test)]
-pub(super) const ALL_KEYS: [&[&str]; 13] = [
+pub(super) const ALL_KEYS: [&[&str]; 14] = [
     KEYS,
     FITTED,
     EXPECTED,
     CERTIFICATE,
     GUARD,
     ABSTENTION,
+    MIXTURE,
     SCORE,
     TERM,
     POINT,

@@ -1,6 +1,7 @@
 //! The part of a policy that decides: plans, accept rules, scores and the router.
 
 use crate::feature::{Predictions, Router};
+use crate::hash::Hasher;
 use crate::signal::BuiltIn;
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ pub struct Rules {
     pub signals: Vec<String>,
     /// Fitted combinations of signals, prompt features and router predictions.
     pub scores: Vec<Score>,
-    /// The plans; exactly one without a router.
+    /// The plans; exactly one without a router, or two in a mixture.
     pub plans: Vec<Plan>,
     /// Chooses a plan from the prompt.
     pub router: Option<Router>,
@@ -21,6 +22,27 @@ pub struct Rules {
     pub guard: Option<Guard>,
     /// The quality that an abstention counts as in figures; `None` where no plan abstains.
     pub abstention: Option<f64>,
+    /// Draws one of two plans for each request.
+    pub mixture: Option<Mixture>,
+}
+
+/// Two operating points of which each request gets one, drawn by a hash of its id, so that a budget is met on average
+/// (MATH.md 4). A request of the same id gets the same plan in fit, replay and client.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mixture {
+    /// Share of requests that the second plan decides; the first one decides the others.
+    pub share: f64,
+    /// Makes the draws independent of those of other policies.
+    pub seed: u64,
+}
+
+impl Mixture {
+    /// The plan of a request; of one whose id is not known that of the larger share.
+    pub fn plan(&self, id: Option<&str>) -> usize {
+        let draw =
+            |id| Hasher::new().part("cascade mixture").part(self.seed.to_le_bytes()).part(id).fraction();
+        usize::from(id.map_or(0.5, draw) < self.share)
+    }
 }
 
 /// Requests with certain labels of a tag are answered by one tier alone: slices that a cascade would serve too badly.
@@ -63,7 +85,7 @@ impl Rules {
 
     /// Whether the choice of a plan depends on the request.
     pub fn reads_requests(&self) -> bool {
-        self.router.is_some() || self.guard.is_some()
+        self.router.is_some() || self.guard.is_some() || self.mixture.is_some()
     }
 
     /// The signals that a stage reads to accept or to abstain, as [`Rules::signals_read`] lists them.

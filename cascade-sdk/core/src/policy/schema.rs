@@ -28,10 +28,11 @@ pub fn json_schema() -> String {
             ("expected", expected(), true),
             ("certificate", certificate(), false),
             ("scores", list(score(), "Fitted combinations that rules may compare."), false),
-            ("plans", list(plan(), "The plans; one without a router."), true),
+            ("plans", list(plan(), "The plans; one without a router, two in a mixture."), true),
             ("router", router(), false),
             ("guard", guard(), false),
             ("abstention", abstention(), false),
+            ("mixture", mixture(), false),
             ("frontier", list(point(), "Other operating points, cheapest first."), false),
         ],
         "",
@@ -299,6 +300,16 @@ fn abstention() -> Json {
     Json::object(object(
         &[("quality", number("Quality that an answer \"don't know\" counts as."), true)],
         "What it means that plans abstain.",
+    ))
+}
+
+fn mixture() -> Json {
+    Json::object(object(
+        &[
+            ("share", number("Share of requests that the second plan decides."), true),
+            ("seed", count("Makes its draws independent of those of other policies."), true),
+        ],
+        "Draws one of two plans for each request, by a hash of its id.",
     ))
 }
 

@@ -46,6 +46,11 @@ pub fn write(policy: &Policy) -> String {
         writer.table("abstention");
         writer.pair("quality", number(quality));
     }
+    if let Some(mixture) = &rules.mixture {
+        writer.table("mixture");
+        writer.pair("share", number(mixture.share));
+        writer.pair("seed", mixture.seed.to_string());
+    }
     if let Some(guard) = &rules.guard {
         writer.table("guard");
         writer.pair("tag", string(&guard.tag));

@@ -7,5 +7,6 @@ mod abstain;
 mod brute;
 mod invariants;
 mod limits;
+mod mixtures;
 mod searches;
 mod vectors;

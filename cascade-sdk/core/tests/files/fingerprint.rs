@@ -51,6 +51,11 @@ fn what_the_fit_depends_on_counts() {
     ] {
         assert_ne!(changed(&text, from, to), before, "{from} -> {to}");
     }
+    // A mixture cannot be certified.
+    let text_for_mixtures = text.replacen("confidence = 0.95", "", 1);
+    let unmixed = fingerprint(&text_for_mixtures, Some("{}"));
+    assert_ne!(changed(&text_for_mixtures, "seed = 11", "mixtures = true\nseed = 11"), unmixed);
+    assert_eq!(changed(&text_for_mixtures, "seed = 11", "mixtures = false\nseed = 11"), unmixed);
     assert_ne!(fingerprint(&text, Some("{ }")), before);
     assert_eq!(fingerprint(&text, Some("{\r\n}")), fingerprint(&text, Some("{\n}")));
 }

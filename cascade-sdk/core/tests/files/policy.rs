@@ -324,6 +324,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                     router,
                     guard,
                     abstention: abstains.then_some(0.25),
+                    mixture: None,
                 }
             },
         )

@@ -62,6 +62,7 @@ impl Exploration {
             policy: &self.policy,
             rules: &self.policy.rules,
             request: &self.request,
+            id: &self.id,
             schema: &self.schema,
             max_retries: client.inner.max_retries.unwrap_or(route.runtime.max_retries),
             budget: route.explore_budget.as_ref(),

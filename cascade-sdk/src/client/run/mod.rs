@@ -54,6 +54,8 @@ pub(super) struct Run<'r> {
     /// The policy's rules at the operating point that it runs at.
     pub(super) rules: &'r Rules,
     pub(super) request: &'r Request,
+    /// The request's id, by which mixtures draw.
+    pub(super) id: &'r str,
     pub(super) schema: &'r AnswerSchema,
     pub(super) max_retries: u32,
     /// The budget that pays for its calls.

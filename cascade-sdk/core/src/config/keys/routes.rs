@@ -169,6 +169,13 @@ pub(super) const KEYS: &[Key] = &[
         "quality",
         "Lets cascades answer \"don't know\" and says what that loses, where a wrong answer loses 1 and a right one 0: it counts as a quality of 1 minus this. Routers never abstain, and nothing does where absent.",
     ),
+    key(
+        "routes.*.fit.mixtures",
+        Boolean,
+        Default("false"),
+        "",
+        "Lets the policy be a mixture of two cascades, drawn by a hash of the request's id, so that a budget or a floor is met exactly on average. Policies with a router are not mixed.",
+    ),
     key("routes.*.fit.seed", SEED, Default("7"), "", "Seed of every random choice."),
     key("routes.*.traffic", Table, Optional, "", "What production looks like."),
     key(

@@ -133,6 +133,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
 #[derive(Debug, Default)]
 struct Choices<'d> {
     abstain_loss: Option<Read<'d, f64>>,
+    mixtures: Option<Read<'d, bool>>,
 }
 
 fn fit(mut section: Section<'_>) -> (FitSettings, Choices<'_>) {
@@ -144,6 +145,7 @@ fn fit(mut section: Section<'_>) -> (FitSettings, Choices<'_>) {
     let drift_alpha = section.number("drift_alpha");
     let seed = section.whole("seed");
     let abstain_loss = section.number("abstain_loss");
+    let mixtures = section.boolean("mixtures").filter(|mixtures| mixtures.value);
     section.finish();
     let mut families: Vec<Family> = families.map_or(default.families, |names| {
         names.iter().filter_map(|name| Family::parse(name.value)).collect()
@@ -159,8 +161,9 @@ fn fit(mut section: Section<'_>) -> (FitSettings, Choices<'_>) {
         drift_alpha: drift_alpha.map_or(default.drift_alpha, |read| read.value),
         seed: seed.map_or(default.seed, |read| read.value),
         abstain_loss: abstain_loss.as_ref().map(|read| read.value),
+        mixtures: mixtures.is_some(),
     };
-    (settings, Choices { abstain_loss })
+    (settings, Choices { abstain_loss, mixtures })
 }
 
 /// Name of a route's policy file without its extension: the route's own where that is safe in a path.
@@ -401,7 +404,23 @@ impl Checker<'_, '_> {
     /// What a certificate's tests and its ordered path of policies do not cover.
     fn check_choices(&self, choices: &Choices<'_>, objective: &ObjectiveTable<'_>) {
         let findings = self.findings;
+        if let Some(mixtures) = &choices.mixtures
+            && let Some(Objective { goal: Goal::ShadowPrice(_) | Goal::MaxQuality, .. }) =
+                objective.objective()
+        {
+            let message = "`mixtures` does nothing without a budget or a floor that a mixture could meet";
+            let error = findings.error(codes::KEY_UNUSED, message, &mixtures.item.key_span, "");
+            findings
+                .push(error.help("state `max_cost_usd`, `min_quality` or `max_quality_loss`, or remove it"));
+        }
         let Some(confidence) = &objective.confidence else { return };
+        if let Some(mixtures) = &choices.mixtures {
+            let message = "a mixture cannot be certified";
+            let error = findings.error(codes::NOT_TOGETHER, message, &confidence.item.key_span, "");
+            let error =
+                findings.also(error, &mixtures.item.key_span, "the policy may be a mixture because of this");
+            findings.push(error.help("remove one of the two"));
+        }
         if let Some(loss) = &choices.abstain_loss {
             let message = "a policy that may abstain cannot be certified";
             let error = findings.error(codes::NOT_TOGETHER, message, &confidence.item.key_span, "");

@@ -5,6 +5,7 @@ use crate::fit::family::{Candidate, FittedFamily};
 use crate::fit::frontier::hull::bracket;
 use crate::fit::inference::crossfit::clustered_error;
 use crate::fit::inference::simulate::Outcomes;
+use crate::fit::objective::Target;
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use crate::log::EvalLog;
 use crate::replay::KnownPredictions;
@@ -132,7 +133,9 @@ pub fn measure(
             - price * (mixed(at_left.cost, at_right.cost) - budget_usd);
         curve.area_hull += adjusted;
         // Below the cheapest member there is nothing to choose: the cheapest stands in and pays for its overspending.
-        let Some(chosen) = family.at_budget(budget).or_else(|| hull.first().cloned()) else { continue };
+        let Some(chosen) = family.unmixed(Target::Budget(budget)).or_else(|| hull.first().cloned()) else {
+            continue;
+        };
         let figures = match &last {
             Some((candidate, figures)) if candidate.draft == chosen.draft => *figures,
             _ => held_out(&chosen)?,

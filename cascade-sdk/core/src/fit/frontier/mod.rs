@@ -5,6 +5,7 @@ pub mod curves;
 pub mod envelope;
 pub mod hull;
 pub mod isotonic;
+pub mod mixture;
 pub mod operating;
 pub mod pair;
 pub(super) mod pairs;

@@ -41,6 +41,9 @@ pub struct FitReport {
     /// where the objective is no budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duality_gap: Option<f64>,
+    /// The mixture of two operating points that was selected, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixture: Option<MixtureReport>,
     /// The limits on tails and their multipliers; empty without such limits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitReport>,
@@ -196,6 +199,17 @@ impl From<&Standing> for StandingReport {
             standard_error: standing.standard_error.is_finite().then_some(standing.standard_error),
         }
     }
+}
+
+/// Two operating points, drawn by request, against the best single one under the same constraint, on calibration rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct MixtureReport {
+    /// Share of requests that the second plan decides.
+    pub share: f64,
+    /// Mean quality gained: the duality gap that mixing closes.
+    pub quality_gain: f64,
+    /// Mean cost saved, in US dollars; negative where the mixture spends what a single policy leaves unspent.
+    pub cost_saving_usd: f64,
 }
 
 /// λ and its reciprocal.

@@ -105,12 +105,15 @@ pub struct FamilyReport {
     pub family: &'static str,
     /// Its stages, where it has one plan; empty where a router chooses.
     pub plan: Vec<StageReport>,
-    /// The plans among which its router chooses.
+    /// The plans among which its router chooses, or the two of a mixture.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<Vec<StageReport>>,
     /// The router's λ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_shadow_price: Option<f64>,
+    /// In a mixture, the share of requests that the second of its two plans decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixture_share: Option<f64>,
     /// Means on calibration rows; where a router was fitted, what its predictions out of fold expect.
     pub calibration: Means,
     /// Figures on held-out rows; `None` if nothing was held out.

@@ -205,7 +205,7 @@ impl FittedFamily for RoutedCascades<'_> {
         match draft {
             Draft::Routed(price) | Draft::Penalised { price, .. } => Some(*price),
             Draft::Planned(at) => self.planned.get(*at).map(|planned| planned.shadow_price),
-            Draft::Abstaining(_) => None,
+            Draft::Abstaining(_) | Draft::Mixed(_) => None,
             // The cut of a gain per dollar is −λ.
             Draft::Cascade(rule) => rule.tiers.iter().zip(&rule.cuts).find_map(|(&tier, cut)| {
                 let score = self.table.tiers[tier].signals.get(cut.signal)?.combined.as_ref()?;

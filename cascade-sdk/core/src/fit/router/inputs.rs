@@ -55,6 +55,7 @@ impl<'a> Requests<'a> {
             text: self.rows[row].text.as_deref().unwrap_or(""),
             features: &self.features[row],
             tags: &self.tags[row],
+            id: None,
         }
     }
 

@@ -187,7 +187,7 @@ fn candidates_carry_exact_sums_of_single_tiers_and_expected_sums_of_routers() {
     let weight = case.table.total_weight(&case.rows);
     for candidate in family.hull() {
         match candidate.draft {
-            Draft::Planned(_) | Draft::Penalised { .. } | Draft::Abstaining(_) => {
+            Draft::Planned(_) | Draft::Penalised { .. } | Draft::Abstaining(_) | Draft::Mixed(_) => {
                 unreachable!("no plans of several stages, no limits")
             }
             Draft::Cascade(rule) => {

@@ -263,13 +263,19 @@ fn first(rules: &Rules, traffic: &Traffic) -> (BTreeMap<String, f64>, f64) {
     let mut scratch = Scratch::default();
     let one = 1.0 / traffic.requests.len().max(1) as f64;
     let (mut shares, mut undecided) = (BTreeMap::new(), 0.0);
-    for request in &traffic.requests {
+    for (place, request) in traffic.requests.iter().enumerate() {
+        // They have no ids: a mixture draws by their places.
+        let place = place.to_string();
         let features: Vec<(&str, f64)> =
             request.features.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let tags: Vec<(&str, &str)> =
             request.tags.iter().map(|(name, label)| (name.as_str(), label.as_str())).collect();
         let text = request.text.as_deref().unwrap_or("");
-        let plan = choose_plan(rules, &RequestView { text, features: &features, tags: &tags }, &mut scratch);
+        let plan = choose_plan(
+            rules,
+            &RequestView { text, features: &features, tags: &tags, id: Some(&place) },
+            &mut scratch,
+        );
         let tier = plan.ok().and_then(|plan| {
             let stage = rules.plan(plan)?.stages.first()?;
             rules.tiers.get(stage.tier)

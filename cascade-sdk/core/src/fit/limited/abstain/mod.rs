@@ -202,7 +202,7 @@ impl FittedFamily for Abstaining<'_> {
         match draft {
             Draft::Abstaining(rule) => builder.abstaining_plan(rule),
             Draft::Cascade(rule) => builder.plan(rule, None),
-            Draft::Routed(_) | Draft::Penalised { .. } | Draft::Planned(_) => {}
+            Draft::Routed(_) | Draft::Penalised { .. } | Draft::Planned(_) | Draft::Mixed(_) => {}
         }
     }
 }
