@@ -61,7 +61,7 @@ pub fn fit<'t>(
     folds: &[u8],
     known: Option<&RouterFit>,
 ) -> Option<Box<dyn FittedFamily + 't>> {
-    let fitted = without_mixtures(pool, family, rows, folds, known)?;
+    let fitted = without_mixtures(pool, family, rows, folds, known);
     // The λ of a router moves in steps so small that there is nothing to mix.
     let mixes = pool.settings.mixtures && members(family, pool.settings).is_some();
     Some(if mixes { Box::new(Mixed::new(fitted, pool.settings.seed)) } else { fitted })
@@ -73,21 +73,21 @@ fn without_mixtures<'t>(
     rows: &[u32],
     folds: &[u8],
     known: Option<&RouterFit>,
-) -> Option<Box<dyn FittedFamily + 't>> {
+) -> Box<dyn FittedFamily + 't> {
     let table = pool.table;
     if let Some(loss) = pool.settings.abstain_loss
         && let Some(members) = members(family, pool.settings)
     {
         let worth = QUALITY_ONE - quality_units(loss);
-        return Some(Box::new(Abstaining::new(table, rows, members, pool.limits, worth, pool.threads)));
+        return Box::new(Abstaining::new(table, rows, members, pool.limits, worth, pool.threads));
     }
     if !pool.limits.is_empty()
         && let Some(members) = members(family, pool.settings)
     {
         let limited = Limited::new(table, rows, members, pool.limits, pool.threads);
-        return Some(Box::new(Cascades::new(table, Box::new(limited))));
+        return Box::new(Cascades::new(table, Box::new(limited)));
     }
-    Some(match family {
+    match family {
         Family::Single => Box::new(Cascades::new(table, Box::new(Singles::new(table, rows)))),
         Family::Pair => Box::new(Cascades::new(table, Box::new(Pairs::new(table, rows, pool.threads)))),
         Family::Chain => {
@@ -106,7 +106,7 @@ fn without_mixtures<'t>(
             let fit = known.cloned().unwrap_or_else(|| RouterFit::new(&data));
             Box::new(RoutedCascades::within(table, &data, fit, pool.settings.max_stages, pool.limits))
         }
-    })
+    }
 }
 
 /// The cascades of a family without a router.

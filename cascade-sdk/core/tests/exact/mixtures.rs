@@ -21,7 +21,8 @@ fn on_average(hull: &[Candidate], candidate: &Candidate) -> Option<(f64, f64)> {
 
 /// The best quality that two policies with the mean cost `budget` have, among all pairs of `points`.
 fn best_chord(points: &BTreeSet<(i128, i128)>, budget: i128) -> f64 {
-    let (below, above): (Vec<_>, Vec<_>) = points.iter().partition(|point| point.0 <= budget);
+    let (below, above): (BTreeSet<_>, BTreeSet<_>) =
+        points.iter().copied().partition(|point: &(i128, i128)| point.0 <= budget);
     let alone = below.iter().map(|point| point.1 as f64);
     let chords = below.iter().flat_map(|left| {
         above.iter().map(|right| {
