@@ -111,6 +111,9 @@ impl Router {
     }
 }
 
+/// Tiers whose sums are held in registers at once.
+const MOST_AT_ONCE: usize = 6;
+
 impl Heads {
     /// Number of tiers.
     pub fn tiers(&self) -> usize {
@@ -123,11 +126,15 @@ impl Heads {
         let tiers = self.tiers();
         sums.clear();
         sums.resize(tiers, 0.0);
-        for &(input, value) in &encoded.sparse {
-            let start = input as usize * tiers;
-            let Some(weights) = self.hashed.get(start..start + tiers) else { break };
-            for (sum, &weight) in sums.iter_mut().zip(weights) {
-                *sum += value * f32::from(weight);
+        for (start, sums) in (0..tiers).step_by(MOST_AT_ONCE).zip(sums.chunks_mut(MOST_AT_ONCE)) {
+            let sparse = &encoded.sparse;
+            match sums.len() {
+                1 => self.add_hashed::<1>(sparse, start, sums),
+                2 => self.add_hashed::<2>(sparse, start, sums),
+                3 => self.add_hashed::<3>(sparse, start, sums),
+                4 => self.add_hashed::<4>(sparse, start, sums),
+                5 => self.add_hashed::<5>(sparse, start, sums),
+                _ => self.add_hashed::<MOST_AT_ONCE>(sparse, start, sums),
             }
         }
         let log_odds = &mut predictions.log_odds;
@@ -145,6 +152,25 @@ impl Heads {
         }
         predictions.cost_usd.clear();
         predictions.cost_usd.extend(self.cost.iter().map(|head| head.predict(encoded.bytes, &encoded.dense)));
+    }
+
+    /// Weighted sums of the hashed inputs for `TIERS` tiers from `start` on, in steps of [`Heads::step`]. The number is
+    /// known to the compiler and inputs go to two sums in turn, so that no addition waits for the one before.
+    fn add_hashed<const TIERS: usize>(&self, sparse: &[(u32, f32)], start: usize, sums: &mut [f32]) {
+        let tiers = self.tiers();
+        let mut turns = [[0.0_f32; TIERS]; 2];
+        for pair in sparse.chunks(2) {
+            for (sums, &(input, value)) in turns.iter_mut().zip(pair) {
+                let at = input as usize * tiers + start;
+                let Some(weights) = self.hashed.get(at..at + TIERS) else { continue };
+                for (sum, &weight) in sums.iter_mut().zip(weights) {
+                    *sum += value * f32::from(weight);
+                }
+            }
+        }
+        for (place, sum) in sums.iter_mut().enumerate() {
+            *sum = turns[0][place] + turns[1][place];
+        }
     }
 }
 

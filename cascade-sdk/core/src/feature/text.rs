@@ -101,8 +101,11 @@ fn floor_boundary(text: &str, mut at: usize) -> usize {
 /// Counts of signed hashes in one block, and which buckets are in use.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
+    /// Of every bucket; empty before the first use.
     count: Vec<i8>,
-    touched: Vec<u32>,
+    /// Buckets in use, in the first `used` places.
+    touched: Vec<u16>,
+    used: usize,
 }
 
 impl Counts {
@@ -110,47 +113,81 @@ impl Counts {
         if self.count.is_empty() {
             self.count = vec![0; BUCKETS];
         }
-        for &bucket in &self.touched {
-            self.count[bucket as usize] = 0;
+        for &bucket in &self.touched[..self.used] {
+            self.count[usize::from(bucket)] = 0;
         }
-        self.touched.clear();
+        self.used = 0;
     }
 
-    /// The high bits of a hash name the bucket, the next one the sign.
+    /// Makes room for so many calls of [`Self::add`].
+    #[inline]
+    fn reserve(&mut self, more: usize) {
+        if self.touched.len() < self.used + more {
+            self.touched.resize((self.used + more).next_power_of_two(), 0);
+        }
+    }
+
+    /// The high bits of a hash name the bucket, the next one the sign. There must be room for it.
     #[inline]
     fn add(&mut self, hash: u64) {
-        let bucket = bucket(hash);
-        let sign = if hash >> (63 - BUCKET_BITS) & 1 == 0 { 1 } else { -1 };
-        // The mask tells the compiler what the shift already guarantees.
-        let count = &mut self.count[bucket as usize & (BUCKETS - 1)];
-        if *count == 0 {
-            self.touched.push(bucket);
-        }
-        *count = count.saturating_add(sign);
+        let mut slots = self.slots();
+        slots.add(hash);
+        self.used = slots.used;
+    }
+
+    #[inline]
+    fn slots(&mut self) -> Slots<'_> {
+        Slots { count: &mut self.count, touched: &mut self.touched, used: self.used }
     }
 
     /// Moves the buckets in use, with sign · (1 + ln count), to `out`, in order of first use; each bucket once.
     pub(super) fn drain_into(&mut self, offset: u32, out: &mut Vec<(u32, f32)>) {
         let damped = &*DAMPED;
-        for &bucket in &self.touched {
+        for &bucket in &self.touched[..self.used] {
             // A bucket whose counts cancelled may have been listed twice.
-            let count = std::mem::take(&mut self.count[bucket as usize]);
+            let count = std::mem::take(&mut self.count[usize::from(bucket)]);
             if count != 0 {
                 let value = damped[usize::from(count.unsigned_abs())];
-                out.push((offset + bucket, if count < 0 { -value } else { value }));
+                out.push((offset + u32::from(bucket), if count < 0 { -value } else { value }));
             }
         }
-        self.touched.clear();
+        self.used = 0;
+    }
+}
+
+/// [`Counts`] while many hashes are added: `used` stays in a register.
+struct Slots<'c> {
+    count: &'c mut [i8],
+    touched: &'c mut [u16],
+    used: usize,
+}
+
+impl Slots<'_> {
+    #[inline]
+    fn add(&mut self, hash: u64) {
+        let bucket = bucket(hash);
+        let sign = 1 - 2 * i8::from(hash >> (63 - BUCKET_BITS) & 1 == 1);
+        let count = &mut self.count[usize::from(bucket)];
+        // Written always and kept if new: whether a piece is new cannot be predicted, and a branch would cost more.
+        self.touched[self.used] = bucket;
+        self.used += usize::from(*count == 0);
+        let sum = count.wrapping_add(sign);
+        if sum != i8::MIN {
+            *count = sum;
+        }
     }
 }
 
 #[inline]
-fn bucket(hash: u64) -> u32 {
-    u32::try_from(hash >> (64 - BUCKET_BITS)).unwrap_or(0)
+fn bucket(hash: u64) -> u16 {
+    (hash >> (64 - BUCKET_BITS)) as u16
 }
 
-/// 1 + ln count, for the counts that eight bits hold.
-static DAMPED: LazyLock<[f32; 129]> =
+/// Uses of one bucket beyond these count for nothing: a byte holds no more on both sides of zero.
+const MOST_COUNTED: usize = 127;
+
+/// 1 + ln count.
+static DAMPED: LazyLock<[f32; MOST_COUNTED + 1]> =
     LazyLock::new(|| std::array::from_fn(|count| single(1.0 + libm::log(count.max(1) as f64))));
 
 /// What one reading of a text yields.
@@ -164,7 +201,26 @@ pub(super) struct Reading {
     pub(super) bytes: ByteCounts,
     /// What the surface statistics count word by word.
     pub(super) tally: Tally,
-    word: Vec<u64>,
+    word: Symbols,
+}
+
+/// The symbols of one word between its two boundary marks.
+#[derive(Clone, Debug)]
+struct Symbols {
+    of: [u64; WORD_CHARS + 2],
+    len: usize,
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self { of: [BOUNDARY; WORD_CHARS + 2], len: 0 }
+    }
+}
+
+impl Symbols {
+    fn as_slice(&self) -> &[u64] {
+        &self.of[..self.len]
+    }
 }
 
 /// How often each byte occurs.
@@ -203,8 +259,8 @@ pub(super) struct Tally {
 impl Reading {
     /// Sizes of everything that grows.
     #[cfg(test)]
-    pub(super) fn capacities(&self) -> [usize; 3] {
-        [self.words.touched.capacity(), self.pieces.touched.capacity(), self.word.capacity()]
+    pub(super) fn capacities(&self) -> [usize; 2] {
+        [self.words.touched.capacity(), self.pieces.touched.capacity()]
     }
 
     /// Reads the window of a text.
@@ -238,6 +294,7 @@ impl Reading {
             if !hashed {
                 continue;
             }
+            self.words.reserve(2);
             self.words.add(word.key());
             if let Some(previous) = previous {
                 self.words.add(pair_key(previous, word.hash));
@@ -253,21 +310,34 @@ impl Reading {
     /// Hashes all runs of 3, 4 and 5 symbols of the current word between its two boundary marks.
     fn add_pieces(&mut self) {
         let Self { word, pieces, .. } = self;
-        for_each_piece(word, |key| pieces.add(key));
+        pieces.reserve(3 * word.len);
+        let mut slots = pieces.slots();
+        for_each_piece(word.as_slice(), |key| slots.add(key));
+        pieces.used = slots.used;
     }
 }
 
-/// Keys of all runs of 3, 4 and 5 symbols.
+/// Keys of all runs of 3, 4 and 5 symbols, by their start, shorter ones first.
 #[inline]
 fn for_each_piece(symbols: &[u64], mut f: impl FnMut(u64)) {
-    for start in 0..symbols.len().saturating_sub(2) {
-        let mut hash = SPREAD;
-        for (length, &symbol) in symbols[start..].iter().take(5).enumerate() {
-            hash = (hash ^ symbol).wrapping_mul(SPREAD);
-            if length >= 2 {
-                f(hash ^ (hash << 27));
-            }
-        }
+    let step = |hash: u64, symbol: &u64| (hash ^ symbol).wrapping_mul(SPREAD);
+    let key = |hash: u64| hash ^ (hash << 27);
+    let start = |run: [&u64; 3]| run.into_iter().fold(SPREAD, step);
+    for window in symbols.windows(5) {
+        let [first, second, third, fourth, fifth] = window else { continue };
+        let short = start([first, second, third]);
+        let middle = step(short, fourth);
+        f(key(short));
+        f(key(middle));
+        f(key(step(middle, fifth)));
+    }
+    if let [.., first, second, third, fourth] = symbols {
+        let short = start([first, second, third]);
+        f(key(short));
+        f(key(step(short, fourth)));
+    }
+    if let [.., first, second, third] = symbols {
+        f(key(start([first, second, third])));
     }
 }
 
@@ -290,7 +360,7 @@ const TOKEN_CHARS: usize = 40;
 
 /// Every use of a hashed input in the order of the text, as [`Reading::read`] makes them; for explanations.
 pub(super) fn tokens(window: [&str; 2]) -> Vec<Token> {
-    let (mut found, mut symbols, mut pieces_left) = (Vec::new(), Vec::new(), PIECE_CHARS);
+    let (mut found, mut symbols, mut pieces_left) = (Vec::new(), Symbols::default(), PIECE_CHARS);
     for part in window {
         let bytes = part.as_bytes();
         let (mut at, mut previous) = (0, None::<(u64, String)>);
@@ -302,14 +372,14 @@ pub(super) fn tokens(window: [&str; 2]) -> Vec<Token> {
                 continue;
             }
             let text: String = part[start..].chars().take((word.letters as usize).min(TOKEN_CHARS)).collect();
-            found.push(Token { input: bucket(word.key()), text: text.clone() });
+            found.push(Token { input: u32::from(bucket(word.key())), text: text.clone() });
             if let Some((hash, before)) = &previous {
                 let text = format!("{before} {text}");
-                found.push(Token { input: bucket(pair_key(*hash, word.hash)), text });
+                found.push(Token { input: u32::from(bucket(pair_key(*hash, word.hash))), text });
             }
             if pieces_left > 0 {
-                for_each_piece(&symbols, |key| {
-                    found.push(Token { input: FIRST_PIECE + bucket(key), text: text.clone() });
+                for_each_piece(symbols.as_slice(), |key| {
+                    found.push(Token { input: FIRST_PIECE + u32::from(bucket(key)), text: text.clone() });
                 });
                 pieces_left = pieces_left.saturating_sub(word.letters as usize);
             }
@@ -364,11 +434,10 @@ impl Word {
     }
 
     /// Reads the longest run of letters and digits at `at`, leaving `at` behind it and its symbols in `symbols`.
-    fn read(bytes: &[u8], at: &mut usize, symbols: &mut Vec<u64>) -> Self {
+    fn read(bytes: &[u8], at: &mut usize, symbols: &mut Symbols) -> Self {
         let mut word =
             Self { hash: lexicon::SEED, letters: 0, digits: 0, capitals: 0, starts_capital: false };
-        symbols.clear();
-        symbols.push(BOUNDARY);
+        let mut known = 0;
         while let Some(&byte) = bytes.get(*at) {
             let (symbol, capital) = if byte < 128 {
                 let symbol = ASCII[usize::from(byte)];
@@ -388,12 +457,14 @@ impl Word {
             word.letters += 1;
             word.capitals += u32::from(capital);
             word.digits += u32::from(byte.is_ascii_digit());
-            if word.letters as usize <= WORD_CHARS {
+            if known < WORD_CHARS {
+                known += 1;
                 word.hash = lexicon::step(word.hash, u64::from(symbol));
-                symbols.push(u64::from(symbol));
+                symbols.of[known] = u64::from(symbol);
             }
         }
-        symbols.push(BOUNDARY);
+        symbols.of[known + 1] = BOUNDARY;
+        symbols.len = known + 2;
         word
     }
 }
