@@ -122,7 +122,8 @@ impl Project {
     pub(crate) fn answer_schema(&self, route: &Route) -> Result<(AnswerSchema, Option<String>)> {
         let Some(text) = self.schema_text(route)? else { return Ok((AnswerSchema::TEXT, None)) };
         let schema = AnswerSchema::from_json(&text).map_err(|error| {
-            let finding = Diagnostic::error("config::schema", error.to_string());
+            let finding = Diagnostic::error("config::schema", error.to_string())
+                .help("mend the schema file, or write answer = \"text\"");
             self.config.places.label(finding, &["routes", &route.name, "request", "answer"], "")
         })?;
         Ok((schema, Some(text)))

@@ -81,10 +81,13 @@ pub(crate) fn run(global: &Global, args: &Eval, terminal: Terminal) -> Result<An
             drift(&project, route, &policy, (&reading.log, &graded), &options, terminal)?
         };
         let measured = if graded.is_empty() {
-            terminal.diagnostics(&[Diagnostic::warning(
+            let warning = Diagnostic::warning(
                 "eval::ungraded",
                 "no row has graded results of all tiers of the policy, so its quality is not measured",
-            )]);
+            );
+            terminal
+                .diagnostics(&[warning
+                    .help("give each tier's result its `quality` to measure it; drift needs no grades")]);
             None
         } else {
             Some(evaluate(route, &policy, &reading.log, reading.skipped, args.split)?)
@@ -133,10 +136,12 @@ fn drift(
         return Ok(None);
     }
     if reference.hash != policy.fitted.log_hash {
-        terminal.diagnostics(&[Diagnostic::warning(
+        let warning = Diagnostic::warning(
             "eval::log-changed",
             "the log of the route is no longer the one of the fit; drift is tested against what it holds now",
-        )]);
+        );
+        terminal
+            .diagnostics(&[warning.help(format!("run `cascade fit {}` on the new log first", route.name))]);
     }
     let rows = |wanted: Split| -> Vec<usize> {
         let is = |row: &usize| half(&reference.rows[*row], route.fit.seed, route.fit.held_out) == wanted;
@@ -191,7 +196,9 @@ fn evaluate(
     };
     let rows: Vec<u32> = (0_u32..).take(table.len()).filter(wanted).collect();
     if rows.is_empty() {
-        return Err(Diagnostic::error("eval::no-rows", "no row of that half has results of all tiers").into());
+        return Err(Diagnostic::error("eval::no-rows", "no row of that half has results of all tiers")
+            .help("take the other half with `--split`, or `--split all`")
+            .into());
     }
     table.order_by_cost(&rows);
     let failed = |error| Diagnostic::error("eval::replay", format!("{error}"));

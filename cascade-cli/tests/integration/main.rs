@@ -7,6 +7,7 @@
 
 mod abstain;
 mod check;
+mod codes;
 mod collect;
 mod collect_kill;
 mod collect_signals;

@@ -190,7 +190,7 @@ const MOST_COUNTED: usize = 127;
 static DAMPED: LazyLock<[f32; MOST_COUNTED + 1]> =
     LazyLock::new(|| std::array::from_fn(|count| single(1.0 + libm::log(count.max(1) as f64))));
 
-/// What one reading of a text yields.
+/// What one reading of a text yields. Arrays are boxed, so that futures which hold one stay small.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
     /// Words and pairs of neighbouring words.
@@ -198,10 +198,10 @@ pub(super) struct Reading {
     /// Pieces of three to five letters within words.
     pub(super) pieces: Counts,
     /// How often each byte occurs.
-    pub(super) bytes: ByteCounts,
+    pub(super) bytes: Box<ByteCounts>,
     /// What the surface statistics count word by word.
     pub(super) tally: Tally,
-    word: Symbols,
+    word: Box<Symbols>,
 }
 
 /// The symbols of one word between its two boundary marks.
@@ -267,7 +267,7 @@ impl Reading {
     pub(super) fn read(&mut self, window: [&str; 2], hashed: bool) {
         self.words.clear();
         self.pieces.clear();
-        self.bytes = ByteCounts::default();
+        *self.bytes = ByteCounts::default();
         self.tally = Tally::default();
         let mut pieces_left = if hashed { PIECE_CHARS } else { 0 };
         for part in window {

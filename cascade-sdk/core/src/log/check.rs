@@ -300,7 +300,14 @@ fn cost(
                     let message = format!(
                         "tier `{tier}` cannot be re-priced without {lacks}; its recorded cost is used"
                     );
-                    place.mark(Diagnostic::warning("log::not-repriced", message), &path(), show_text)
+                    let help = if price.is_some() {
+                        "give the results `input_tokens` and `output_tokens`, or collect them again"
+                    } else {
+                        "declare the tier and its price in cascade.toml"
+                    };
+                    place
+                        .mark(Diagnostic::warning("log::not-repriced", message), &path(), show_text)
+                        .help(help)
                 });
             }
             Some(recorded)

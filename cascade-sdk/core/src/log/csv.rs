@@ -311,7 +311,10 @@ fn set_row(
         },
     };
     if !agrees {
-        faults.push(Fault::new("log::csv-contradiction", column, "differs between the lines of the row"));
+        faults.push(
+            Fault::new("log::csv-contradiction", column, "differs between the lines of the row")
+                .help("a row has one line a tier, and what is not of the tier is the same in all"),
+        );
     }
     Some(Belongs::Row)
 }

@@ -68,7 +68,10 @@ impl Traffic {
             return Err(errors);
         }
         if requests.is_empty() {
-            return Err(vec![Diagnostic::error("fit::traffic-empty", format!("`{name}` has no request"))]);
+            let error = Diagnostic::error("fit::traffic-empty", format!("`{name}` has no request"));
+            return Err(vec![
+                error.help("give a file with one JSON object a line, with `input` or `messages`"),
+            ]);
         }
         Ok(Self { requests, hash: Hasher::new().part("traffic").part(text).hex() })
     }
