@@ -70,7 +70,7 @@ pub(crate) struct NeededPlan {
 pub(crate) enum BodyKind {
     /// The request; where it stands.
     Request(Span),
-    /// Nothing: `todo!()`.
+    /// Nothing: the body ends in a macro that panics, as while its author still has to write it.
     Diverges,
 }
 

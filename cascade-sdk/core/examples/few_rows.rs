@@ -8,8 +8,9 @@
 //! points over draws), and how far the routers are that the choice did not trust, had they been taken always.
 #![allow(clippy::print_stdout, reason = "the output is what it is for")]
 
-use cascade_sdk_core::config::Config;
-use cascade_sdk_core::diag::{Source, Style, render_all};
+#[path = "one_route/mod.rs"]
+mod one_route;
+
 use cascade_sdk_core::fit::inference::bootstrap::quantile;
 use cascade_sdk_core::fit::random::SplitMix64;
 use cascade_sdk_core::fit::report::FitReport;
@@ -39,7 +40,7 @@ fn main() -> Result<(), String> {
         let name = Path::new(path).file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
         let name = name.trim_end_matches(".gz").trim_end_matches(".jsonl");
         let price = price(&log, &tiers);
-        let config = config(&tiers, price)?;
+        let config = one_route::config(&tiers, &format!("shadow_price = {price:?}"))?;
         for rows in ROWS.into_iter().filter(|&rows| 2 * rows <= log.rows.len()) {
             let mut study = Study::default();
             for draw in 0..DRAWS {
@@ -148,21 +149,4 @@ fn draw_rows(log: &EvalLog, rows: usize, seed: u64) -> EvalLog {
         }
     }
     log
-}
-
-/// A configuration with one route over these tiers. Their prices do not matter: the log states costs.
-fn config(tiers: &[String], price: f64) -> Result<Config, String> {
-    let mut text = String::from("schema = 1\n[providers.log]\napi = \"replay\"\n");
-    for tier in tiers {
-        let _ = write!(
-            text,
-            "[tiers.{tier:?}]\nprovider = \"log\"\nmodel = {tier:?}\nprice = {{ input = 0.0, output = 0.0 }}\n"
-        );
-    }
-    let _ = write!(
-        text,
-        "[routes.log]\ntiers = {tiers:?}\nlog = [\"log.jsonl\"]\n[routes.log.objective]\nshadow_price = {price:?}\n"
-    );
-    let (config, findings) = cascade_sdk_core::config::read(&Source::new("cascade.toml", text));
-    config.ok_or_else(|| render_all(&findings, Style::Plain))
 }

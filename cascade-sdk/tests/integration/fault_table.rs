@@ -1,7 +1,7 @@
 //! Fault → what the caller gets → what is charged: one table, which the tests drive and `docs/faults.md` shows.
 
 use crate::server::{Act, Server, http};
-use crate::setup::{CONFIG, Tier, builder};
+use crate::setup::{CONFIG, Tier, builder, documented};
 use cascade_sdk::money::Usd;
 use cascade_sdk::{Error, StreamEvent};
 use std::fmt::Write as _;
@@ -190,14 +190,5 @@ fn table() -> String {
 
 #[test]
 fn the_documented_table_is_the_tested_one() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/faults.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (start, end) = ("<!-- table -->\n", "<!-- end of table -->");
-    let (before, rest) = text.split_once(start).unwrap();
-    let (_, after) = rest.split_once(end).unwrap();
-    let wanted = format!("{before}{start}{}{end}{after}", table());
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &wanted).unwrap();
-    }
-    assert!(std::fs::read_to_string(&path).unwrap() == wanted, "run `BLESS=1 cargo test -p cascade-sdk`");
+    documented("table", &table());
 }

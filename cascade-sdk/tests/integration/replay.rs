@@ -1,8 +1,9 @@
 //! Offline = online: the client over a log gives what [`Replay`] gives for it, row by row.
 
 use crate::setup::{CONFIG, Tier, builder, builder_of, policy_of, rules};
-use cascade_sdk::{Request, TierName};
-use cascade_sdk_core::log::{LogSource, ReadOptions, read};
+
+use cascade_sdk::{Client, Request, TierName};
+use cascade_sdk_core::log::{EvalLog, LogSource, ReadOptions, read};
 use cascade_sdk_core::policy::{AbstainRule, Guard, Mixture, Plan, Rules, ScoreSource, Stage};
 use cascade_sdk_core::replay::Replay;
 use std::fmt::Write as _;
@@ -41,22 +42,28 @@ fn log() -> String {
     log
 }
 
-#[tokio::test]
-async fn the_client_over_a_log_gives_the_fit_s_path_and_cost() {
+/// A client that answers route `two` from a log by a policy with these rules, and the log.
+fn client_and_log(text: &str, rules: &Rules) -> (Client, EvalLog) {
     let directory = tempfile::tempdir().unwrap();
-    let text = log();
-    std::fs::write(directory.path().join("log.jsonl"), &text).unwrap();
+    std::fs::write(directory.path().join("log.jsonl"), text).unwrap();
     let config = CONFIG.replace(
         "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
         "api = \"replay\"",
     );
-    let client = builder(directory.path(), &config).build().unwrap();
-    let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
+    // The log is read when the client is built; the folder may go.
+    let client = builder_of(directory.path(), &config, policy_of(&config, rules.clone())).build().unwrap();
+    (client, read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap().log)
+}
+
+#[tokio::test]
+async fn the_client_over_a_log_gives_the_fit_s_path_and_cost() {
+    let text = log();
     let rules = rules();
-    let replay = Replay::new(&rules, &reading.log).unwrap();
+    let (client, log) = client_and_log(&text, &rules);
+    let replay = Replay::new(&rules, &log).unwrap();
     let mut scratch = replay.scratch();
     let (mut escalated, mut failed) = (0, 0);
-    for (row, entry) in reading.log.rows.iter().enumerate() {
+    for (row, entry) in log.rows.iter().enumerate() {
         let expected = replay.row(row, &mut scratch).unwrap();
         // Two rows share each text, so only the id tells them apart.
         let result = client.call::<Tier>(1, Request::new("whatever").with_id(&*entry.id)).await;
@@ -117,7 +124,6 @@ fn a_log_that_is_not_there_is_reported_at_once() {
 /// A guard decides the same over the log and in the client, and a request without its tag is refused.
 #[tokio::test]
 async fn guarded_requests_stay_on_their_tier_online_as_offline() {
-    let directory = tempfile::tempdir().unwrap();
     let text: String = log()
         .lines()
         .enumerate()
@@ -126,19 +132,13 @@ async fn guarded_requests_stay_on_their_tier_online_as_offline() {
             line.replacen(r#""input""#, &format!(r#""tags":{{"tenant":"{tenant}"}},"input""#), 1) + "\n"
         })
         .collect();
-    std::fs::write(directory.path().join("log.jsonl"), &text).unwrap();
-    let config = CONFIG.replace(
-        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
-        "api = \"replay\"",
-    );
     let guard = Some(Guard::new("tenant".into(), vec!["odd".into()], 1));
     let rules = Rules { guard, ..rules() };
-    let client = builder_of(directory.path(), &config, policy_of(&config, rules.clone())).build().unwrap();
-    let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
-    let replay = Replay::new(&rules, &reading.log).unwrap();
+    let (client, log) = client_and_log(&text, &rules);
+    let replay = Replay::new(&rules, &log).unwrap();
     let mut scratch = replay.scratch();
     let mut kept = 0;
-    for (row, entry) in reading.log.rows.iter().enumerate() {
+    for (row, entry) in log.rows.iter().enumerate() {
         let expected = replay.row(row, &mut scratch).unwrap();
         let tenant = ["acme", "odd", "beta"][row % 3];
         let request = Request::new("whatever").with_id(&*entry.id).tag("tenant", tenant);
@@ -161,21 +161,14 @@ async fn guarded_requests_stay_on_their_tier_online_as_offline() {
 /// An abstention is the same over the log and in the client: an error that keeps path and cost.
 #[tokio::test]
 async fn abstentions_are_the_same_online_as_offline() {
-    let directory = tempfile::tempdir().unwrap();
     let text = log();
-    std::fs::write(directory.path().join("log.jsonl"), &text).unwrap();
-    let config = CONFIG.replace(
-        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
-        "api = \"replay\"",
-    );
     let mut rules = Rules { abstention: Some(0.25), ..rules() };
     rules.plans[0].abstain = vec![Some(AbstainRule { score: ScoreSource::Signal(0), below: -0.3 }), None];
-    let client = builder_of(directory.path(), &config, policy_of(&config, rules.clone())).build().unwrap();
-    let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
-    let replay = Replay::new(&rules, &reading.log).unwrap();
+    let (client, log) = client_and_log(&text, &rules);
+    let replay = Replay::new(&rules, &log).unwrap();
     let mut scratch = replay.scratch();
     let mut abstained = 0;
-    for (row, entry) in reading.log.rows.iter().enumerate() {
+    for (row, entry) in log.rows.iter().enumerate() {
         let expected = replay.row(row, &mut scratch).unwrap();
         let result = client.call::<Tier>(1, Request::new("whatever").with_id(&*entry.id)).await;
         let (calls, cost) = match &result {
@@ -197,21 +190,14 @@ async fn abstentions_are_the_same_online_as_offline() {
 /// A mixture draws the same plan for a request in the client as over the log.
 #[tokio::test]
 async fn mixtures_draw_the_same_online_as_offline() {
-    let directory = tempfile::tempdir().unwrap();
     let text = log();
-    std::fs::write(directory.path().join("log.jsonl"), &text).unwrap();
-    let config = CONFIG.replace(
-        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
-        "api = \"replay\"",
-    );
     let mut rules = Rules { mixture: Some(Mixture { share: 0.4, seed: 5 }), ..rules() };
     rules.plans.push(Plan::new(vec![Stage { tier: 1, rule: None }]));
-    let client = builder_of(directory.path(), &config, policy_of(&config, rules.clone())).build().unwrap();
-    let reading = read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap();
-    let replay = Replay::new(&rules, &reading.log).unwrap();
+    let (client, log) = client_and_log(&text, &rules);
+    let replay = Replay::new(&rules, &log).unwrap();
     let mut scratch = replay.scratch();
     let mut second = 0;
-    for (row, entry) in reading.log.rows.iter().enumerate() {
+    for (row, entry) in log.rows.iter().enumerate() {
         let expected = replay.row(row, &mut scratch).unwrap();
         let result = client.call::<Tier>(1, Request::new("whatever").with_id(&*entry.id)).await;
         let (calls, cost) = match &result {

@@ -8,6 +8,7 @@ use cascade_sdk_core::policy::{
     self, AcceptRule, Cut, Expected, Fitted, Plan, Policy, Rules, ScoreSource, Stage,
 };
 use std::path::Path;
+use std::sync::Mutex;
 
 pub(crate) const CONFIG: &str = r#"
 schema = 1
@@ -134,4 +135,22 @@ pub(crate) fn builder_of(directory: &Path, config: &str, policy: String) -> Buil
         config: leak(config.to_owned()),
         routes: Box::leak(routes.into_boxed_slice()),
     })))
+}
+
+/// Checks that `docs/faults.md` holds this text between the comments `name` and `end of name`; `BLESS=1` writes it there.
+#[track_caller]
+pub(crate) fn documented(name: &str, text: &str) {
+    // Two tests write their part of one file.
+    static FILE: Mutex<()> = Mutex::new(());
+    let _alone = FILE.lock();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/faults.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (before, rest) = page.split_once(&start).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    let wanted = format!("{before}{start}{text}{end}{after}");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    assert!(std::fs::read_to_string(&path).unwrap() == wanted, "run `BLESS=1 cargo test -p cascade-sdk`");
 }

@@ -1,7 +1,7 @@
 //! What becomes of an answer whose signal cannot be had: one table, which the tests drive and `docs/faults.md` shows.
 
 use crate::server::{Act, Server, completion, http};
-use crate::setup::{CONFIG, Tier, builder_of, policy_of, rules};
+use crate::setup::{CONFIG, Tier, builder_of, documented, policy_of, rules};
 use cascade_sdk::decide::{Decision, Why};
 use cascade_sdk::money::Usd;
 use cascade_sdk::signal::{Candidate, Verifier, VerifierError, blocking};
@@ -241,14 +241,5 @@ fn table() -> String {
 
 #[test]
 fn the_documented_table_is_the_tested_one() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/faults.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (start, end) = ("<!-- signals -->\n", "<!-- end of signals -->");
-    let (before, rest) = text.split_once(start).unwrap();
-    let (_, after) = rest.split_once(end).unwrap();
-    let wanted = format!("{before}{start}{}{end}{after}", table());
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &wanted).unwrap();
-    }
-    assert!(std::fs::read_to_string(&path).unwrap() == wanted, "run `BLESS=1 cargo test -p cascade-sdk`");
+    documented("signals", &table());
 }

@@ -64,6 +64,24 @@ pub struct Row {
     pub place: (u32, u32),
 }
 
+impl Row {
+    /// A row of weight 1 of which only the name is known.
+    pub fn new(id: impl Into<Box<str>>) -> Self {
+        Self {
+            id: id.into(),
+            text: None,
+            split: None,
+            group: None,
+            weight: 1.0,
+            features: Vec::new(),
+            tags: Vec::new(),
+            session: None,
+            turn: None,
+            place: (0, 0),
+        }
+    }
+}
+
 /// Stands for an unknown number of tokens.
 pub const UNKNOWN_TOKENS: u32 = u32::MAX;
 

@@ -58,18 +58,7 @@ mod tests {
     use super::*;
 
     fn row(id: &str, text: Option<&str>, group: Option<&str>) -> Row {
-        Row {
-            id: id.into(),
-            text: text.map(Into::into),
-            split: None,
-            group: group.map(Into::into),
-            weight: 1.0,
-            features: Vec::new(),
-            tags: Vec::new(),
-            session: None,
-            turn: None,
-            place: (0, 0),
-        }
+        Row { text: text.map(Into::into), group: group.map(Into::into), ..Row::new(id) }
     }
 
     #[test]

@@ -166,18 +166,7 @@ mod tests {
             .map(|name| TierColumns { name: name.into(), ..TierColumns::default() })
             .into();
         for row in 0..rows {
-            log.rows.push(Row {
-                id: format!("q{row:04}").into(),
-                text: None,
-                split: None,
-                group: None,
-                weight: 1.0,
-                features: Vec::new(),
-                tags: Vec::new(),
-                session: None,
-                turn: None,
-                place: (0, 0),
-            });
+            log.rows.push(Row::new(format!("q{row:04}")));
             for (tier, (right, cost)) in tiers.iter_mut().zip([(0.5, 1), (0.9, 100), (skill, 10)]) {
                 let quality = f64::from(u8::from(random.fraction() < right));
                 tier.present.push(tier.name != "new" || row < shared);

@@ -1,5 +1,6 @@
 //! A finite set of operating points with the three queries of a search: best at a budget, cheapest at a floor, hull.
 
+use crate::fit::frontier::hull::{compare_to_chord, concave};
 use crate::fit::rows::table::Totals;
 
 /// Vertices that a family with a router shows of its hull at most: between so many no budget gains from another.
@@ -24,9 +25,35 @@ impl<T> PointSet<T> {
                 staircase.push(point);
             }
         }
-        let hull =
-            crate::fit::frontier::hull::concave(&staircase.iter().map(|point| point.0).collect::<Vec<_>>());
+        let hull = concave(&staircase.iter().map(|point| point.0).collect::<Vec<_>>());
         Self { staircase, hull }
+    }
+
+    /// These points and vertices that `search` finds by chord recursion (MATH.md 4), the steepest edge first, in at most
+    /// `most` searches besides the one for the top. `search` gives the optimum at a price: quality per US dollar.
+    pub fn explored(
+        mut points: Vec<(Totals, T)>,
+        most: usize,
+        search: impl Fn(f64) -> Option<(Totals, T)>,
+    ) -> Self
+    where
+        T: Clone,
+    {
+        // First of all the top: without it the edge that leads there would never be looked at.
+        points.extend(search(0.0));
+        let mut settled: Vec<(Totals, Totals)> = Vec::new();
+        for _ in 0..most {
+            let set = Self::new(points.clone());
+            let hull: Vec<Totals> = set.hull().map(|point| point.0).collect();
+            let mut edges = hull.windows(2).map(|edge| (edge[0], edge[1]));
+            let Some(edge) = edges.find(|edge| !settled.contains(edge)) else { break };
+            let slope = (edge.1.quality - edge.0.quality) as f64 / (edge.1.cost - edge.0.cost) as f64;
+            match search(slope) {
+                Some(better) if compare_to_chord(better.0, edge.0, edge.1).is_gt() => points.push(better),
+                _ => settled.push(edge),
+            }
+        }
+        Self::new(points)
     }
 
     /// The best quality at a total cost of at most `cost`.

@@ -18,7 +18,6 @@ use super::chain::non_dominated;
 use super::limits::{Limits, Over, within};
 use super::objective::Target;
 use super::threads;
-use crate::fit::frontier::hull::compare_to_chord;
 use crate::fit::frontier::operating::{CascadeRule, Operating, PolicyClass, StageCut, Walk};
 use crate::fit::frontier::pair::{Pair, rankings};
 use crate::fit::frontier::point_set::PointSet;
@@ -125,7 +124,7 @@ struct Arena<'t> {
     allowed: Over,
 }
 
-/// Most vertices that chord recursion adds to the hull of the short cascades.
+/// Most searches for further vertices of a hull.
 const VERTICES: usize = 24;
 
 impl<'t> Limited<'t> {
@@ -163,34 +162,16 @@ impl<'t> Limited<'t> {
         limited
     }
 
-    /// Adds vertices of longer chains by chord recursion, the steepest edge first, up to [`VERTICES`].
+    /// Adds vertices of longer chains.
     fn explore(&mut self) {
+        if !self.triples.is_empty() {
+            let points = self.points.staircase().to_vec();
+            self.points = PointSet::explored(points, VERTICES, |price| {
+                self.longer(Target::Price(price), None).map(|found| (found.totals, found.rule))
+            });
+        }
         let operating =
             |(totals, rule): &(Totals, CascadeRule)| Operating { totals: *totals, rule: rule.clone() };
-        if self.triples.is_empty() {
-            self.hull = self.points.hull().map(operating).collect();
-            return;
-        }
-        let mut found: Vec<(Totals, CascadeRule)> = self.points.staircase().to_vec();
-        // First of all the top: without it the edge that leads there would never be looked at.
-        if let Some(best) = self.longer(Target::Price(0.0), None) {
-            found.push((best.totals, best.rule));
-        }
-        let mut settled: Vec<(Totals, Totals)> = Vec::new();
-        for _ in 0..VERTICES {
-            let set = PointSet::new(found.clone());
-            let hull: Vec<Totals> = set.hull().map(|point| point.0).collect();
-            let edges = hull.windows(2).map(|edge| (edge[0], edge[1]));
-            let Some(edge) = edges.into_iter().find(|edge| !settled.contains(edge)) else { break };
-            let slope = (edge.1.quality - edge.0.quality) as f64 / (edge.1.cost - edge.0.cost) as f64;
-            match self.longer(Target::Price(slope), None) {
-                Some(better) if compare_to_chord(better.totals, edge.0, edge.1).is_gt() => {
-                    found.push((better.totals, better.rule));
-                }
-                _ => settled.push(edge),
-            }
-        }
-        self.points = PointSet::new(found);
         self.hull = self.points.hull().map(operating).collect();
     }
 

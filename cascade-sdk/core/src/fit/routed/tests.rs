@@ -24,16 +24,8 @@ fn log(rows: usize, kinds: bool, seed: u64) -> EvalLog {
         let right = if kind == 1 { 0.15 } else { sure };
         let good = f64::from(u8::from(random.fraction() < right));
         log.rows.push(Row {
-            id: format!("q{row:05}").into(),
-            text: None,
-            split: None,
-            group: None,
-            weight: 1.0,
-            features: Vec::new(),
             tags: if kinds { vec![("kind".into(), KINDS[kind].into())] } else { Vec::new() },
-            session: None,
-            turn: None,
-            place: (0, 0),
+            ..Row::new(format!("q{row:05}"))
         });
         signal.value.push(if row % 50 == 7 { f64::NAN } else { sure });
         let dear = if kind == 2 { 100 } else { 10 };

@@ -106,6 +106,20 @@ mod tests {
         raw.iter().map(|&(quality, cost)| Totals { quality: quality.into(), cost: cost.into() }).collect()
     }
 
+    /// A number of plans, and for each plan of some rows what is predicted and what happens.
+    fn cases(least: usize) -> impl Strategy<Value = (usize, Vec<Prospect>, Vec<Totals>)> {
+        let row = (0_u8..12, 0_u8..6, any::<(u8, u8)>());
+        (1_usize..5, prop::collection::vec(row, least..80)).prop_map(|(plans, mut raw)| {
+            raw.truncate(raw.len() / plans * plans);
+            let prospect = |&(quality, cost, _): &(u8, u8, _)| Prospect {
+                quality: f64::from(quality) / 12.0,
+                cost_usd: f64::from(cost) * 1e-4,
+            };
+            let happened: Vec<(u8, u8)> = raw.iter().map(|row| row.2).collect();
+            (plans, raw.iter().map(prospect).collect(), realised(&happened))
+        })
+    }
+
     /// What the argmax of the decision function does with a λ.
     fn direct(plans: usize, prospects: &[Prospect], realised: &[Totals], shadow_price: f64) -> Totals {
         let mut sum = Totals::default();
@@ -118,15 +132,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_point_is_what_the_decision_function_does(
-            plans in 1_usize..5,
-            raw in prop::collection::vec((0_u8..12, 0_u8..6, any::<(u8, u8)>()), 0..80),
+            (plans, prospects, realised) in cases(0),
         ) {
-            let rows = raw.len() / plans * plans;
-            let prospects: Vec<Prospect> = raw[..rows]
-                .iter()
-                .map(|(q, c, _)| Prospect { quality: f64::from(*q) / 12.0, cost_usd: f64::from(*c) * 1e-4 })
-                .collect();
-            let realised = realised(&raw[..rows].iter().map(|row| row.2).collect::<Vec<_>>());
             let points = sweep(plans, &prospects, &realised);
             for point in &points {
                 prop_assert_eq!(point.totals, direct(plans, &prospects, &realised, point.shadow_price));
@@ -148,15 +155,8 @@ mod tests {
         /// MATH.md 13, 9: λ beyond all changes runs the cheapest plan of each row, λ = 0 the best one.
         #[test]
         fn ends_are_cheapest_and_best_for_every_row(
-            plans in 1_usize..5,
-            raw in prop::collection::vec((0_u8..12, 0_u8..6, any::<(u8, u8)>()), 1..80),
+            (plans, prospects, realised) in cases(1),
         ) {
-            let rows = raw.len() / plans * plans;
-            let prospects: Vec<Prospect> = raw[..rows]
-                .iter()
-                .map(|(q, c, _)| Prospect { quality: f64::from(*q) / 12.0, cost_usd: f64::from(*c) * 1e-4 })
-                .collect();
-            let realised = realised(&raw[..rows].iter().map(|row| row.2).collect::<Vec<_>>());
             let points = sweep(plans, &prospects, &realised);
             let pick = |key: fn(Prospect) -> (f64, f64)| {
                 let mut sum = Totals::default();

@@ -35,7 +35,6 @@ fn log(rows: usize, world: World, seed: u64) -> EvalLog {
             World::Word => noun < 4,
         };
         log.rows.push(Row {
-            id: format!("q{row:05}").into(),
             text: Some(
                 format!(
                     "Question: tell me about the {} of number {} and {filler}\nAnswer:",
@@ -44,18 +43,12 @@ fn log(rows: usize, world: World, seed: u64) -> EvalLog {
                 )
                 .into(),
             ),
-            split: None,
-            group: None,
-            weight: 1.0,
-            features: Vec::new(),
             tags: if world == World::Word {
                 Vec::new()
             } else {
                 vec![("subject".into(), SUBJECTS[subject].into())]
             },
-            session: None,
-            turn: None,
-            place: (0, 0),
+            ..Row::new(format!("q{row:05}"))
         });
         for (tier, quality, cost) in [(&mut large, 1.0, 30), (&mut small, f64::from(u8::from(easy)), 1)] {
             tier.present.push(true);

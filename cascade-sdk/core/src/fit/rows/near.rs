@@ -186,18 +186,8 @@ mod tests {
     use crate::log::Row;
 
     fn log(texts: impl IntoIterator<Item = String>) -> EvalLog {
-        let row = |(at, text): (usize, String)| Row {
-            id: format!("q{at:04}").into(),
-            text: Some(text.into()),
-            split: None,
-            group: None,
-            weight: 1.0,
-            features: Vec::new(),
-            tags: Vec::new(),
-            session: None,
-            turn: None,
-            place: (0, 0),
-        };
+        let row =
+            |(at, text): (usize, String)| Row { text: Some(text.into()), ..Row::new(format!("q{at:04}")) };
         EvalLog { rows: texts.into_iter().enumerate().map(row).collect(), ..EvalLog::default() }
     }
 

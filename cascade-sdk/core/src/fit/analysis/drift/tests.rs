@@ -19,16 +19,11 @@ fn log(rows: usize, technical: f64, sure: f64, per_group: usize, seed: u64) -> E
         }
         let words: Vec<&str> = (0..6).map(|_| TOPICS[kind][random.below(4)]).collect();
         log.rows.push(Row {
-            id: format!("q{row:05}").into(),
             text: Some(format!("{} number {}?", words.join(" "), random.below(1000)).into()),
-            split: None,
             group: Some(format!("g{}", row / per_group).into()),
-            weight: 1.0,
             features: vec![("length".into(), random.fraction())],
             tags: vec![("kind".into(), if kind == 0 { "billing" } else { "technical" }.into())],
-            session: None,
-            turn: None,
-            place: (0, 0),
+            ..Row::new(format!("q{row:05}"))
         });
         tier.present.push(true);
         tier.quality.push(f64::from(u8::from(random.fraction() < 0.7)));

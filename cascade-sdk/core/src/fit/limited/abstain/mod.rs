@@ -9,9 +9,8 @@
 
 mod search;
 
-use super::{Limited, Members};
+use super::{Limited, Members, VERTICES};
 use crate::fit::family::{Candidate, Draft, FittedFamily, RulesBuilder};
-use crate::fit::frontier::hull::compare_to_chord;
 use crate::fit::frontier::operating::{CascadeRule, PolicyClass, StageCut, Walk};
 use crate::fit::frontier::pair::{Pair, all_pairs};
 use crate::fit::frontier::point_set::PointSet;
@@ -74,9 +73,6 @@ pub struct Abstaining<'t> {
     threads: usize,
 }
 
-/// Most vertices that chord recursion adds to the hull.
-const VERTICES: usize = 24;
-
 impl<'t> Abstaining<'t> {
     /// Searches as [`Limited::new`] does, with abstentions that count as quality `worth` (in units of 10⁻¹²).
     pub fn new(
@@ -109,21 +105,8 @@ impl<'t> Abstaining<'t> {
     }
 
     fn explore(&mut self) {
-        let mut found: Vec<Found> = self.points.staircase().to_vec();
-        let mut settled: Vec<(Totals, Totals)> = Vec::new();
-        found.extend(self.search(Target::Price(0.0)));
-        for _ in 0..VERTICES {
-            let set = PointSet::new(found.clone());
-            let hull: Vec<Totals> = set.hull().map(|point| point.0).collect();
-            let edges = hull.windows(2).map(|edge| (edge[0], edge[1]));
-            let Some(edge) = edges.into_iter().find(|edge| !settled.contains(edge)) else { break };
-            let slope = (edge.1.quality - edge.0.quality) as f64 / (edge.1.cost - edge.0.cost) as f64;
-            match self.search(Target::Price(slope)) {
-                Some(better) if compare_to_chord(better.0, edge.0, edge.1).is_gt() => found.push(better),
-                _ => settled.push(edge),
-            }
-        }
-        self.points = PointSet::new(found);
+        let points = self.points.staircase().to_vec();
+        self.points = PointSet::explored(points, VERTICES, |price| self.search(Target::Price(price)));
     }
 
     /// The best rule with a second cut: the best of all pairs, and what it and the best plain chain come to when second
