@@ -6,11 +6,8 @@
 #[path = "one_route/mod.rs"]
 mod one_route;
 
-use cascade_sdk_core::config::Config;
-use cascade_sdk_core::diag::{Source, Style, render_all};
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
 use cascade_sdk_core::log::{LogSource, ReadOptions, read};
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
