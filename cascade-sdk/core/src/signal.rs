@@ -129,7 +129,7 @@ impl TokenLogprob {
     }
 
     /// True for one that spells an end-of-sequence token out; only believed of the last entry.
-    fn spells_end(&self) -> bool {
+    pub(crate) fn spells_end(&self) -> bool {
         self.bytes.as_ref().is_some_and(|bytes| END_TOKENS.iter().any(|end| end.as_bytes() == &bytes[..]))
     }
 }
