@@ -49,16 +49,19 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
         canonical.line("signal", string(&declared.name));
         let tiers: Vec<_> = declared.tiers.iter().map(|tier| string(tier)).collect();
         canonical.optional("signal.tiers", Some(tiers.join(" ")).filter(|_| !tiers.is_empty()));
-        signal(&mut canonical, config, declared);
+        signal(&mut canonical, config, declared, tier);
     }
     Some(canonical.hex())
 }
 
 /// What the values of a signal depend on beside the answers, as lower-case hexadecimal SHA-256: values of two such signals
-/// do not belong under one name. What only bounds its time or its load is left out.
+/// do not belong under one name. What only bounds its time or its load, or prices its calls, is left out.
 pub fn signal_fingerprint(config: &Config, declared: &SignalSettings) -> String {
     let mut canonical = Canonical::new("cascade signal 1");
-    signal(&mut canonical, config, declared);
+    signal(&mut canonical, config, declared, |canonical, judge| {
+        canonical.line("model", string(&judge.model));
+        answers(canonical, judge);
+    });
     canonical.hex()
 }
 
@@ -107,6 +110,11 @@ fn tier(canonical: &mut Canonical, tier: &Tier) {
         canonical.line("price.above_tokens", above.tokens);
         self::rates(canonical, "price.above_tokens", &above.rates);
     }
+    answers(canonical, tier);
+}
+
+/// What shapes a tier's answers, besides its model.
+fn answers(canonical: &mut Canonical, tier: &Tier) {
     canonical.optional("max_input_tokens", tier.max_input_tokens);
     canonical.optional("max_output_tokens", tier.max_output_tokens);
     canonical.line("log_probabilities", tier.log_probabilities);
@@ -120,7 +128,13 @@ fn tier(canonical: &mut Canonical, tier: &Tier) {
     canonical.optional("reasoning_effort", tier.reasoning_effort.as_deref());
 }
 
-fn signal(canonical: &mut Canonical, config: &Config, declared: &SignalSettings) {
+/// `judge` writes what counts of a judging tier.
+fn signal(
+    canonical: &mut Canonical,
+    config: &Config,
+    declared: &SignalSettings,
+    judge: impl Fn(&mut Canonical, &Tier),
+) {
     canonical.line("signal.kind", declared.kind.name());
     match &declared.kind {
         SignalKind::SelfConsistency { samples, temperature, concurrency: _ } => {
@@ -129,8 +143,8 @@ fn signal(canonical: &mut Canonical, config: &Config, declared: &SignalSettings)
         }
         SignalKind::Judge { tier, rubric } => {
             canonical.line("signal.rubric", string(rubric));
-            if let Some(judge) = config.tier(tier) {
-                self::tier(canonical, judge);
+            if let Some(tier) = config.tier(tier) {
+                judge(canonical, tier);
             }
         }
         SignalKind::SchemaValid { schema } => {

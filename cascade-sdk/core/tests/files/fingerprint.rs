@@ -56,6 +56,11 @@ fn what_the_fit_depends_on_counts() {
     let unmixed = fingerprint(&text_for_mixtures, Some("{}"));
     assert_ne!(changed(&text_for_mixtures, "seed = 11", "mixtures = true\nseed = 11"), unmixed);
     assert_eq!(changed(&text_for_mixtures, "seed = 11", "mixtures = false\nseed = 11"), unmixed);
+    assert_ne!(changed(&text_for_mixtures, "seed = 11", "abstain_loss = 0.4\nseed = 11"), unmixed);
+    let early = |word: &str| changed(&text, "early_escalation = true", &format!("early_escalation = {word}"));
+    assert_ne!(early("\"fitted\""), before);
+    // The bounds change no answer.
+    assert_eq!(early("false"), before);
     assert_ne!(fingerprint(&text, Some("{ }")), before);
     assert_eq!(fingerprint(&text, Some("{\r\n}")), fingerprint(&text, Some("{\n}")));
 }
