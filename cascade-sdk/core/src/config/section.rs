@@ -84,6 +84,11 @@ impl<'d> Section<'d> {
             return item.boolean(self.findings()).map(BooleanOr::Boolean);
         }
         let value = item.text(self.findings())?;
+        if matches!(value, "true" | "false") {
+            let error = item.unknown_value(self.findings(), value, &[]);
+            self.findings().push(error.help(format!("write {value} without quotes")));
+            return None;
+        }
         Self::check_choice(self.findings(), &item, value, key.kind)?;
         Some(BooleanOr::Word(value))
     }

@@ -153,6 +153,11 @@ fn stage<'d>(
             let below = below.number(findings);
             (None, Some(AbstainRule { score: score?, below: below? }))
         }
+        (None, None, Some(_)) => {
+            let message = format!("`{}` has `abstain_below` without the `score` that it is about", item.path);
+            findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
+            return None;
+        }
         _ => {
             let message =
                 format!("`{}` has one half of a rule: `score` and `at_least` belong together", item.path);
@@ -165,6 +170,14 @@ fn stage<'d>(
             if is_last { "is the last stage and keeps every answer: it has no rule" } else { "has no rule" };
         let message = format!("`{}` {why}", item.path);
         findings.push(item.error(findings, codes::INVALID_PLAN, message, ""));
+        return None;
+    }
+    if let (Some(stop), Some(_)) = (&stop, &abstain) {
+        let message = format!(
+            "`{}` would give answers up before it is known whether to abstain: a stage with `abstain_below` has none",
+            stop.path
+        );
+        findings.push(stop.error(findings, codes::INVALID_PLAN, message, ""));
         return None;
     }
     let stop = match stop {

@@ -118,9 +118,7 @@ impl Rules {
         });
         single.into_iter().chain(of_terms)
     }
-}
 
-impl Rules {
     /// Whether the score of a rule can be read while an answer arrives: it reads its score, and all signals of that come from
     /// the log-probabilities of the tokens.
     pub fn runs_with_the_tokens(&self, rule: AcceptRule) -> bool {

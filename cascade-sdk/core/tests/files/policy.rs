@@ -11,10 +11,10 @@ use cascade_sdk_core::feature::{
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{
     self, ALGORITHM, AbstainRule, Abstained, AcceptRule, Certificate, Cut, EarlyEffect, Estimate, Expected,
-    Fitted, Forecast, Guard, Linear, OperatingPoint, Plan, Policy, Rules, Score, ScoreInput, ScoreSource,
-    Stage, Term, codes,
+    Fitted, Forecast, Guard, Linear, Mixture, OperatingPoint, Plan, Policy, PrefixCut, Rules, Score,
+    ScoreInput, ScoreSource, Stage, Stop, Term, codes,
 };
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -203,21 +203,33 @@ fn plan(tiers: usize, sources: (usize, usize)) -> impl Strategy<Value = Plan> {
     });
     let rule = (source.clone(), cut()).prop_map(|(score, at_least)| AcceptRule { score, at_least });
     let last = (0..tiers, option::of((source, finite())));
-    (vec((0..tiers, rule, option::of(finite())), 0..3), last).prop_map(|(first, (last, below))| {
-        let lower = |rule: AcceptRule, below: Option<f64>| {
-            let below = below.filter(|below| *below <= rule.at_least.0)?;
-            Some(AbstainRule { score: rule.score, below })
+    let cuts = vec((1_u32..9, finite()), 0..3).prop_map(|steps| {
+        let mut after = 0;
+        let cut = |(step, below)| {
+            after += step;
+            PrefixCut { after, below }
         };
-        let mut abstain: Vec<_> = first.iter().map(|&(_, rule, below)| lower(rule, below)).collect();
-        abstain.push(below.map(|(score, below)| AbstainRule { score, below }));
-        if abstain.iter().all(Option::is_none) {
-            abstain.clear();
-        }
-        let mut stages: Vec<_> =
-            first.into_iter().map(|(tier, rule, _)| Stage { tier, rule: Some(rule) }).collect();
-        stages.push(Stage { tier: last, rule: None });
-        Plan { abstain, ..Plan::new(stages) }
-    })
+        steps.into_iter().map(cut).collect()
+    });
+    let stop = (option::of(1..600_u64), cuts).prop_map(|(most_tokens, cuts)| Stop { most_tokens, cuts });
+    let stops = btree_map(0..2_usize, stop, 0..3);
+    (vec((0..tiers, rule, option::of(finite())), 0..3), last, stops).prop_map(
+        |(first, (last, below), stops)| {
+            let lower = |rule: AcceptRule, below: Option<f64>| {
+                let below = below.filter(|below| *below <= rule.at_least.0)?;
+                Some(AbstainRule { score: rule.score, below })
+            };
+            let mut abstain: Vec<_> = first.iter().map(|&(_, rule, below)| lower(rule, below)).collect();
+            abstain.push(below.map(|(score, below)| AbstainRule { score, below }));
+            if abstain.iter().all(Option::is_none) {
+                abstain.clear();
+            }
+            let mut stages: Vec<_> =
+                first.into_iter().map(|(tier, rule, _)| Stage { tier, rule: Some(rule) }).collect();
+            stages.push(Stage { tier: last, rule: None });
+            Plan { abstain, stops, ..Plan::new(stages) }
+        },
+    )
 }
 
 fn forecast(tiers: usize) -> impl Strategy<Value = Forecast> {
@@ -314,18 +326,33 @@ fn rules() -> impl Strategy<Value = Rules> {
                 };
                 let guard = (plans.len() % 2 == 0)
                     .then(|| Guard::new("tenant \"a\"".into(), vec!["z".into(), "b\n".into()], 0));
-                let router = (plans.len() > 1 || !scores.is_empty()).then_some(router);
+                let mixture = (plans.len() == 2 && scores.is_empty() && tiers.len() != 2)
+                    .then_some(Mixture { share: 0.3, seed: u64::MAX });
+                let router = (mixture.is_none() && (plans.len() > 1 || !scores.is_empty())).then_some(router);
                 let abstains = plans.iter().any(|plan| !plan.abstain.is_empty());
-                Rules {
+                let mut signals: Vec<String> = numbered(signals);
+                // The one that can be read while an answer arrives.
+                signals[0] = "mean_logprob".into();
+                let mut rules = Rules {
                     tiers: numbered(tiers),
-                    signals: numbered(signals),
+                    signals,
                     scores,
                     plans,
                     router,
                     guard,
                     abstention: abstains.then_some(0.25),
-                    mixture: None,
+                    mixture,
+                };
+                let known = rules.clone();
+                for plan in &mut rules.plans {
+                    let (stages, abstain) = (&plan.stages, &plan.abstain);
+                    plan.stops.retain(|&stage, _| {
+                        let rule = stages.get(stage).and_then(|stage| stage.rule);
+                        let abstains = abstain.get(stage).copied().flatten().is_some();
+                        !abstains && rule.is_some_and(|rule| known.runs_with_the_tokens(rule))
+                    });
                 }
+                rules
             },
         )
     })
@@ -391,7 +418,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                 quality,
                 cost_usd,
                 shadow_price,
-                plans: rules.plans.clone(),
+                plans: rules.plans[..if rules.mixture.is_some() { 1 } else { rules.plans.len() }].to_vec(),
                 router_shadow_price: rules.router.as_ref().map(|router| router.shadow_price),
             });
             let share = share.into_iter().take(rules.tiers.len()).collect();
