@@ -47,6 +47,7 @@ impl Failure {
             io::ErrorKind::NotFound => "check the path: it starts from the folder that the command runs in",
             io::ErrorKind::PermissionDenied => "check who may read and write there",
             io::ErrorKind::IsADirectory => "name a file, not a folder",
+            io::ErrorKind::InvalidData => "it is no UTF-8 text: save it as UTF-8",
             io::ErrorKind::StorageFull => "make room on the disk and run the command again",
             _ => return found.into(),
         };
