@@ -63,6 +63,12 @@ pub trait FittedFamily: Sync {
     /// Vertices of the least concave majorant, cheapest first.
     fn hull(&self) -> Vec<Candidate>;
 
+    /// The vertices that are listed and tried for a certificate: all of them, or of very many those without which the
+    /// hull would sink most.
+    fn shown(&self) -> Vec<Candidate> {
+        self.hull()
+    }
+
     /// The tiers and signals that drafts speak of.
     fn table(&self) -> &Table;
 
@@ -312,14 +318,14 @@ impl<'t> RulesBuilder<'t> {
     }
 }
 
-/// The deployed rules together with the family's other operating points, sharing names, scores and router. Points that
-/// need a router are left out where the deployed one does without: they would ask more of each request than it does.
+/// The deployed rules together with the operating points that the family shows, sharing names, scores and router. Points
+/// that need a router are left out where the deployed one does without: they would ask more of each request than it does.
 pub fn rules_with_frontier(
     family: &dyn FittedFamily,
     chosen: &Candidate,
     weight: i128,
 ) -> (Rules, Vec<OperatingPoint>) {
-    let hull = family.hull();
+    let hull = family.shown();
     let slope = |at: usize| {
         let (left, right) = (hull.get(at)?.totals, hull.get(at + 1)?.totals);
         Some((right.quality - left.quality) as f64 / (right.cost - left.cost) as f64)

@@ -2,8 +2,10 @@
 
 use crate::fit::frontier::hull::{compare_to_chord, concave};
 use crate::fit::rows::table::Totals;
+use std::collections::BTreeSet;
 
-/// Vertices that a family with a router shows of its hull at most: between so many no budget gains from another.
+/// Vertices that a family with a router shows of its hull at most. Only what is listed is thinned: prices, budgets and
+/// floors are answered from the whole hull.
 pub const MOST_VERTICES: usize = 64;
 
 /// Points with something attached, such as the rule that reaches them.
@@ -77,21 +79,37 @@ impl<T> PointSet<T> {
         self.hull.iter().map(|&at| &self.staircase[at])
     }
 
-    /// The same without vertices that are close to the one before: at most about `most`, evenly spread over the costs, both
-    /// ends among them.
+    /// At most `most` of them (at least two), both ends among them: again and again the vertex that stands highest above
+    /// the chord of those kept beside it is kept as well.
     pub fn hull_of_at_most(&self, most: usize) -> impl Iterator<Item = &(Totals, T)> {
-        let cost = |at: usize| self.staircase[at].0.cost;
-        let (first, last) = (self.hull.first().copied(), self.hull.last().copied());
-        let range = first.zip(last).map_or(0, |(first, last)| cost(last) - cost(first));
-        let most = most.max(2) as i128;
-        let mut before = None;
-        let kept = self.hull.iter().copied().filter(move |&at| {
-            let cell = first.map(|first| (cost(at) - cost(first)) * (most - 1) / range.max(1));
-            let keep = self.hull.len() as i128 <= most || cell != before || Some(at) == last;
-            before = if keep { cell } else { before };
-            keep
-        });
-        kept.map(|at| &self.staircase[at])
+        let totals = |place: usize| self.staircase[self.hull[place]].0;
+        let highest = |left: usize, right: usize| {
+            let (from, to) = (totals(left), totals(right));
+            let slope = (to.quality - from.quality) as f64 / (to.cost - from.cost) as f64;
+            let height = |place: usize| {
+                let vertex = totals(place);
+                (vertex.quality - from.quality) as f64 - slope * (vertex.cost - from.cost) as f64
+            };
+            let heights = (left + 1..right).map(|place| (height(place), place));
+            heights.reduce(|best, next| if next.0 > best.0 { next } else { best })
+        };
+        let mut kept = BTreeSet::new();
+        let mut open: Vec<((f64, usize), [usize; 2])> = Vec::new();
+        if let Some(last) = self.hull.len().checked_sub(1) {
+            kept.extend([0, last]);
+            open.extend(highest(0, last).map(|vertex| (vertex, [0, last])));
+        }
+        while kept.len() < most {
+            let tallest = (0..open.len())
+                .reduce(|best, next| if open[next].0.0 > open[best].0.0 { next } else { best });
+            let Some(((_, vertex), [left, right])) = tallest.map(|at| open.swap_remove(at)) else { break };
+            kept.insert(vertex);
+            for edge in [[left, vertex], [vertex, right]] {
+                open.extend(highest(edge[0], edge[1]).map(|vertex| (vertex, edge)));
+            }
+        }
+        let vertices = self.hull.iter().enumerate().filter(move |(place, _)| kept.contains(place));
+        vertices.map(|(_, &at)| &self.staircase[at])
     }
 }
 
@@ -100,15 +118,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hull_of_many_vertices_is_thinned_evenly_between_its_ends() {
+    fn a_hull_of_many_vertices_is_thinned_where_it_loses_least() {
         let point = |at: i128| (Totals { cost: at * 10, quality: 2000 * at - at * at }, at);
         let set = PointSet::new((0..1000).map(point).collect());
         assert_eq!(set.hull().count(), 1000);
         let kept: Vec<i128> = set.hull_of_at_most(64).map(|point| point.1).collect();
-        assert!(kept.len() <= 64 && kept.len() > 60, "{}", kept.len());
+        assert_eq!(kept.len(), 64);
         assert_eq!((kept[0], kept[kept.len() - 1]), (0, 999));
-        assert!(kept.windows(2).all(|pair| pair[1] - pair[0] <= 17), "{kept:?}");
+        // Halved again and again: one stretch is still twice as long as the others.
+        let wide = kept.windows(2).filter(|pair| pair[1] - pair[0] > 17).count();
+        assert!(wide <= 1 && kept.windows(2).all(|pair| pair[1] - pair[0] <= 32), "{kept:?}");
         assert_eq!(set.hull_of_at_most(1000).count(), 1000);
         assert_eq!(PointSet::<u8>::new(Vec::new()).hull_of_at_most(64).count(), 0);
+        assert_eq!(PointSet::new(vec![point(3)]).hull_of_at_most(64).count(), 1);
+    }
+
+    #[test]
+    fn thinning_keeps_the_bend_of_uneven_costs() {
+        // From 1 to 2 quality rises from .5 to .8, from there to 100 by .02: whatever the spread of costs, 2 is the bend.
+        let mut points: Vec<(Totals, i128)> = (0..=100)
+            .map(|at| (Totals { cost: 1_000 + 10 * at, quality: 500_000 + 3_000 * at - at * at / 8 }, at))
+            .collect();
+        let bend = points[100].0.quality;
+        points.extend(
+            (1..=98).map(|at| {
+                (Totals { cost: 2_000 + 1_000 * at, quality: bend + 400 * at - at * at }, 100 + at)
+            }),
+        );
+        let set = PointSet::new(points);
+        assert!(set.hull().count() > 64);
+        assert!(set.hull_of_at_most(64).any(|point| point.1 == 100));
+        assert!(set.hull_of_at_most(3).any(|point| point.1 == 100));
     }
 }

@@ -207,9 +207,9 @@ pub struct Trial<'a> {
 /// Points of the path on each edge of the hull: the next riskier vertex may be a long way off.
 const BETWEEN: i128 = 4;
 
-/// A family's operating points from the safest to the riskiest: the vertices of its hull and optima between them.
+/// A family's operating points from the safest to the riskiest: the vertices that it shows and optima between them.
 fn path(safest_is_cheapest: bool, family: &dyn FittedFamily) -> Vec<Candidate> {
-    let hull = family.hull();
+    let hull = family.shown();
     let mut path: Vec<Candidate> = Vec::new();
     for (at, vertex) in hull.iter().enumerate() {
         path.push(vertex.clone());

@@ -122,13 +122,17 @@ impl<'t> RoutedCascades<'t> {
     }
 }
 
+fn candidate((totals, draft): &(Totals, Draft)) -> Candidate {
+    Candidate { totals: *totals, draft: draft.clone() }
+}
+
 /// The better of a point and the exact optimum over chains.
 fn better(
     point: Option<&(Totals, Draft)>,
     chain: Option<Operating>,
     is_better: impl Fn(Totals, Totals) -> bool,
 ) -> Option<Candidate> {
-    let point = point.map(|(totals, draft)| Candidate { totals: *totals, draft: draft.clone() });
+    let point = point.map(candidate);
     match (point, chain.map(Candidate::from)) {
         (Some(point), Some(chain)) => Some(if is_better(chain.totals, point.totals) { chain } else { point }),
         (point, chain) => point.or(chain),
@@ -183,10 +187,11 @@ impl FittedFamily for RoutedCascades<'_> {
     }
 
     fn hull(&self) -> Vec<Candidate> {
-        self.points
-            .hull_of_at_most(MOST_VERTICES)
-            .map(|(totals, draft)| Candidate { totals: *totals, draft: draft.clone() })
-            .collect()
+        self.points.hull().map(candidate).collect()
+    }
+
+    fn shown(&self) -> Vec<Candidate> {
+        self.points.hull_of_at_most(MOST_VERTICES).map(candidate).collect()
     }
 
     fn table(&self) -> &Table {

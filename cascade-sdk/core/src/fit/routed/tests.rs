@@ -176,7 +176,7 @@ fn policies_read_back_with_all_points_of_the_frontier() {
     let own = case.fit(2);
     let weight = case.table.total_weight(&case.train);
     let mut kinds = std::collections::BTreeSet::new();
-    for chosen in own.hull() {
+    for chosen in own.shown() {
         let (rules, frontier) = rules_with_frontier(&own, &chosen, weight);
         kinds.insert((rules.router.is_some(), rules.plans.len() > 1, !rules.scores.is_empty()));
         assert!(

@@ -106,6 +106,10 @@ impl FittedFamily for RouterFamily<'_> {
     }
 
     fn hull(&self) -> Vec<Candidate> {
+        self.points.hull().map(candidate).collect()
+    }
+
+    fn shown(&self) -> Vec<Candidate> {
         self.points.hull_of_at_most(MOST_VERTICES).map(candidate).collect()
     }
 
