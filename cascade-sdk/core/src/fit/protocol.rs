@@ -293,7 +293,9 @@ impl Setup<'_> {
             let Some(chosen) = solved.or_else(|| nearest.cloned()) else { continue };
             let rules = fitted.rules(&chosen);
             let outcomes = Outcomes::of(&rules, log, table, &self.test)?;
-            let curve = if self.test.is_empty() || !self.input.options.details {
+            // The learning curve ends at these.
+            let measured = self.input.options.details || self.input.options.learning_curve;
+            let curve = if self.test.is_empty() || !measured {
                 None
             } else {
                 Some(curves::measure(&*fitted, log, table, &self.test, &budgets)?)

@@ -39,7 +39,8 @@ pub struct FitOptions {
     /// Whether the report is filled in beyond what the policy, its figures and the verdict need: frontiers of pairs,
     /// curves, structural cost. Without, a fit takes a fraction of the time.
     pub details: bool,
-    /// Whether the report says what fits on parts of the rows are worth: about three times the work.
+    /// Whether the report says what fits on parts of the rows are worth, which takes the curves as well: about three times
+    /// the work.
     pub learning_curve: bool,
     /// Which attempt at a certificate this is, from 1; repeated attempts weaken its promise.
     pub attempt: u32,

@@ -63,6 +63,8 @@ fn a_learning_curve_ends_at_the_fit_and_changes_nothing() {
     assert_eq!(plain.policy, outcome.policy);
     assert_eq!(plain.report.learning_curve, []);
     let curve = &outcome.report.learning_curve;
+    let alone = fit_with(&config, &log, FitOptions { details: false, ..options });
+    assert_eq!(&alone.report.learning_curve, curve);
     assert!(curve.len() > 2 && curve.windows(2).all(|pair| pair[0].rows < pair[1].rows), "{curve:?}");
     let last = curve.last().unwrap();
     assert_eq!((last.rows, last.parts), (outcome.report.rows.calibration, 1));

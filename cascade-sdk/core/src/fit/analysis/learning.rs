@@ -5,6 +5,7 @@
 
 use crate::config::Family;
 use crate::fit::FitError;
+use crate::fit::analysis::combined;
 use crate::fit::families::{self, Pool};
 use crate::fit::frontier::curves::{self, Budgets};
 use crate::fit::inference::crossfit;
@@ -85,13 +86,15 @@ impl Setting<'_> {
 
     /// What families fitted on a part are worth.
     fn areas(&self, part: &[u32], whole: &[(Family, f64)]) -> Result<Vec<(Family, f64)>, FitError> {
-        let table = self.pool.table;
+        // Combined signals too know only the part.
+        let table = &combined::refitted(self.pool.table, part);
+        let pool = Pool { table, ..self.pool };
         let folds = crossfit::folds(table, part, self.names, self.seed);
         let budgets = Budgets::new(table, self.calibration).on(table, part);
         let mut router = None;
         let mut areas = Vec::new();
         for &(family, _) in whole {
-            let Some(fitted) = families::fit(&self.pool, family, part, &folds, router.as_ref()) else {
+            let Some(fitted) = families::fit(&pool, family, part, &folds, router.as_ref()) else {
                 continue;
             };
             if router.is_none() {
