@@ -295,12 +295,16 @@ impl<'a> Replay<'a> {
             return Ok(0);
         }
         let Scratch { router, features, tags, .. } = scratch;
-        if let Some(known) = self.known.and_then(|known| known.of(row)) {
-            router.set_predictions(known);
-            return Ok(feature::best_plan(self.rules, known));
-        }
         let request = view(self.log, row, features, tags);
-        feature::choose_plan(self.rules, &request, router).map_err(|input| missing(self.log, row, input))
+        let chosen = match (&self.rules.router, self.known.and_then(|known| known.of(row))) {
+            (Some(_), Some(known)) => {
+                router.set_predictions(known);
+                feature::guarded_plan(self.rules, &request)
+                    .map(|guarded| guarded.unwrap_or_else(|| feature::best_plan(self.rules, known)))
+            }
+            _ => feature::choose_plan(self.rules, &request, router),
+        };
+        chosen.map_err(|input| missing(self.log, row, input))
     }
 
     /// The price of the signals that a stage reads. A call that failed yields no answer whose signals could be bought.

@@ -126,12 +126,8 @@ pub fn choose_plan(
     request: &RequestView<'_>,
     scratch: &mut Scratch,
 ) -> Result<usize, MissingInput> {
-    if let Some(guard) = &rules.guard {
-        let label = request.tags.iter().find(|(name, _)| *name == guard.tag);
-        let (_, label) = label.ok_or_else(|| MissingInput::GuardTag(guard.tag.clone()))?;
-        if guard.keeps(label) {
-            return Ok(rules.plans.len());
-        }
+    if let Some(plan) = guarded_plan(rules, request)? {
+        return Ok(plan);
     }
     let Some(router) = &rules.router else {
         return Ok(rules.mixture.map_or(0, |mixture| mixture.plan(request.id)));
@@ -139,7 +135,18 @@ pub fn choose_plan(
     Ok(best_plan(rules, router.predict(request, scratch)?))
 }
 
-/// The plan that these predictions favour, as [`choose_plan`] chooses it.
+/// The guard's own plan, if the request has one of its labels.
+///
+/// # Errors
+/// [`MissingInput::GuardTag`] if the request lacks the tag that the guard reads.
+pub(crate) fn guarded_plan(rules: &Rules, request: &RequestView<'_>) -> Result<Option<usize>, MissingInput> {
+    let Some(guard) = &rules.guard else { return Ok(None) };
+    let label = request.tags.iter().find(|(name, _)| *name == guard.tag);
+    let (_, label) = label.ok_or_else(|| MissingInput::GuardTag(guard.tag.clone()))?;
+    Ok(guard.keeps(label).then_some(rules.plans.len()))
+}
+
+/// The plan that these predictions favour, as [`choose_plan`] chooses it where no guard goes before.
 pub fn best_plan(rules: &Rules, predictions: &Predictions) -> usize {
     let Some(router) = &rules.router else { return 0 };
     let options = rules.plans.iter().map(|plan| {

@@ -2,11 +2,15 @@
 
 use crate::synthetic::{config, fit, log_of};
 use cascade_sdk_core::config::{Config, Family, Goal, GuardSettings};
-use cascade_sdk_core::feature::{MissingInput, RequestView, Scratch, choose_plan};
+use cascade_sdk_core::feature::{
+    CostHead, Heads, Inputs, MissingInput, RequestView, Router, Scratch, choose_plan,
+};
 use cascade_sdk_core::fit::random::SplitMix64;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
 use cascade_sdk_core::log::EvalLog;
-use cascade_sdk_core::replay::Replay;
+use cascade_sdk_core::policy::{Guard, Plan, Rules, Stage};
+use cascade_sdk_core::replay::{KnownPredictions, Outcome, Replay};
+use std::collections::BTreeSet;
 
 /// Three tenants. For `odd` the cheap tier is always sure and mostly wrong; `tiny` has few rows.
 fn lines(rows: usize, tagged: bool) -> Vec<String> {
@@ -41,7 +45,7 @@ fn guarded(goal: Goal, confidence: Option<f64>) -> Config {
 }
 
 /// Mean quality of the rows of a tenant, and whether each of them took one call to `c`.
-fn of_tenant(log: &EvalLog, rules: &cascade_sdk_core::policy::Rules, tenant: &str) -> (f64, bool) {
+fn of_tenant(log: &EvalLog, rules: &Rules, tenant: &str) -> (f64, bool) {
     let replay = Replay::new(rules, log).unwrap();
     let mut scratch = replay.scratch();
     let (mut quality, mut count, mut alone) = (0.0, 0.0, true);
@@ -107,6 +111,47 @@ fn certified_policies_are_tested_with_their_guard() {
     let policy = outcome.policy.unwrap_or_else(|| panic!("{:?}", outcome.report.warnings));
     assert!(policy.certificate.is_some());
     assert_eq!(policy.rules.guard.unwrap().labels, ["odd"]);
+}
+
+/// The guard goes before the router also where its predictions are known.
+#[test]
+fn known_predictions_change_no_plan() {
+    let log = log_of(&lines(60, true));
+    let cost = |tier: usize| CostHead {
+        base: 1e-5 * (tier + 1) as f64,
+        per_byte: 0.0,
+        dense: Vec::new(),
+        low: 0.0,
+        high: 1.0,
+    };
+    let heads = Heads {
+        intercept: vec![0.0, 1.0, 2.0],
+        dense: Vec::new(),
+        hashed: Vec::new(),
+        step: vec![0.01; 3],
+        cost: (0..3).map(cost).collect(),
+    };
+    let router = Router { shadow_price: 0.0, inputs: Inputs::default(), heads, awaits: None };
+    let known = KnownPredictions::new(&router, &log, 0..log.rows.len()).unwrap();
+    let rules = Rules {
+        tiers: ["a", "b", "c"].map(str::to_owned).into(),
+        plans: (0..3).map(|tier| Plan::new(vec![Stage { tier, rule: None }])).collect(),
+        router: Some(router),
+        guard: Some(Guard::new("tenant".into(), vec!["odd".into()], 0)),
+        ..Rules::default()
+    };
+    let asked = Replay::new(&rules, &log).unwrap();
+    let told = Replay::new(&rules, &log).unwrap().with_predictions(&known);
+    let (mut scratch, mut other) = (asked.scratch(), told.scratch());
+    let mut plans = BTreeSet::new();
+    for row in 0..log.rows.len() {
+        let (asked, told) = (asked.row(row, &mut scratch).unwrap(), told.row(row, &mut other).unwrap());
+        // The log knows no latencies, and NaN equals nothing.
+        let [asked, told] = [asked, told].map(|outcome| Outcome { latency_ms: 0.0, ..outcome });
+        assert_eq!(asked, told);
+        plans.insert(asked.plan);
+    }
+    assert_eq!(Vec::from_iter(plans), [2, 3], "the router's and the guard's");
 }
 
 #[test]
