@@ -11,7 +11,7 @@ mod excerpt;
 mod files;
 mod index;
 mod lines;
-mod nested;
+pub(crate) mod nested;
 mod parse;
 mod problems;
 mod read;

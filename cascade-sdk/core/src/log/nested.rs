@@ -60,18 +60,21 @@ pub(super) fn messages_text(json: &str) -> Result<String, Fault> {
     let Value::Array(messages) = parse(json, "messages")? else {
         return Err(fault("should be an array of messages".to_owned()));
     };
+    text_of(&messages).map_err(fault)
+}
+
+/// The same of parsed messages; else what is wrong with them, without their text.
+pub(crate) fn text_of(messages: &[Value]) -> Result<String, String> {
     let mut parts = Vec::new();
     for (index, message) in messages.iter().enumerate() {
         let role = message.get("role").and_then(Value::as_str).and_then(Role::parse);
         let Some(role) = role else {
-            return Err(fault(format!("has message {index} without a known `role`")));
+            return Err(format!("has message {index} without a known `role`"));
         };
         let understood =
             message.get("content").is_none_or(|content| content_parts(content, role, &mut parts));
         if !understood {
-            return Err(fault(format!(
-                "has message {index} whose `content` is neither text nor an array of parts"
-            )));
+            return Err(format!("has message {index} whose `content` is neither text nor an array of parts"));
         }
     }
     Ok(routing_text(parts))

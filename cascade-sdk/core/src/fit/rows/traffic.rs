@@ -11,11 +11,11 @@ use crate::fit::inference::simulate::Outcomes;
 use crate::fit::report::{TrafficMeans, TrafficReport};
 use crate::fit::rows::table::{QUALITY_ONE, Table, integer_weights};
 use crate::hash::Hasher;
-use crate::log::EvalLog;
+use crate::log::{EvalLog, nested};
 use crate::money::PICO_PER_USD;
 use crate::policy::Rules;
-use crate::prompt::{Role, routing_text};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Classes of prompt length, where there are no common tags.
@@ -83,50 +83,42 @@ impl Traffic {
 }
 
 impl Request {
-    fn read(line: &str) -> Result<Self, &'static str> {
-        let Ok(Value::Object(object)) = serde_json::from_str(line) else { return Err("is no JSON object") };
+    fn read(line: &str) -> Result<Self, Cow<'static, str>> {
+        let Ok(Value::Object(object)) = serde_json::from_str(line) else {
+            return Err("is no JSON object".into());
+        };
         let mut request = Self::default();
         match (object.get("input"), object.get("messages")) {
             (Some(Value::String(text)), None) => request.text = Some(text.clone()),
             (None, Some(Value::Array(messages))) => {
-                let parts: Vec<(Role, &str)> = messages.iter().flat_map(parts).collect();
-                request.text = Some(routing_text(parts));
+                let text = nested::text_of(messages);
+                request.text = Some(text.map_err(|why| format!("has `messages`, which {why}"))?);
             }
             (None, None) => {}
-            _ => return Err("needs `input` as a string or `messages` as a list, not both"),
+            _ => return Err("needs `input` as a string or `messages` as a list, not both".into()),
         }
         if let Some(tags) = object.get("tags") {
-            let Value::Object(tags) = tags else { return Err("has `tags` that are no object") };
+            let Value::Object(tags) = tags else { return Err("has `tags` that are no object".into()) };
             for (name, label) in tags {
-                let Value::String(label) = label else { return Err("has a tag that is no string") };
+                let Value::String(label) = label else { return Err("has a tag that is no string".into()) };
                 request.tags.insert(name.clone(), label.clone());
             }
         }
         if let Some(features) = object.get("features") {
-            let Value::Object(features) = features else { return Err("has `features` that are no object") };
+            let Value::Object(features) = features else {
+                return Err("has `features` that are no object".into());
+            };
             for (name, value) in features {
-                let Some(value) = value.as_f64() else { return Err("has a feature that is no number") };
+                let Some(value) = value.as_f64() else {
+                    return Err("has a feature that is no number".into());
+                };
                 request.features.insert(name.clone(), value);
             }
         }
         if request.text.is_none() && request.tags.is_empty() {
-            return Err("has neither `input`, `messages` nor `tags`");
+            return Err("has neither `input`, `messages` nor `tags`".into());
         }
         Ok(request)
-    }
-}
-
-/// The text parts of a message with its role.
-fn parts(message: &Value) -> Vec<(Role, &str)> {
-    let Some(role) = message.get("role").and_then(Value::as_str).and_then(Role::parse) else {
-        return Vec::new();
-    };
-    match message.get("content") {
-        Some(Value::String(text)) => vec![(role, text.as_str())],
-        Some(Value::Array(parts)) => {
-            parts.iter().filter_map(|part| Some((role, part.get("text")?.as_str()?))).collect()
-        }
-        _ => Vec::new(),
     }
 }
 
@@ -265,6 +257,7 @@ pub(in crate::fit) fn report(
 fn first(rules: &Rules, traffic: &Traffic) -> (BTreeMap<String, f64>, f64) {
     let mut scratch = Scratch::default();
     let one = 1.0 / traffic.requests.len().max(1) as f64;
+    let reads_text = rules.router.as_ref().is_some_and(|router| router.inputs.text.is_some());
     let (mut shares, mut undecided) = (BTreeMap::new(), 0.0);
     for (place, request) in traffic.requests.iter().enumerate() {
         // They have no ids: a mixture draws by their places.
@@ -274,15 +267,15 @@ fn first(rules: &Rules, traffic: &Traffic) -> (BTreeMap<String, f64>, f64) {
         let tags: Vec<(&str, &str)> =
             request.tags.iter().map(|(name, label)| (name.as_str(), label.as_str())).collect();
         let text = request.text.as_deref().unwrap_or("");
-        let plan = choose_plan(
-            rules,
-            &RequestView { text, features: &features, tags: &tags, id: Some(&place) },
-            &mut scratch,
-        );
-        let tier = plan.ok().and_then(|plan| {
-            let stage = rules.plan(plan)?.stages.first()?;
-            rules.tiers.get(stage.tier)
-        });
+        let view = RequestView { text, features: &features, tags: &tags, id: Some(&place) };
+        // A prompt that is not known is no empty one; where a guard decides, none is read.
+        let guarded = |plan: usize| plan == rules.plans.len();
+        let plan = choose_plan(rules, &view, &mut scratch).ok();
+        let tier =
+            plan.filter(|&plan| request.text.is_some() || !reads_text || guarded(plan)).and_then(|plan| {
+                let stage = rules.plan(plan)?.stages.first()?;
+                rules.tiers.get(stage.tier)
+            });
         match tier {
             Some(tier) => *shares.entry(tier.clone()).or_default() += one,
             None => undecided += one,
@@ -294,6 +287,9 @@ fn first(rules: &Rules, traffic: &Traffic) -> (BTreeMap<String, f64>, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feature::text::Affix;
+    use crate::feature::{CostHead, Heads, Inputs, Router, TextInput};
+    use crate::policy::{Guard, Plan, Stage};
 
     #[test]
     fn lines_that_are_no_requests_are_named_without_their_text() {
@@ -310,6 +306,51 @@ mod tests {
         let line = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"}]}]}"#;
         let traffic = Traffic::read("t.jsonl", line).unwrap();
         assert_eq!(traffic.requests[0].text.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn messages_are_read_as_in_a_log() {
+        let line = r#"{"messages":[{"role":"user","content":[{"type":"tool_result","content":[{"text":"found"}]},{"text":"a"}]}]}"#;
+        let traffic = Traffic::read("t.jsonl", line).unwrap();
+        assert_eq!(traffic.requests[0].text.as_deref(), Some("found\na"));
+        let errors =
+            Traffic::read("t.jsonl", r#"{"messages":[{"role":"secret","content":"x"}]}"#).unwrap_err();
+        assert_eq!(errors[0].code, "fit::traffic-broken-line");
+        let text = format!("{errors:?}");
+        assert!(text.contains("message 0 without a known `role`") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn a_router_that_reads_prompts_decides_nothing_without_one() {
+        let plan = |tier| Plan::new(vec![Stage { tier, rule: None }]);
+        let heads = Heads {
+            intercept: vec![0.0, 1.0],
+            dense: Vec::new(),
+            hashed: Vec::new(),
+            step: vec![1.0; 2],
+            cost: vec![CostHead { base: 0.0, per_byte: 0.0, dense: Vec::new(), low: 0.0, high: 0.0 }; 2],
+        };
+        let reading = |text: Option<TextInput>| Rules {
+            tiers: vec!["a".into(), "b".into()],
+            plans: vec![plan(0), plan(1)],
+            router: Some(Router {
+                shadow_price: 0.0,
+                inputs: Inputs { text, ..Inputs::default() },
+                heads: heads.clone(),
+                awaits: None,
+            }),
+            guard: Some(Guard::new("kind".into(), vec!["kept".into()], 0)),
+            ..Rules::default()
+        };
+        let text =
+            TextInput { prefix: Affix::of(""), suffix: Affix::of(""), surface: Vec::new(), hashed: false };
+        let lines = "{\"tags\":{\"kind\":\"x\"}}\n{\"tags\":{\"kind\":\"kept\"}}\n\
+                     {\"tags\":{\"kind\":\"x\"},\"input\":\"a\"}\n{\"tags\":{\"kind\":\"x\"},\"input\":\"\"}";
+        let traffic = Traffic::read("t.jsonl", lines).unwrap();
+        let (shares, undecided) = first(&reading(Some(text)), &traffic);
+        assert_eq!((shares["a"], shares["b"], undecided), (0.25, 0.5, 0.25));
+        let (shares, undecided) = first(&reading(None), &traffic);
+        assert_eq!((shares["a"], shares["b"], undecided), (0.25, 0.75, 0.0));
     }
 
     #[test]
