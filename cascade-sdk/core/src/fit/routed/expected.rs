@@ -20,31 +20,33 @@ impl Sample<'_> {
         for (at, &row) in self.rows.iter().enumerate() {
             place[row as usize] = at;
         }
-        // Of an answer whose score is known: its weight, and weight · gain as predicted and as it was.
+        // Of an answer whose score is known: its weight, and weight · gain as predicted (rounded, so that sums do not depend
+        // on their order) and as it was.
         let part = |row: u32| {
-            let (at, weight) = (row as usize, table.weight[row as usize] as f64);
+            let (at, weight) = (row as usize, i128::from(table.weight[row as usize]));
             let per_dollar = values[at];
             if per_dollar == f64::NEG_INFINITY {
-                return (0.0, 0.0, 0.0);
+                return (0, 0, 0);
             }
             let predicted = per_dollar * self.cost_usd(place[at], pair.dear) * QUALITY_ONE as f64;
-            (weight, weight * predicted, weight * (cheap.quality[at] - dear.quality[at]) as f64)
+            let predicted = (weight as f64 * predicted).round() as i128;
+            (weight, predicted, weight * i128::from(cheap.quality[at] - dear.quality[at]))
         };
         let ranking = Ranking::new(values, self.rows);
-        let (mut kept, mut gain, mut realised) = (0.0, 0.0, 0.0);
+        let (mut kept, mut gain, mut realised) = (0, 0, 0);
         for &row in &ranking.order {
             let (weight, predicted, real) = part(row);
             kept += weight;
             gain += predicted;
             realised += real;
         }
-        let level = if kept > 0.0 { (realised - gain) / kept } else { 0.0 };
+        let (off, all) = (realised - gain, kept.max(1));
         let all_dear = table.single(pair.dear, self.rows).quality;
         let cuts = pair::frontier(table, &ranking, pair);
         let mut points = Vec::with_capacity(cuts.len());
         for (group, cut) in cuts.iter().enumerate().take(ranking.groups()) {
             if group > 0 {
-                let quality = all_dear + (gain + level * kept) as i128;
+                let quality = all_dear + gain + (off * kept).div_euclid(all);
                 points.push((Totals { quality, cost: cut.totals.cost }, pair.rule(cut.at_least)));
             }
             for &row in ranking.group(group) {
