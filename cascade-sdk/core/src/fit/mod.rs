@@ -2,21 +2,22 @@
 //!
 //! | module | what it holds | MATH.md |
 //! |---|---|---|
-//! | [`rows`] | the log's numbers as exact integers, near-duplicates, production traffic as weights | 1, 11, 14 |
+//! | [`rows`] | the log's numbers as exact integers, usable tiers, near-duplicates, production traffic as weights | 1, 11, 14 |
 //! | [`objective`], [`limits`] | targets and multipliers; limits on latency and cost tails | 2, 6.2, 11.1 |
-//! | [`frontier`] | two-model cascades, hulls, the envelope of pairs, curves | 3 to 5, 11 |
+//! | [`frontier`] | two-model cascades, hulls, the envelope of pairs, mixtures, curves | 3 to 5, 11 |
 //! | [`chain`] | three-stage cascades, exactly; longer ones by ascent | 6 |
-//! | [`limited`] | cascades that keep limits | 6.2, 11.1 |
+//! | [`limited`] | cascades that keep limits, cascades that may abstain | 6.2, 6.4, 11.1 |
 //! | [`router`], [`logistic`] | routers and their frontier over λ | 7, 14 |
 //! | [`routed`] | plans chosen by the prompt | 8 |
 //! | [`family`], [`families`] | what one family can do, whatever the family | |
 //! | [`inference`] | folds, intervals over groups, bounds, certificates | 11 |
 //! | [`guard`] | slices that are kept on a reference tier | 11 |
-//! | [`analysis`] | signals, structural cost, break-even, a new tier, drift | 2.1, 9, 10 |
+//! | [`analysis`] | signals, combined scores, structural cost, break-even, learning curves, a new tier, drift | 2.1, 9, 10 |
 //! | `early` | answers that are given up while they arrive | 2 |
 //! | [`verdict`] | is escalation worth it | |
 //! | `setup`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
 //! | [`route`], [`report`] | what goes in, what comes out | |
+//! | [`random`], `threads` | seeded numbers, work spread over threads in a fixed order | |
 
 pub mod analysis;
 pub mod chain;

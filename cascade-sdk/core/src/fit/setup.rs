@@ -112,11 +112,8 @@ impl<'a> Setup<'a> {
             warnings.extend(check_latencies(&table, &calibration, &route.name)?);
         }
         let near = near::leak(log, &variants, route.fit.seed, route.fit.held_out);
-        warnings.extend(near.map(|found| {
-            // `cascade check` names the rows.
-            let remedy = found.help.last().map_or("", String::as_str);
-            format!("{}; {remedy}", found.message)
-        }));
+        // `cascade check` names the rows.
+        warnings.extend(near.map(|found| format!("{}; {}", found.message, near::LEAK_REMEDY)));
         if let Goal::MaxQualityLoss { versus, .. } = &objective.goal
             && !table.tiers.iter().any(|tier| &tier.name == versus)
         {

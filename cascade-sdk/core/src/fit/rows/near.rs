@@ -72,6 +72,10 @@ pub fn group_keys(log: &EvalLog) -> Vec<String> {
     keys
 }
 
+/// What helps against near-duplicates in both halves.
+pub const LEAK_REMEDY: &str =
+    "give rows that are variants of one request the same `group`; the split then keeps them together";
+
 /// A warning if held-out rows have a near-duplicate among the calibration rows: their figures are then flattered. The
 /// split itself is by exact prompt, since the half of a row must not depend on other rows.
 pub fn leak(log: &EvalLog, keys: &[String], seed: u64, held_out: f64) -> Option<Diagnostic> {
@@ -108,7 +112,7 @@ pub fn leak(log: &EvalLog, keys: &[String], seed: u64, held_out: f64) -> Option<
             .collect();
         Diagnostic::warning("log::near-duplicates", message)
             .help(format!("rows that belong together: {}", sets.join("; ")))
-            .help("give rows that are variants of one request the same `group`; the split then keeps them together")
+            .help(LEAK_REMEDY)
     })
 }
 
