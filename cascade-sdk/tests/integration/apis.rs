@@ -1,18 +1,17 @@
 //! Every wire format over a real connection: what is sent where, what comes back, what it costs.
 
 use crate::server::{Server, http};
-use crate::setup::Tier;
-use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
+use crate::setup::{Tier, baked, drained, leak, route};
+use cascade_sdk::__private::v1::RouteSpec;
 use cascade_sdk::money::Usd;
 use cascade_sdk::provider::{FinishReason, ModelCall, ProviderError, Response, connect};
-use cascade_sdk::{
-    AnswerSchema, Client, Error, Failure, Message, Part, Request, StreamEvent, Tool, ToolCall, Turn,
-};
+use cascade_sdk::{AnswerSchema, Client, Error, Failure, Message, Part, Request, Tool, ToolCall, Turn};
 use cascade_sdk_core::config;
 use cascade_sdk_core::diag::Source;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// A client with one route to one tier of an api. `PATH` is a variable that every test process has set.
 fn client(server: &Server, api: &str, provider: &str, tier: &str, request: &str) -> Result<Client, Error> {
@@ -22,22 +21,8 @@ fn client(server: &Server, api: &str, provider: &str, tier: &str, request: &str)
          [tiers.small]\nprovider = \"p\"\nmodel = \"m\"\nprice = {{ input = 1.0, cached_input = 0.5, output = 2.0 }}\n{tier}\n\
          [routes.one]\ntiers = [\"small\"]\n[routes.one.request]\n{request}\n"
     );
-    let schema: &'static str = Box::leak(AnswerSchema::of::<Team>().to_json().into_boxed_str());
-    let route = RouteSpec {
-        name: "one",
-        policy_path: None,
-        policy: None,
-        schema: request.contains("schema").then_some(schema),
-        weights: None,
-    };
-    <Builder>::new(Box::leak(Box::new(ClientSpec {
-        package: "test",
-        manifest_dir: ".",
-        config_path: "cascade.toml",
-        config: Box::leak(config.into_boxed_str()),
-        routes: Box::leak(Box::new([route])),
-    })))
-    .build()
+    let schema = request.contains("schema").then(|| leak(AnswerSchema::of::<Team>().to_json()));
+    baked(Path::new("."), &config, vec![RouteSpec { schema, ..route("one") }]).build()
 }
 
 #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
@@ -196,18 +181,12 @@ async fn every_api_streams_tool_calls_typed_and_whole() {
             "now",
             json!({"type": "object", "properties": {"city": {"type": "string"}}}),
         );
-        let mut stream =
-            client.call::<Tier>(0, Request::new("Oslo?").with_tool(tool)).stream_turn::<String>();
-        let mut shown = String::new();
-        let routed = loop {
-            match stream.next().await.unwrap().unwrap_or_else(|error| panic!("{api}: {error}")) {
-                StreamEvent::Delta(text) => shown.push_str(&text),
-                StreamEvent::Finished(routed) => break routed,
-                _ => {}
-            }
-        };
+        let call = client.call::<Tier>(0, Request::new("Oslo?").with_tool(tool));
+        let (shown, routed) = drained(call.stream_turn::<String>()).await;
+        let routed = routed.unwrap_or_else(|error| panic!("{api}: {error}"));
         let Turn::ToolCalls(calls) = &routed.answer else { panic!("{api}: {routed:?}") };
-        assert_eq!((shown.as_str(), calls.len(), calls[0].name.as_str()), ("I look.", 1, "weather"), "{api}");
+        assert_eq!((shown.concat().as_str(), calls.len()), ("I look.", 1), "{api}");
+        assert_eq!(calls[0].name, "weather", "{api}");
         assert_eq!(calls[0].arguments, json!({"city": "Oslo"}), "{api}");
         assert_eq!(routed.cost(), COST, "{api}");
         // The turn goes into the next request as it was.

@@ -1,11 +1,12 @@
 //! Budgets under load: never over the limit, and nearly all of it usable.
 
-use crate::setup::Tier;
+use crate::setup::{Tier, baked, route};
 use async_trait::async_trait;
-use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
+use cascade_sdk::__private::v1::Builder;
 use cascade_sdk::money::{Usage, Usd};
 use cascade_sdk::provider::{Capabilities, ModelCall, Provider, ProviderError, Response};
 use cascade_sdk::{Client, Request};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -59,15 +60,8 @@ impl Provider for Charging {
     }
 }
 
-fn builder(config: String) -> Builder {
-    let route = RouteSpec { name: "one", policy_path: None, policy: None, schema: None, weights: None };
-    Builder::new(Box::leak(Box::new(ClientSpec {
-        package: "test",
-        manifest_dir: "/nowhere",
-        config_path: "cascade.toml",
-        config: Box::leak(config.into_boxed_str()),
-        routes: Box::leak(vec![route].into_boxed_slice()),
-    })))
+fn builder(runtime: &str) -> Builder {
+    baked(Path::new("/nowhere"), &config(runtime), vec![route("one")])
 }
 
 /// Asks again while the budget is full, because reservations that are settled make room, until `patience` attempts in a
@@ -105,7 +99,7 @@ async fn answered(client: &Client, callers: usize, patience: u32) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_callers_in_process() {
     let provider = Charging { slow: Duration::from_millis(2), ..Charging::default() };
-    let client = builder(config("")).provider("local", provider.clone()).build().unwrap();
+    let client = builder("").provider("local", provider.clone()).build().unwrap();
     let answered = answered(&client, 1_000, 100).await;
     assert_eq!(u64::try_from(answered).unwrap(), provider.calls.load(Ordering::SeqCst));
     assert!(answered <= CALLS, "{answered} calls were paid for");
@@ -115,7 +109,7 @@ async fn a_thousand_callers_in_process() {
 #[tokio::test]
 async fn tenants_have_limits_of_their_own_within_a_larger_one() {
     let keys = "per = 'tenant'\nwithin = 'all'\n[budgets.all]\nlimit_usd = 0.015\nwindow = '366d'";
-    let client = builder(config(keys)).provider("local", Charging::default()).build().unwrap();
+    let client = builder(keys).provider("local", Charging::default()).build().unwrap();
     let ask = async |tenant: &str| client.call::<Tier>(0, Request::new("x").with_tenant(tenant)).await;
     let mut counts = [0; 2];
     for (tenant, count) in ["acme", "globex"].into_iter().zip(&mut counts) {
@@ -218,8 +212,7 @@ mod redis {
         let Ok(url) = std::env::var("CASCADE_TEST_REDIS") else { return };
         let store = RedisBudgets::new(&url).unwrap();
         let provider = Charging { slow: Duration::from_millis(20), ..Charging::default() };
-        let client =
-            builder(config("")).provider("local", provider).budget_store(store.clone()).build().unwrap();
+        let client = builder("").provider("local", provider).budget_store(store.clone()).build().unwrap();
         let mut out = std::io::stdout();
         writeln!(out, "\nstarted").unwrap();
         let answered = answered(&client, 250, 150).await;
@@ -324,8 +317,7 @@ mod redis {
     async fn without_the_server_nothing_is_sent() {
         let provider = Charging::default();
         let store = RedisBudgets::new("redis://:hunter2@127.0.0.1:1/0").unwrap();
-        let client =
-            builder(config("")).provider("local", provider.clone()).budget_store(store).build().unwrap();
+        let client = builder("").provider("local", provider.clone()).budget_store(store).build().unwrap();
         let error = client.call::<Tier>(0, Request::new("x")).await.unwrap_err();
         assert!(error.is_budget() && error.spent() == Usd::ZERO, "{error}");
         assert!(!format!("{error} {error:?} {client:?}").contains("hunter2"));

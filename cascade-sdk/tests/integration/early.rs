@@ -1,10 +1,10 @@
 //! Early escalation, failover and streams over HTTP.
 
 use crate::server::{Server, completion, http, streamed};
-use crate::setup::{CONFIG, Tier, builder};
+use crate::setup::{CONFIG, Tier, builder, drained};
+use cascade_sdk::Client;
 use cascade_sdk::decide::{Decision, Why};
 use cascade_sdk::money::Usd;
-use cascade_sdk::{Client, StreamEvent};
 use std::path::Path;
 
 const TWO: usize = 1;
@@ -57,19 +57,10 @@ async fn a_last_stage_is_shown_while_it_arrives_and_costs_its_tokens() {
     for usage in [true, false] {
         let server =
             Server::start([completion("hm", -0.7), streamed(&[("a ", -0.1), ("b", -0.1)], usage)]).await;
-        let mut stream = client(&server, "").call::<Tier>(TWO, "hello").stream::<String>();
-        let mut shown = Vec::new();
-        let routed = loop {
-            match stream.next().await.unwrap().unwrap() {
-                StreamEvent::Delta(text) => shown.push(text),
-                StreamEvent::Finished(routed) => break routed,
-                _ => {}
-            }
-        };
-        assert_eq!(
-            (shown.as_slice(), routed.answer.as_str()),
-            (&["a ".to_owned(), "b".to_owned()][..], "a b")
-        );
+        let stream = client(&server, "").call::<Tier>(TWO, "hello").stream::<String>();
+        let (shown, routed) = drained(stream).await;
+        let routed = routed.unwrap();
+        assert_eq!((shown, routed.answer.as_str()), (vec!["a ".to_owned(), "b".to_owned()], "a b"));
         assert_eq!(routed.path[1].cost == LARGE, usage);
         // Without usage the worst case: 69 bytes in and 50 tokens out.
         let estimated = Usd::from_pico(if usage { 0 } else { (69 * 10 + 50 * 20) * 1_000_000 });
@@ -97,11 +88,7 @@ async fn a_tier_stands_in_where_the_last_one_fails_if_the_route_says_so() {
 #[tokio::test]
 async fn a_server_that_answers_whole_where_a_stream_was_asked_for_is_understood() {
     let server = Server::start([completion("sure", -0.1)]).await;
-    let mut stream = client(&server, "").call::<Tier>(0, "hello").stream::<String>();
-    let mut last = None;
-    while let Some(event) = stream.next().await {
-        last = Some(event.unwrap());
-    }
-    let Some(StreamEvent::Finished(routed)) = last else { panic!("{last:?}") };
-    assert_eq!((routed.answer.as_str(), routed.cost()), ("sure", LARGE));
+    let (shown, routed) = drained(client(&server, "").call::<Tier>(0, "hello").stream::<String>()).await;
+    let routed = routed.unwrap();
+    assert_eq!((shown.concat(), routed.answer.as_str(), routed.cost()), ("sure".into(), "sure", LARGE));
 }

@@ -1,9 +1,9 @@
 //! Fitted early escalation, offline = online: the client over a log gives answers up where [`Replay`] does, at the same cost.
 
-use crate::setup::{CONFIG, Tier, builder_of, policy_of, rules};
+use crate::setup::{Tier, builder_of, drained, policy_of, replay_config, rules};
 use cascade_sdk::decide::{Decision, Why};
 use cascade_sdk::money::Usd;
-use cascade_sdk::{Request, StreamEvent, TierName};
+use cascade_sdk::{Request, TierName};
 use cascade_sdk_core::config;
 use cascade_sdk_core::diag::Source;
 use cascade_sdk_core::log::{LogSource, ReadOptions, read};
@@ -78,10 +78,7 @@ fn stopping(state: &mut u64, signal: &str) -> Rules {
 
 #[tokio::test]
 async fn the_client_gives_up_where_the_replay_does_and_pays_the_same() {
-    let config = CONFIG.replace(
-        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
-        "api = \"replay\"",
-    ) + "\n[routes.two.runtime]\nearly_escalation = \"fitted\"\n";
+    let config = replay_config() + "\n[routes.two.runtime]\nearly_escalation = \"fitted\"\n";
     let (mut state, mut unpromising, mut hopeless, mut whole) = (7, 0, 0, 0);
     for (alternatives, signal) in [(false, "mean_logprob"), (true, "mean_margin"), (false, "mean_logprob")] {
         let (text, rules) = (log(&mut state, alternatives), stopping(&mut state, signal));
@@ -99,13 +96,8 @@ async fn the_client_gives_up_where_the_replay_does_and_pays_the_same() {
             let expected = replay.trace(row, &mut scratch, |step| steps.push(step)).unwrap();
             let request = || Request::new("whatever").with_id(&*entry.id);
             let routed = client.call::<Tier>(1, request()).await.unwrap();
-            let mut stream = client.call::<Tier>(1, request()).stream::<String>();
-            let streamed = loop {
-                if let StreamEvent::Finished(routed) = stream.next().await.unwrap().unwrap() {
-                    break routed;
-                }
-            };
-            for routed in [routed, streamed] {
+            let (_, streamed) = drained(client.call::<Tier>(1, request()).stream::<String>()).await;
+            for routed in [routed, streamed.unwrap()] {
                 assert_eq!(routed.tier.name(), rules.tiers[expected.tier], "{}", entry.id);
                 assert_eq!((routed.cost(), routed.estimated()), (expected.cost, Usd::ZERO), "{}", entry.id);
                 assert_eq!(routed.path.len(), steps.len(), "{}", entry.id);

@@ -1,9 +1,9 @@
 //! Fault → what the caller gets → what is charged: one table, which the tests drive and `docs/faults.md` shows.
 
 use crate::server::{Act, Server, http};
-use crate::setup::{CONFIG, Tier, builder, documented};
+use crate::setup::{CONFIG, Tier, builder, documented, drained};
+use cascade_sdk::Error;
 use cascade_sdk::money::Usd;
-use cascade_sdk::{Error, StreamEvent};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -134,7 +134,8 @@ async fn every_fault_has_its_error_and_its_charge() {
         let client = builder(Path::new("."), &config).base_url(&server.base_url).build().unwrap();
         let call = client.call::<Tier>(0, "SECRET");
         let (error, shown) = if case.streamed {
-            streamed(call.stream()).await
+            let (shown, end) = drained(call.stream::<String>()).await;
+            (end.unwrap_err(), shown.concat())
         } else {
             (call.await.unwrap_err(), String::new())
         };
@@ -147,22 +148,6 @@ async fn every_fault_has_its_error_and_its_charge() {
         let charge = Usd::from_pico(if case.charged { tries * WORST } else { 0 });
         assert_eq!((error.spent(), error.path()[0].estimated), (charge, charge), "{what}");
     }
-}
-
-async fn streamed(mut stream: cascade_sdk::AnswerStream<Tier>) -> (Error, String) {
-    let mut shown = String::new();
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(StreamEvent::Delta(text)) => shown.push_str(&text),
-            Ok(StreamEvent::Finished(_)) => panic!("a fault passed for an answer"),
-            Ok(_) => {}
-            Err(error) => {
-                assert!(stream.next().await.is_none(), "an error is the last event");
-                return (error, shown);
-            }
-        }
-    }
-    panic!("a stream without an end")
 }
 
 /// The rows of the table in `docs/faults.md`.

@@ -1,9 +1,9 @@
 //! The client against real models, where two OpenAI-compatible servers are named by `CASCADE_TEST_CHEAP_URL` and
 //! `CASCADE_TEST_DEAR_URL`; skipped otherwise.
 
-use crate::setup::{CONFIG, Tier, builder, builder_of, policy_of, rules};
-use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
-use cascade_sdk::{AnswerSchema, StreamEvent};
+use crate::setup::{CONFIG, Tier, baked, builder, builder_of, drained, leak, policy_of, route, rules};
+use cascade_sdk::__private::v1::RouteSpec;
+use cascade_sdk::AnswerSchema;
 use cascade_sdk_core::config;
 use cascade_sdk_core::diag::Source;
 use cascade_sdk_core::policy::Cut;
@@ -111,17 +111,9 @@ async fn real_models_give_typed_answers_whose_signals_cover_the_value() {
         return;
     };
     let text = text.replace("[routes.one]\ntiers = [\"large\"]", "[routes.one]\ntiers = [\"large\"]\n\n[routes.one.request]\ntop_logprobs = 5\nanswer = { schema = \"team.json\" }");
-    let schema: &'static str = Box::leak(AnswerSchema::of::<Team>().to_json().into_boxed_str());
-    let route = |name, schema| RouteSpec { name, policy_path: None, policy: None, schema, weights: None };
-    let two = text.find("[routes.two]").unwrap();
-    let client = <Builder>::new(Box::leak(Box::new(ClientSpec {
-        package: "test",
-        manifest_dir: ".",
-        config_path: "cascade.toml",
-        config: Box::leak(text[..two].to_owned().into_boxed_str()),
-        routes: Box::leak(Box::new([route("one", Some(schema))])),
-    })));
-    let client = client.build().unwrap();
+    let schema = Some(leak(AnswerSchema::of::<Team>().to_json()));
+    let (one, _) = text.split_once("[routes.two]").unwrap();
+    let client = baked(Path::new("."), one, vec![RouteSpec { schema, ..route("one") }]).build().unwrap();
     let routed =
         client.call::<Tier>(0, "Which team handles `I was charged twice`?").answer::<Team>().await.unwrap();
     println!("{:?} {:?}", routed.answer, routed.path[0].signals);
@@ -139,24 +131,14 @@ async fn real_models_stream_what_they_answer_and_cost_the_same_tokens() {
     let config = config::read(&Source::new("cascade.toml", text.as_str())).0.unwrap();
     let client = builder(Path::new("."), &text).build().unwrap();
     for question in QUESTIONS {
-        let mut stream = client.call::<Tier>(1, question).stream::<String>();
-        let (mut shown, mut pieces) = (String::new(), 0);
-        let routed = loop {
-            match stream.next().await.unwrap().unwrap() {
-                StreamEvent::Delta(text) => {
-                    shown.push_str(&text);
-                    pieces += 1;
-                }
-                StreamEvent::Finished(routed) => break routed,
-                event => println!("{event:?}"),
-            }
-        };
-        assert_eq!(shown, routed.answer);
+        let (shown, routed) = drained(client.call::<Tier>(1, question).stream::<String>()).await;
+        let routed = routed.unwrap();
+        assert_eq!(shown.concat(), routed.answer);
         for step in &routed.path {
             let price = config.tier(cascade_sdk::TierName::name(step.tier)).unwrap().price;
             assert_eq!(price.cost(&step.usage.unwrap()), Ok(step.cost));
         }
-        println!("{question} -> {:?} in {pieces} pieces, {}", routed.tier, routed.cost());
+        println!("{question} -> {:?} in {} pieces, {}", routed.tier, shown.len(), routed.cost());
     }
 }
 

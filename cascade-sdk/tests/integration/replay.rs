@@ -1,6 +1,6 @@
 //! Offline = online: the client over a log gives what [`Replay`] gives for it, row by row.
 
-use crate::setup::{CONFIG, Tier, builder, builder_of, policy_of, rules};
+use crate::setup::{CONFIG, Tier, builder, builder_of, policy_of, replay_config, rules};
 
 use cascade_sdk::{Client, Request, TierName};
 use cascade_sdk_core::log::{EvalLog, LogSource, ReadOptions, read};
@@ -46,10 +46,7 @@ fn log() -> String {
 fn client_and_log(text: &str, rules: &Rules) -> (Client, EvalLog) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("log.jsonl"), text).unwrap();
-    let config = CONFIG.replace(
-        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"",
-        "api = \"replay\"",
-    );
+    let config = replay_config();
     // The log is read when the client is built; the folder may go.
     let client = builder_of(directory.path(), &config, policy_of(&config, rules.clone())).build().unwrap();
     (client, read([LogSource::new("log.jsonl", text.as_bytes())], &ReadOptions::default()).unwrap().log)

@@ -1,7 +1,7 @@
 //! Clients as `#[client]` makes them: from texts that were baked in.
 
 use cascade_sdk::__private::v1::{Builder, ClientSpec, RouteSpec};
-use cascade_sdk::TierName;
+use cascade_sdk::{AnswerStream, Error, Routed, StreamEvent, TierName};
 use cascade_sdk_core::config::{self, Family, Goal, Objective};
 use cascade_sdk_core::diag::Source;
 use cascade_sdk_core::policy::{
@@ -45,6 +45,13 @@ max_cost_usd = 0.001
 [routes.two.request]
 top_logprobs = 2
 "#;
+
+/// The same, answered from the log of route `two`.
+pub(crate) fn replay_config() -> String {
+    let server = "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"CASCADE_TEST_KEY\"";
+    assert!(CONFIG.contains(server));
+    CONFIG.replace(server, "api = \"replay\"")
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
@@ -119,15 +126,14 @@ pub(crate) fn builder(directory: &Path, config: &str) -> Builder {
 
 /// The same with another policy for route `two`.
 pub(crate) fn builder_of(directory: &Path, config: &str, policy: String) -> Builder {
-    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let route = |name, policy| RouteSpec {
-        name,
-        policy_path: Some("policies/two.toml"),
-        policy,
-        schema: None,
-        weights: None,
-    };
-    let routes = vec![route("one", None), route("two", Some(leak(policy)))];
+    let policy_path = Some("policies/two.toml");
+    let one = RouteSpec { policy_path, ..route("one") };
+    let two = RouteSpec { policy_path, policy: Some(leak(policy)), ..route("two") };
+    baked(directory, config, vec![one, two])
+}
+
+/// A client of these texts. They live as long as the process, as texts that a macro bakes in do.
+pub(crate) fn baked(directory: &Path, config: &str, routes: Vec<RouteSpec>) -> Builder {
     Builder::new(Box::leak(Box::new(ClientSpec {
         package: "test",
         manifest_dir: leak(directory.display().to_string()),
@@ -135,6 +141,36 @@ pub(crate) fn builder_of(directory: &Path, config: &str, policy: String) -> Buil
         config: leak(config.to_owned()),
         routes: Box::leak(routes.into_boxed_slice()),
     })))
+}
+
+/// A route without a policy that answers with text.
+pub(crate) fn route(name: &'static str) -> RouteSpec {
+    RouteSpec { name, policy_path: None, policy: None, schema: None, weights: None }
+}
+
+pub(crate) fn leak(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+/// The pieces that a stream shows, and what it ends with.
+pub(crate) async fn drained<T>(
+    mut stream: AnswerStream<Tier, T>,
+) -> (Vec<String>, Result<Routed<T, Tier>, Error>) {
+    let mut shown = Vec::new();
+    while let Some(event) = stream.next().await {
+        let end = match event {
+            Ok(StreamEvent::Delta(text)) => {
+                shown.push(text);
+                continue;
+            }
+            Ok(StreamEvent::Finished(routed)) => Ok(routed),
+            Ok(_) => continue,
+            Err(error) => Err(error),
+        };
+        assert!(stream.next().await.is_none(), "nothing comes after the end");
+        return (shown, end);
+    }
+    panic!("a stream without an end")
 }
 
 /// Checks that `docs/faults.md` holds this text between the comments `name` and `end of name`; `BLESS=1` writes it there.
