@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn reserve(store: &InProcess, ledgers: &[Ledger], pico: i64, seconds: u64) -> Option<Box<dyn Lease>> {
-        let ask = Ask { ledgers, amount: Usd::from_pico(pico), lifetime: DAY };
+        let ask = Ask { ledgers, amount: Usd::from_pico(pico), until_sent: DAY, lifetime: DAY };
         match store.reserve_at(&ask, at(seconds)) {
             Reserved::Lease(lease) => Some(lease),
             Reserved::Full { .. } => None,
@@ -208,7 +208,7 @@ mod tests {
         assert!(reserve(&store, &ledger, 1, 86_400).is_some());
         // A clock that goes back does not reopen a window.
         assert!(reserve(&store, &ledger, 50, 10).is_none());
-        let ask = Ask { ledgers: &ledger, amount: Usd::from_pico(50), lifetime: DAY };
+        let ask = Ask { ledgers: &ledger, amount: Usd::from_pico(50), until_sent: DAY, lifetime: DAY };
         let Reserved::Full { retry_after, .. } = store.reserve_at(&ask, at(86_400 + 86_000)) else {
             panic!("it fits")
         };
@@ -221,7 +221,7 @@ mod tests {
         let both = [ledger("tenant/a", 100), ledger("all", 150)];
         reserve(&store, &both, 100, 0).unwrap().settle(Usd::from_pico(100));
         let other = [ledger("tenant/b", 100), ledger("all", 150)];
-        let ask = Ask { ledgers: &other, amount: Usd::from_pico(60), lifetime: DAY };
+        let ask = Ask { ledgers: &other, amount: Usd::from_pico(60), until_sent: DAY, lifetime: DAY };
         let Reserved::Full { ledger, .. } = store.reserve_at(&ask, at(0)) else { panic!("it fits") };
         assert_eq!(ledger, 1);
         // Nothing of the refused reservation is left in the tenant's ledger.

@@ -35,6 +35,9 @@ pub struct Ask<'a> {
     pub ledgers: &'a [Ledger],
     /// The most that the call can cost.
     pub amount: Usd,
+    /// How long it may take until the call is sent: zero for one that goes out at once, longer for calls that wait for an
+    /// answer. A store that outlives the process gives the money of a call that was not sent by then back, soon after.
+    pub until_sent: Duration,
     /// How long the call may take once it is sent. A store that outlives the process charges a call that was not settled
     /// by then in full.
     pub lifetime: Duration,

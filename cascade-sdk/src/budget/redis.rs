@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// Longest time between reserving and sending: after it the money goes back.
+/// Shortest time that money is held for a call that is not sent: after it the money goes back.
 const HOLD: Duration = Duration::from_secs(10);
 
 /// Longest wait for the server.
@@ -24,7 +24,8 @@ const SETTLE_ATTEMPTS: u32 = 5;
 /// Ledgers in a Redis (or Valkey) server from version 5 on, shared by all processes that name the same prefix.
 ///
 /// Reserving, sending and settling are one atomic script each; windows and leases follow the server's clock. A call
-/// whose process dies before it was sent is refunded after ten seconds; one whose process dies afterwards is charged in full.
+/// whose process dies before it was sent is refunded after ten seconds, or after [`Ask::until_sent`] where that is longer; one
+/// whose process dies afterwards is charged in full.
 /// If the server cannot be reached, no call is sent. The connection is opened by the first reservation, which also starts one Tokio
 /// task that sends settlements; settling itself never waits.
 ///
@@ -163,6 +164,11 @@ impl RedisBudgets {
     }
 }
 
+/// How long money is held for a call that is yet to be sent.
+fn hold(ask: &Ask<'_>) -> Duration {
+    ask.until_sent.max(HOLD)
+}
+
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
 }
@@ -181,7 +187,7 @@ impl BudgetStore for RedisBudgets {
         let keys = self.keys(ask.ledgers);
         let answer: (i64, usize, u64) = {
             let mut call = self.invocation(&keys);
-            call.arg("reserve").arg(&lease).arg(milliseconds(HOLD)).arg(ask.amount.pico());
+            call.arg("reserve").arg(&lease).arg(milliseconds(hold(ask))).arg(ask.amount.pico());
             for ledger in ask.ledgers {
                 let over = ask.amount.saturating_sub(ledger.limit).pico();
                 call.arg(milliseconds(ledger.window)).arg(over).arg(over.saturating_neg());
@@ -310,5 +316,19 @@ impl fmt::Debug for Held {
             .field("amount", &self.amount)
             .field("sent", &self.sent)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_held_until_its_call_can_have_been_sent() {
+        let held = |seconds| {
+            let until_sent = Duration::from_secs(seconds);
+            hold(&Ask { ledgers: &[], amount: Usd::ZERO, until_sent, lifetime: Duration::from_secs(900) })
+        };
+        assert_eq!((held(0), held(120)), (HOLD, Duration::from_secs(120)));
     }
 }

@@ -9,7 +9,7 @@ use cascade_sdk_core::pace;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A lease lives this much longer than its call may take.
+/// A lease lives this much longer than it should have to.
 const MARGIN: Duration = Duration::from_secs(30);
 
 /// A budget, the larger ones around it, and who keeps their ledgers.
@@ -43,10 +43,13 @@ pub(super) struct Held {
     amount: Usd,
 }
 
-/// Money set aside for one call that went out.
+/// Money set aside for one call that went out. Dropped it counts as spent, as far as the call can have spent it.
 #[derive(Debug)]
 pub(super) struct Reservation {
-    lease: Box<dyn Lease>,
+    /// Until it is settled.
+    lease: Option<Box<dyn Lease>>,
+    /// The most that the call can cost, which may be less than was set aside for it.
+    worst: Usd,
 }
 
 impl BudgetSetup {
@@ -88,14 +91,20 @@ impl BudgetSetup {
         self.levels.iter().map(ledger).collect()
     }
 
-    /// Sets the worst case of a call aside in every ledger, for a call that is over by then.
+    /// Sets the worst case of a call aside in every ledger, for a call that waits until it is sent.
     pub(super) async fn hold(
         &self,
         ledgers: &[Ledger],
         amount: Usd,
-        until: Duration,
+        until_sent: Duration,
+        timeout: Duration,
     ) -> Result<Held, NotReserved> {
-        let ask = Ask { ledgers, amount, lifetime: until.saturating_add(MARGIN) };
+        let until_sent = until_sent.saturating_add(MARGIN);
+        self.lease(Ask { ledgers, amount, until_sent, lifetime: timeout.saturating_add(MARGIN) }).await
+    }
+
+    async fn lease(&self, ask: Ask<'_>) -> Result<Held, NotReserved> {
+        let amount = ask.amount;
         match self.store.reserve(&ask).await.map_err(NotReserved::Store)? {
             Reserved::Full { ledger, retry_after } => {
                 let budget = self.levels.get(ledger).map_or(&self.name, |level| &level.name).clone();
@@ -113,8 +122,9 @@ impl BudgetSetup {
         amount: Usd,
         timeout: Duration,
     ) -> Result<Reservation, NotReserved> {
+        let lifetime = timeout.saturating_add(MARGIN);
         for _ in 0..2 {
-            let held = self.hold(ledgers, amount, timeout).await?;
+            let held = self.lease(Ask { ledgers, amount, until_sent: Duration::ZERO, lifetime }).await?;
             if let Some(reservation) = held.send(amount).await.map_err(NotReserved::Store)? {
                 return Ok(reservation);
             }
@@ -145,14 +155,26 @@ impl Held {
     /// Notes that a call of at most `amount` goes out now. `None` if the money has run out, or is not enough: it must then
     /// not be sent.
     pub(super) async fn send(mut self, amount: Usd) -> Result<Option<Reservation>, StoreError> {
-        let may_go = amount <= self.amount && self.lease.mark_sent().await?;
-        Ok(may_go.then_some(Reservation { lease: self.lease }))
+        if amount > self.amount || !self.lease.mark_sent().await? {
+            return Ok(None);
+        }
+        Ok(Some(Reservation { lease: Some(self.lease), worst: amount }))
     }
 }
 
 impl Reservation {
     /// Replaces the reservation by what the call really cost.
-    pub(super) fn settle(self, cost: Usd) {
-        self.lease.settle(cost);
+    pub(super) fn settle(mut self, cost: Usd) {
+        if let Some(lease) = self.lease.take() {
+            lease.settle(cost);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.settle(self.worst);
+        }
     }
 }

@@ -56,7 +56,11 @@ impl<'b, C> Connections<'b, C> {
             {
                 match self.tier(route, name) {
                     Ok(setup) => judges.push(setup),
-                    Err(mistake) => mistakes.push(mistake),
+                    // Without it the scorer would say the same again.
+                    Err(mistake) => {
+                        mistakes.push(mistake);
+                        continue;
+                    }
                 }
             }
             let judge =

@@ -401,6 +401,8 @@ impl fmt::Debug for Client {
 #[cfg(test)]
 mod production_tests;
 #[cfg(test)]
+mod signal_money_tests;
+#[cfg(test)]
 mod signal_tests;
 #[cfg(test)]
 mod stream_tests;

@@ -13,6 +13,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// A server that asks for more than this is not waited for: the next tier answers sooner.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// The longest wait between two attempts.
+pub(super) const MOST_BETWEEN: Duration = LONGEST_RETRY_AFTER.saturating_add(FIRST_WAIT);
+
 /// How long to wait before sending the call again; `None` if it must not be. `retries` is how many there were.
 pub(super) fn wait(error: &ProviderError, retries: u32, most: u32, random: f64) -> Option<Duration> {
     if retries >= most || !error.is_retryable() {

@@ -173,6 +173,14 @@ impl Scorer {
         }
     }
 
+    /// The most that the application's own code may take; zero for other signals.
+    pub(crate) fn verifier_timeout(&self) -> Duration {
+        match &self.work {
+            Work::Verifier { timeout, .. } => *timeout,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The tier that judges, where one does.
     pub fn judge(&self) -> Option<&Tier> {
         match &self.work {

@@ -5,7 +5,9 @@ use crate::provider::{FinishReason, ProviderError, ProviderErrorKind};
 use cascade_sdk_core::config::{self, Config};
 use cascade_sdk_core::diag::Source;
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Tier, temperature, seed, system prompt and text of a call.
 type Asked = (String, Option<f64>, Option<u64>, String, String);
@@ -217,6 +219,52 @@ async fn whatever_a_verifier_does_has_an_outcome() {
     assert_eq!(failed.log_word(), "verifier_error");
     // What it says may quote the answer.
     assert!(!format!("{failed} {failed:?}").contains("41") && failed.detail().unwrap().contains("41"));
+}
+
+#[tokio::test]
+async fn no_panic_of_a_verifier_escapes() {
+    /// Panics before there is a future.
+    struct AtOnce;
+    impl Verifier for AtOnce {
+        fn verify<'a: 'f, 'c: 'f, 'f>(&'a self, _: &'c Candidate) -> Verified<'f> {
+            panic!("on purpose")
+        }
+    }
+    #[derive(Debug)]
+    struct Unspeakable;
+    impl std::fmt::Display for Unspeakable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("on purpose")
+        }
+    }
+    impl std::error::Error for Unspeakable {}
+
+    assert_eq!(word(verified(AtOnce).await), "verifier_panic");
+    assert_eq!(word(verified(Told(|_| Err(Unspeakable.into()))).await), "verifier_panic");
+}
+
+type Verified<'f> = Pin<Box<dyn Future<Output = Result<f64, VerifierError>> + Send + 'f>>;
+
+#[test]
+fn a_blocking_verifier_that_nobody_waits_for_any_more_is_not_started() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().max_blocking_threads(1).build().unwrap();
+    let started = Arc::new(AtomicBool::new(false));
+    runtime.block_on(async {
+        let (free, wait) = std::sync::mpsc::channel::<()>();
+        // The only thread is busy until the verifier was given up.
+        let busy = tokio::task::spawn_blocking(move || wait.recv());
+        let starts = Arc::clone(&started);
+        let late = blocking(move |_| {
+            starts.store(true, Ordering::SeqCst);
+            Ok(1.0)
+        });
+        assert_eq!(word(verified(late).await), "verifier_timeout");
+        free.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+    });
+    assert!(!started.load(Ordering::SeqCst));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// Why a verifier cannot tell.
 pub type VerifierError = Box<dyn std::error::Error + Send + Sync>;
@@ -170,7 +171,8 @@ where
 {
     async fn verify(&self, candidate: &Candidate) -> Result<f64, VerifierError> {
         let (verify, candidate) = (Arc::clone(&self.0), candidate.clone());
-        match tokio::task::spawn_blocking(move || verify(&candidate)).await {
+        let mut task = AbortOnDrop(tokio::task::spawn_blocking(move || verify(&candidate)));
+        match (&mut task.0).await {
             Ok(result) => result,
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -180,17 +182,27 @@ where
     }
 }
 
+/// A task that nobody waits for any more is not started; one that blocks already cannot be ended.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs a verifier, bounded in time; a panic ends with it.
 pub(super) async fn verify(
     verifier: &dyn Verifier,
     candidate: Candidate,
     timeout: Duration,
 ) -> Result<f64, SignalFailure> {
-    let result = tokio::time::timeout(timeout, unless_it_panics(verifier.verify(&candidate))).await;
-    match result {
+    // Making the future and showing the error are the application's code as much as the future is.
+    let verified = async { verifier.verify(&candidate).await.map_err(|error| error.to_string()) };
+    match tokio::time::timeout(timeout, unless_it_panics(verified)).await {
         Err(_) => Err(SignalFailure::VerifierTimeout),
         Ok(None) => Err(SignalFailure::VerifierPanic),
-        Ok(Some(Err(error))) => Err(SignalFailure::VerifierError(error.to_string().into())),
+        Ok(Some(Err(error))) => Err(SignalFailure::VerifierError(error.into())),
         Ok(Some(Ok(value))) => Ok(value),
     }
 }

@@ -272,7 +272,12 @@ mod redis {
         let ledgers = [ledger(limit, YEAR)];
         let lease = async |amount: i64, lifetime: u64| {
             let lifetime = Duration::from_millis(lifetime);
-            let ask = Ask { ledgers: &ledgers, amount: Usd::from_pico(amount), lifetime };
+            let ask = Ask {
+                ledgers: &ledgers,
+                amount: Usd::from_pico(amount),
+                until_sent: Duration::ZERO,
+                lifetime,
+            };
             match store.reserve(&ask).await.unwrap() {
                 Reserved::Lease(lease) => Some(lease),
                 Reserved::Full { .. } => None,
@@ -297,7 +302,8 @@ mod redis {
         let Some(server) = Server::start() else { return };
         let store = RedisBudgets::new(&server.url).unwrap().with_prefix("short");
         let ledgers = [ledger(Usd::from_pico(10), Duration::from_secs(1))];
-        let ask = Ask { ledgers: &ledgers, amount: Usd::from_pico(10), lifetime: YEAR };
+        let ask =
+            Ask { ledgers: &ledgers, amount: Usd::from_pico(10), until_sent: Duration::ZERO, lifetime: YEAR };
         let mut windows = 0;
         while windows < 2 {
             match store.reserve(&ask).await.unwrap() {

@@ -40,6 +40,18 @@ async fn an_answer_that_cannot_be_kept_is_given_up_and_only_what_arrived_is_paid
 }
 
 #[tokio::test]
+async fn tokens_of_many_bytes_are_charged_up_to_the_limit_and_nobody_is_blamed() {
+    // 27 bytes each: so many tokens they may have been, but not more than the 50 that were asked for.
+    let tokens = [("日本語日本語日本語", -4.0); 6];
+    let server = Server::start([streamed(&tokens, true), completion("sure", -0.1)]).await;
+    let routed = client(&server, "early_escalation = true").call::<Tier>(TWO, "hello").await.unwrap();
+    let step = &routed.path[0];
+    assert!(step.given_up_after > Some(50), "{step:?}");
+    let worst = Usd::from_pico((69 + 50 * 2) * 1_000_000);
+    assert_eq!((step.cost, step.estimated, step.excess), (worst, worst, Usd::ZERO));
+}
+
+#[tokio::test]
 async fn a_watched_answer_that_may_still_be_kept_is_the_same_as_a_whole_one() {
     for (logprobs, tier) in [([-0.1, -0.2], Tier::Small), ([-0.3, -0.3], Tier::Large)] {
         let tokens = [("su", logprobs[0]), ("re", logprobs[1])];

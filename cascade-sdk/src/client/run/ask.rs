@@ -224,9 +224,7 @@ impl Asked {
         };
         (step, text)
     }
-}
 
-impl Asked {
     /// What is told of a call that a signal took, and what came back.
     pub(super) fn signal_call(
         self,

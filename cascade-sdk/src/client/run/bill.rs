@@ -27,7 +27,12 @@ pub(super) fn bill(
     // A price times a count beyond all bounds is charged as the largest amount there is.
     let known = |cost, usage, latency| Bill { cost, estimated: Usd::ZERO, usage, latency };
     let guess = |output: u64, latency| {
-        let output = given_up.map_or(call.max_output_tokens.unwrap_or(output), |given_up| given_up.tokens);
+        let limit = call.max_output_tokens;
+        let output = match given_up {
+            // Counted by their bytes, so they may seem to be more than the limit lets through.
+            Some(GivenUp { tokens, .. }) => tokens.min(limit.unwrap_or(u64::MAX)),
+            None => limit.unwrap_or(output),
+        };
         let input = call.input_bound().or(setup.tier.max_input_tokens).unwrap_or(0);
         let cost = price.worst_case(input, output).unwrap_or(Usd::MAX);
         Bill { cost, estimated: cost, usage: None, latency }

@@ -138,8 +138,11 @@ impl Run<'_> {
         for index in 0..progress.path.len() {
             let (step, text) = (&progress.path[index], progress.texts.get(index));
             let tier = step.tier;
-            let lacks =
-                |name: &str| !step.signals.contains_key(name) && !step.signal_failures.contains_key(name);
+            let lacks = |name: &str| match step.signal_failures.get(name) {
+                // Explorations have a budget of their own.
+                Some(failure) => matches!(failure, SignalFailure::Budget),
+                None => !step.signals.contains_key(name),
+            };
             let scorers: Vec<_> =
                 self.scorers_of_tier(tier).into_iter().filter(|scorer| lacks(scorer.name())).collect();
             let text = text.cloned().flatten().filter(|_| step.failure.is_none() && !scorers.is_empty());
@@ -152,9 +155,14 @@ impl Run<'_> {
             let cost = scores.cost();
             progress.in_flight.reset();
             let step = &mut progress.path[index];
-            step.signals.extend(scores.values);
+            step.signal_failures.retain(|name, _| !scores.values.contains_key(name));
             step.signal_failures.extend(scores.failures);
-            step.signal_costs.extend(scores.costs);
+            step.signal_latency = step.signal_latency.saturating_add(scores.latency);
+            step.signals.extend(scores.values);
+            for (name, cost) in scores.costs {
+                let known = step.signal_costs.entry(name).or_default();
+                *known = known.saturating_add(cost);
+            }
             step.signal_calls.extend(scores.calls);
             step.signal_cost = step.signal_cost.saturating_add(cost);
         }

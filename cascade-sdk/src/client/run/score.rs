@@ -5,6 +5,7 @@ use super::ask::{Full, NotAsked, Purpose};
 use super::receive::{GRACE, Intake};
 use super::{Next, Progress, Run};
 use crate::client::budget::{Held, NotReserved};
+use crate::client::retry;
 use crate::client::route::TierSetup;
 use crate::money::Usd;
 use crate::provider::{ModelCall, Response};
@@ -72,9 +73,10 @@ impl<'r> Run<'r> {
         let mut holdings = Holdings::new();
         let Some(budget) = self.budget else { return Ok(holdings) };
         let setup = &self.route.tiers[tier];
-        // The answer comes first, again where that may help.
-        let answer = self.timeout(setup).saturating_mul(self.max_retries.saturating_add(1));
+        // The answer comes first, then the signals, one after the other.
+        let mut until_sent = self.longest(setup);
         for scorer in scorers {
+            until_sent = until_sent.saturating_add(scorer.verifier_timeout());
             let asked = scorer.judge().map_or(setup, |judge| self.setup(setup, &judge.name));
             if asked.capabilities.free {
                 continue;
@@ -82,10 +84,12 @@ impl<'r> Run<'r> {
             let worst = scorer.worst_cases_of_any(self.answered(setup, ""));
             let worst = worst.map_err(NotAsked::Unbounded)?;
             let calls = u32::try_from(worst.len()).unwrap_or(u32::MAX);
-            let until = answer.saturating_add(self.timeout(asked).saturating_mul(calls));
+            until_sent = until_sent.saturating_add(self.longest(asked).saturating_mul(calls));
+            let timeout = self.timeout(asked);
             let held = holdings.entry(scorer.name().to_owned()).or_default();
             for amount in worst {
-                held.push(budget.hold(self.ledgers, amount, until).await.map_err(NotAsked::from)?);
+                let lease = budget.hold(self.ledgers, amount, until_sent, timeout).await;
+                held.push(lease.map_err(NotAsked::from)?);
             }
         }
         Ok(holdings)
@@ -93,6 +97,12 @@ impl<'r> Run<'r> {
 
     fn timeout(&self, setup: &TierSetup) -> Duration {
         self.route.call(setup, self.request, self.schema).timeout.saturating_add(GRACE)
+    }
+
+    /// The longest that a call takes with all its attempts.
+    fn longest(&self, setup: &TierSetup) -> Duration {
+        let again = self.timeout(setup).saturating_add(retry::MOST_BETWEEN);
+        self.timeout(setup).saturating_add(again.saturating_mul(self.max_retries))
     }
 
     /// Who is asked in the name of a tier: the one that answered, or a judge.
@@ -123,7 +133,8 @@ impl<'r> Run<'r> {
                 held: Mutex::new(holdings.remove(&name).unwrap_or_default()),
                 calls: Mutex::default(),
             };
-            let value = scorer.score(self.answered(setup, &response.text), &models).await;
+            let value =
+                scorer.score(self.answered(setup, &response.text), &models).await;
             let calls = models.calls.into_inner().unwrap_or_else(PoisonError::into_inner);
             if !calls.is_empty() {
                 let cost = calls.iter().fold(Usd::ZERO, |sum, call| sum.saturating_add(call.cost));
@@ -157,8 +168,16 @@ impl AskModel for Models<'_> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let purpose = Purpose::Signal(self.signal, held);
         let asked = self.run.attempts(setup, call, Intake::Whole, self.progress, purpose).await;
-        // Sampled or judged again later it would be another answer's.
-        let asked = asked.map_err(|_| SignalFailure::Budget)?;
+        let asked = asked.map_err(|refused| {
+            // A full budget is an everyday thing; the others are for somebody to mend.
+            let why = match refused {
+                NotAsked::OverBudget(_) => return SignalFailure::Budget,
+                NotAsked::Store(error) => error.to_string(),
+                NotAsked::Unbounded(message) => message,
+            };
+            tracing::warn!(target: "cascade_sdk", signal = self.signal, why, "a signal cannot be paid for");
+            SignalFailure::Budget
+        })?;
         let (call, result) = asked.signal_call(self.signal, &setup.tier);
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         result.map_err(|error| SignalFailure::Model(Failure::Call(error)))
