@@ -151,6 +151,11 @@ impl AnswerSchema {
         }
     }
 
+    /// Whether the arguments of a tool's call follow the tool's schema.
+    pub(crate) fn describes_arguments(parameters: &Value, arguments: &Value) -> bool {
+        Schema { root: parameters, node: parameters, depth: 0 }.allows(arguments)
+    }
+
     /// The answer as text, the way logs and graders see it: a JSON string without its quotes, any other value as
     /// compact JSON.
     ///

@@ -71,6 +71,8 @@ impl Signal {
             schema: &job.schema,
             request: &job.requests[prompt],
             text,
+            // Prompts of a file define no tools.
+            tool_calls: &[],
         }
     }
 

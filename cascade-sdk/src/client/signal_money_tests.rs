@@ -18,7 +18,7 @@ fn scored<T>(text: &str, read: impl Fn(&Scorer, Answered<'_>) -> T) -> T {
     let scorer = Scorer::new(&judge(), config.tier("large"), None).unwrap();
     let (tier, settings) = (config.tier("small").unwrap(), &config.routes[0].request);
     let (request, schema) = (&Request::new("x"), &AnswerSchema::TEXT);
-    read(&scorer, Answered { route: "triage", tier, settings, schema, request, text })
+    read(&scorer, Answered { route: "triage", tier, settings, schema, request, text, tool_calls: &[] })
 }
 
 fn worst_of_a_verdict_on(text: &str) -> Usd {

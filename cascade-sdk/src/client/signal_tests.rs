@@ -6,11 +6,12 @@ use super::tests::{Tier, config, pair, status};
 use super::*;
 use crate::money::Usd;
 use crate::provider::{Reply, Response, Scripted};
+use crate::request::{Tool, ToolCall};
 use crate::signal::{Candidate, VerifierError, blocking};
 use cascade_sdk_core::config::{Config, OnExceeded, SignalKind, SignalSettings};
 use cascade_sdk_core::decide::{Decision, Why};
 use cascade_sdk_core::policy::{Cut, Rules};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A call of the small tier is 15 tokens at one dollar a million; one of the large tier costs ten times that.
@@ -216,4 +217,29 @@ pub(super) async fn explored(client: &Client, log: &Path) -> Value {
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_turn_that_calls_tools_is_scored_by_its_calls_on_and_off_the_caller_s_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("decisions.jsonl");
+    let mut config = with(None, SignalSettings { tiers: vec!["small".into(), "large".into()], ..verifier() });
+    config.routes[0].request.tools = true;
+    config.routes[0].runtime.explore = 1.0;
+    let turn = |city: &str| {
+        Response::text("").with_tool_call(ToolCall::new("a", "weather", json!({ "city": city })))
+    };
+    let script = Scripted::new().reply("small", turn("Oslo")).reply("large", turn("Rome"));
+    let oslo = |candidate: &Candidate| {
+        let [call] = candidate.tool_calls() else { return Err("there is one call".into()) };
+        Ok(f64::from(u8::from(call.arguments["city"] == "Oslo")))
+    };
+    let builder = builder(&script, config).verifier("extra", blocking(oslo)).decision_log(&log);
+    let client = builder.build().unwrap();
+    let tool = Tool::new("weather", "now", json!({ "type": "object" }));
+    let routed =
+        client.call::<Tier>(0, Request::new("Oslo?").with_tool(tool)).turn::<String>().await.unwrap();
+    assert_eq!((routed.tier, routed.path[0].signals["extra"]), (Tier::Small, 1.0));
+    let results = &explored(&client, &log).await["results"];
+    assert_eq!(results["large"]["signals"], json!({ "extra": 0.0 }), "{results}");
 }

@@ -163,6 +163,14 @@ impl Message {
         self.with_part(Part::Image(Image::url(url)))
     }
 
+    /// The tools that the message calls, in order.
+    pub(crate) fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::ToolCall(call) => Some(call),
+            _ => None,
+        })
+    }
+
     /// The texts of the message, joined.
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only wire formats write messages"))]
     pub(crate) fn text(&self) -> Cow<'_, str> {

@@ -6,6 +6,7 @@ use super::{Answered, AskModel, SignalFailure};
 use crate::answer::AnswerSchema;
 use crate::money::Usd;
 use crate::provider::{FinishReason, ModelCall, Response};
+use crate::request::ToolCall;
 use cascade_sdk_core::config::RequestSettings;
 use serde_json::Value;
 
@@ -28,8 +29,8 @@ impl Agreement {
         answered: Answered<'_>,
         models: &dyn AskModel,
     ) -> Result<f64, SignalFailure> {
-        let Answered { tier, schema, request, text, .. } = answered;
-        let Some(own) = vote(schema, text) else { return Ok(0.0) };
+        let Answered { tier, schema, request, text, tool_calls, .. } = answered;
+        let Some(own) = vote(schema, text, tool_calls) else { return Ok(0.0) };
         let settings: Vec<RequestSettings> =
             (1..self.samples).map(|sample| self.settings(answered.settings, sample)).collect();
         let ask = |settings| {
@@ -40,7 +41,8 @@ impl Agreement {
         let limit = models.at_once(self.concurrency as usize);
         let others = at_once(settings.iter().map(ask).collect(), limit).await?;
         let agrees = |other: &&Response| {
-            other.finish != FinishReason::Refused && vote(schema, &other.text).as_ref() == Some(&own)
+            other.finish != FinishReason::Refused
+                && vote(schema, &other.text, &other.tool_calls).as_ref() == Some(&own)
         };
         let agreeing = 1 + others.iter().filter(agrees).count();
         Ok(agreeing as f64 / f64::from(self.samples))
@@ -66,30 +68,79 @@ impl Agreement {
     }
 }
 
-/// What is compared: the JSON value, or the words of a text. `None` for what is no answer.
-fn vote(schema: &AnswerSchema, text: &str) -> Option<Value> {
-    match schema.read(text).ok()? {
-        Value::String(text) if schema.is_text() => {
-            Some(Value::String(text.split_whitespace().collect::<Vec<_>>().join(" ")))
+/// What is compared.
+#[derive(Debug)]
+enum Vote<'r> {
+    /// The JSON value, or the words of a text.
+    Answer(Value),
+    /// What the model says beside its calls is no part of the vote.
+    Calls(&'r [ToolCall]),
+}
+
+impl PartialEq for Vote<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Answer(own), Self::Answer(other)) => own == other,
+            (Self::Calls(own), Self::Calls(other)) => same(own, other),
+            _ => false,
         }
-        value => Some(value),
     }
+}
+
+/// Whether the same tools are called with the same arguments. Calls of one turn have no order, and ids are made up anew
+/// for each sample.
+fn same(own: &[ToolCall], other: &[ToolCall]) -> bool {
+    let times = |calls: &[ToolCall], wanted: &ToolCall| {
+        let alike = |call: &&ToolCall| call.name == wanted.name && call.arguments == wanted.arguments;
+        calls.iter().filter(alike).count()
+    };
+    own.len() == other.len() && own.iter().all(|call| times(own, call) == times(other, call))
+}
+
+/// The vote of a turn; `None` for what is no answer.
+fn vote<'r>(schema: &AnswerSchema, text: &str, tool_calls: &'r [ToolCall]) -> Option<Vote<'r>> {
+    if !tool_calls.is_empty() {
+        return Some(Vote::Calls(tool_calls));
+    }
+    Some(Vote::Answer(match schema.read(text).ok()? {
+        Value::String(text) if schema.is_text() => {
+            Value::String(text.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
+        value => value,
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn white_space_and_the_order_of_members_are_no_difference() {
-        let text = |text| vote(&AnswerSchema::TEXT, text);
+        let text = |text| vote(&AnswerSchema::TEXT, text, &[]);
         assert_eq!(text(" a  b\n"), text("a b"));
         assert_ne!(text("a b"), text("A b"));
         let schema = AnswerSchema::from_json(r#"{"type":"object"}"#).unwrap();
-        let json = |text| vote(&schema, text);
+        let json = |text| vote(&schema, text, &[]);
         assert_eq!(json(r#"{"a":1,"b":"x y"}"#), json("{ \"b\": \"x y\",\n\"a\": 1 }"));
         assert_ne!(json(r#"{"b":"x y"}"#), json(r#"{"b":"x  y"}"#));
         assert_eq!(json("{"), None);
+    }
+
+    #[test]
+    fn calls_of_tools_agree_whatever_their_order_and_ids() {
+        let call = |id: &str, name: &str, city: &str| ToolCall::new(id, name, json!({ "city": city }));
+        let own = [call("1", "weather", "Oslo"), call("2", "weather", "Rome")];
+        assert!(same(&own, &[call("x", "weather", "Rome"), call("y", "weather", "Oslo")]));
+        for other in [
+            &own[..1],
+            &[call("1", "weather", "Oslo"), call("2", "weather", "Oslo")],
+            &[call("1", "weather", "Oslo"), call("2", "time", "Rome")],
+        ] {
+            assert!(!same(&own, other) && !same(other, &own), "{other:?}");
+        }
+        // Not even where both are without a word.
+        assert_ne!(vote(&AnswerSchema::TEXT, "", &own), vote(&AnswerSchema::TEXT, "", &[]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Answered, AskModel, SignalFailure};
 use crate::answer::AnswerSchema;
 use crate::money::Usd;
 use crate::provider::{FinishReason, ModelCall};
-use crate::request::{Part, Request, Role};
+use crate::request::{Part, Request, Role, ToolCall};
 use crate::routed::Failure;
 use cascade_sdk_core::config::{RequestSettings, Tier};
 use serde_json::{Value, json};
@@ -96,9 +96,28 @@ impl Judge {
         if !instructions.is_empty() {
             let _ = write!(question, ",\"instructions\":{}", Value::String(instructions.join("\n\n")));
         }
-        let _ = write!(question, ",\"answer\":{}}}", Value::String(answered.text.to_owned()));
+        question.push_str(",\"answer\":");
+        write_answer(&mut question, answered.text, answered.tool_calls);
+        question.push('}');
         Request::new(question).with_system(self.system.as_str())
     }
+}
+
+/// A text alone is a string: that is how logs were judged before models called tools.
+fn write_answer(question: &mut String, text: &str, tool_calls: &[ToolCall]) {
+    let text = Value::String(text.to_owned());
+    if tool_calls.is_empty() {
+        let _ = write!(question, "{text}");
+        return;
+    }
+    let _ = write!(question, "{{\"text\":{text},\"tool_calls\":[");
+    for (index, call) in tool_calls.iter().enumerate() {
+        let (name, mut arguments) = (Value::String(call.name.clone()), call.arguments.clone());
+        arguments.sort_all_objects();
+        let comma = if index > 0 { "," } else { "" };
+        let _ = write!(question, "{comma}{{\"name\":{name},\"arguments\":{arguments}}}");
+    }
+    question.push_str("]}");
 }
 
 fn word(role: Role) -> &'static str {

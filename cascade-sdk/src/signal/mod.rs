@@ -3,6 +3,15 @@
 //! [`Scorer::score`] is the one place where such a signal is computed: the client comes here, and so does `cascade
 //! collect`, so that a threshold fitted on one holds for the other. How a model is asked, and what that costs, is the
 //! business of who comes: see [`AskModel`].
+//!
+//! A turn that asks for tools to be called is scored by its calls:
+//!
+//! | kind | value of such a turn |
+//! |---|---|
+//! | `verifier` | the application's: it sees [`Candidate::tool_calls`] |
+//! | `schema_valid` | 1 if each call names a tool of the request and its arguments follow the tool's schema, else 0 |
+//! | `self_consistency` | the share of samples that make the same calls, in any order |
+//! | `judge` | the judge's: it reads names and arguments of the calls |
 
 mod agreement;
 mod at_once;
@@ -16,7 +25,7 @@ pub use verifier::{Blocking, Candidate, Verifier, VerifierError, blocking};
 use crate::answer::AnswerSchema;
 use crate::money::{Usage, Usd};
 use crate::provider::{ModelCall, Response};
-use crate::request::Request;
+use crate::request::{Request, ToolCall};
 use crate::routed::Failure;
 use agreement::Agreement;
 use async_trait::async_trait;
@@ -42,6 +51,8 @@ pub struct Answered<'a> {
     pub request: &'a Request,
     /// The answer as the model wrote it.
     pub text: &'a str,
+    /// The tools that it asks to be called instead of answering, or beside it.
+    pub tool_calls: &'a [ToolCall],
 }
 
 /// Asks models on behalf of a signal: within a budget, with retries, and counting what it costs.
@@ -134,6 +145,7 @@ impl Scorer {
         let value = match &self.work {
             Work::Agreement(agreement) => agreement.score(answered, models).await?,
             Work::Judge(judge) => judge.score(answered, models).await?,
+            Work::Schema(_) if !answered.tool_calls.is_empty() => f64::from(u8::from(callable(answered))),
             Work::Schema(schema) => {
                 let schema = schema.as_ref().unwrap_or(answered.schema);
                 f64::from(u8::from(schema.describes(&value_of(answered))))
@@ -157,13 +169,13 @@ impl Scorer {
         }
     }
 
-    /// The same before there is an answer, for any that its tier may give; [`Answered::text`] does not count. A verdict on
+    /// The same before there is an answer, for any that its tier may give; its text and its calls do not count. A verdict on
     /// an answer of uncommonly long tokens may cost more, so it is to be bounded anew once the answer is there.
     ///
     /// # Errors
     /// As [`Scorer::worst_cases`].
     pub fn worst_cases_of_any(&self, answered: Answered<'_>) -> Result<Vec<Usd>, String> {
-        let answered = Answered { text: "", ..answered };
+        let answered = Answered { text: "", tool_calls: &[], ..answered };
         match &self.work {
             Work::Judge(judge) => {
                 let longest = answered.tier.max_output_tokens.unwrap_or(0);
@@ -201,10 +213,19 @@ fn value_of(answered: Answered<'_>) -> serde_json::Value {
     }
 }
 
+/// Whether the application can run each call: the tool is there, and takes these arguments.
+fn callable(answered: Answered<'_>) -> bool {
+    answered.tool_calls.iter().all(|call| {
+        let tool = answered.request.tools.iter().find(|tool| tool.name == call.name);
+        tool.is_some_and(|tool| AnswerSchema::describes_arguments(&tool.parameters, &call.arguments))
+    })
+}
+
 fn candidate(answered: Answered<'_>) -> Candidate {
     let value = answered.schema.read(answered.text).unwrap_or_default();
-    let Answered { route, tier, request, text, .. } = answered;
+    let Answered { route, tier, request, text, tool_calls, .. } = answered;
     Candidate::new(route, &tier.name, request.clone(), text.to_owned(), value)
+        .with_tool_calls(tool_calls.to_vec())
 }
 
 impl fmt::Debug for Scorer {

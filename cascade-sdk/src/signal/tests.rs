@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::provider::{FinishReason, ProviderError, ProviderErrorKind};
+use crate::request::Tool;
 use cascade_sdk_core::config::{self, Config};
 use cascade_sdk_core::diag::Source;
+use serde_json::json;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -57,7 +59,7 @@ fn answered<'a>(
     text: &'a str,
 ) -> Answered<'a> {
     let tier = config.tier("small").unwrap();
-    Answered { route: "r", tier, settings: &config.routes[0].request, schema, request, text }
+    Answered { route: "r", tier, settings: &config.routes[0].request, schema, request, text, tool_calls: &[] }
 }
 
 async fn score(
@@ -180,6 +182,56 @@ async fn verified(verifier: impl Verifier) -> Result<f64, SignalFailure> {
     let answered = answered(&config, &schema, &request, r#"{"answer":41}"#);
     assert_eq!(scorer.worst_cases(answered), Ok(Vec::new()));
     scorer.score(answered, &script([])).await
+}
+
+fn weather(city: &serde_json::Value) -> ToolCall {
+    ToolCall::new("1", "weather", json!({ "when": { "week": 1, "day": 2 }, "city": city }))
+}
+
+/// Scores a turn of a typed answer that calls tools first.
+async fn score_turn(signal: &str, calls: &[ToolCall], models: &Script) -> f64 {
+    let verifier: Arc<dyn Verifier> = Arc::new(Told(|candidate| {
+        assert!(candidate.value().is_null() && !format!("{candidate:?}").contains("Oslo"));
+        Ok(candidate.tool_calls().len() as f64)
+    }));
+    let city = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+    let request = Request::new("Oslo?").with_tool(Tool::new("weather", "now", city));
+    let (config, typed) = (config(signal), AnswerSchema::from_json(r#"{"type":"integer"}"#).unwrap());
+    let answered = Answered { tool_calls: calls, ..answered(&config, &typed, &request, "") };
+    scorer(&config, Some(verifier)).score(answered, models).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_turn_is_valid_whose_calls_the_application_can_run() {
+    let (right, wrong) = (weather(&json!("Oslo")), weather(&json!(7)));
+    let unknown = ToolCall { name: "time".into(), ..right.clone() };
+    // The schema is that of answers.
+    let signal = "kind = 'schema_valid'\nschema = '{\"type\":\"integer\"}'";
+    for (calls, value) in [
+        (vec![right.clone()], 1.0),
+        (vec![right.clone(), right.clone()], 1.0),
+        (vec![wrong.clone()], 0.0),
+        (vec![right, wrong], 0.0),
+        (vec![unknown], 0.0),
+    ] {
+        assert_eq!(score_turn(signal, &calls, &script([])).await, value, "{calls:?}");
+    }
+}
+
+#[tokio::test]
+async fn samples_judges_and_verifiers_see_the_calls_of_a_turn() {
+    let calls = [weather(&json!("Oslo"))];
+    let models = script([r#"{"answer":1}"#]);
+    let sample = |city: &str| Ok(Response::text("hm").with_tool_call(weather(&json!(city))));
+    models.answers.lock().unwrap().extend([sample("Oslo"), sample("Rome")]);
+    assert_eq!(score_turn(AGREEMENT, &calls, &models).await, 0.5);
+    let models = script([r#"{"score": 7}"#]);
+    assert_eq!(score_turn(JUDGE, &calls, &models).await, 0.7);
+    let asked = models.asked.into_inner().unwrap().remove(0);
+    // Sorted members, whatever the features of serde_json.
+    let read = r#""answer":{"text":"","tool_calls":[{"name":"weather","arguments":{"city":"Oslo","when":{"day":2,"week":1}}}]}}"#;
+    assert!(asked.4.ends_with(read), "{}", asked.4);
+    assert_eq!(score_turn("kind = 'verifier'", &calls, &script([])).await, 1.0);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::SignalFailure;
 use crate::answer::AnswerError;
-use crate::request::Request;
+use crate::request::{Request, ToolCall};
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -59,6 +59,7 @@ pub struct Candidate {
     request: Request,
     text: String,
     value: Value,
+    tool_calls: Vec<ToolCall>,
 }
 
 impl Candidate {
@@ -70,7 +71,15 @@ impl Candidate {
         text: impl Into<String>,
         value: Value,
     ) -> Self {
-        Self { route: route.into(), tier: tier.into(), request, text: text.into(), value }
+        let (route, tier, text) = (route.into(), tier.into(), text.into());
+        Self { route, tier, request, text, value, tool_calls: Vec::new() }
+    }
+
+    /// Says which tools the model asks to be called.
+    #[must_use]
+    pub fn with_tool_calls(mut self, tool_calls: Vec<ToolCall>) -> Self {
+        self.tool_calls = tool_calls;
+        self
     }
 
     /// Name of the route.
@@ -93,9 +102,15 @@ impl Candidate {
         &self.text
     }
 
-    /// The answer as JSON: a string for text, else what the model's JSON says, without a wrapper.
+    /// The answer as JSON: a string for text, else what the model's JSON says, without a wrapper. Null where a typed answer
+    /// is yet to come, because the model calls tools first.
     pub fn value(&self) -> &Value {
         &self.value
+    }
+
+    /// The tools that the model asks to be called, in order; empty where it answers.
+    pub fn tool_calls(&self) -> &[ToolCall] {
+        &self.tool_calls
     }
 
     /// Reads a candidate as `cascade collect --verifier NAME=COMMAND` writes it to a program, so that the application's own
@@ -134,6 +149,7 @@ impl fmt::Debug for Candidate {
             .field("route", &self.route)
             .field("tier", &self.tier)
             .field("text", &format_args!("{} bytes", self.text.len()))
+            .field("tool_calls", &self.tool_calls)
             .finish_non_exhaustive()
     }
 }

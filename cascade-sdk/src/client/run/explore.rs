@@ -11,7 +11,7 @@ use crate::client::record::{self, About, Explored, Would};
 use crate::client::{Client, first_of, late, sleep};
 use crate::money::Usd;
 use crate::provider::Response;
-use crate::request::Request;
+use crate::request::{Message, Request};
 use crate::routed::Step;
 use crate::signal::SignalFailure;
 use cascade_sdk_core::decide::Decision;
@@ -147,7 +147,8 @@ impl Run<'_> {
                 self.scorers_of_tier(tier).into_iter().filter(|scorer| lacks(scorer.name())).collect();
             let text = text.cloned().flatten().filter(|_| step.failure.is_none() && !scorers.is_empty());
             let Some(text) = text else { continue };
-            let response = Response::text(text);
+            let tool_calls = step.turn.iter().flat_map(Message::tool_calls).cloned().collect();
+            let response = Response { tool_calls, ..Response::text(text) };
             let scores = self.score(tier, &response, &scorers, Holdings::new(), progress).await;
             if scores.failures.values().any(|failure| matches!(failure, SignalFailure::Budget)) {
                 missing = Some("budget");

@@ -9,6 +9,7 @@ use crate::client::retry;
 use crate::client::route::TierSetup;
 use crate::money::Usd;
 use crate::provider::{ModelCall, Response};
+use crate::request::ToolCall;
 use crate::routed::Failure;
 use crate::signal::{Answered, AskModel, Scorer, SignalCall, SignalFailure};
 use async_trait::async_trait;
@@ -56,7 +57,12 @@ impl<'r> Run<'r> {
         route.scorers.iter().filter(|scorer| self.scorer(scorer.name(), tier).is_some()).collect()
     }
 
-    fn answered<'a>(&'a self, setup: &'a TierSetup, text: &'a str) -> Answered<'a> {
+    fn answered<'a>(
+        &'a self,
+        setup: &'a TierSetup,
+        text: &'a str,
+        tool_calls: &'a [ToolCall],
+    ) -> Answered<'a> {
         Answered {
             route: &self.route.name,
             tier: &setup.tier,
@@ -64,6 +70,7 @@ impl<'r> Run<'r> {
             schema: self.schema,
             request: self.request,
             text,
+            tool_calls,
         }
     }
 
@@ -81,7 +88,7 @@ impl<'r> Run<'r> {
             if asked.capabilities.free {
                 continue;
             }
-            let worst = scorer.worst_cases_of_any(self.answered(setup, ""));
+            let worst = scorer.worst_cases_of_any(self.answered(setup, "", &[]));
             let worst = worst.map_err(NotAsked::Unbounded)?;
             let calls = u32::try_from(worst.len()).unwrap_or(u32::MAX);
             until_sent = until_sent.saturating_add(self.longest(asked).saturating_mul(calls));
@@ -134,7 +141,7 @@ impl<'r> Run<'r> {
                 calls: Mutex::default(),
             };
             let value =
-                scorer.score(self.answered(setup, &response.text), &models).await;
+                scorer.score(self.answered(setup, &response.text, &response.tool_calls), &models).await;
             let calls = models.calls.into_inner().unwrap_or_else(PoisonError::into_inner);
             if !calls.is_empty() {
                 let cost = calls.iter().fold(Usd::ZERO, |sum, call| sum.saturating_add(call.cost));
