@@ -66,9 +66,10 @@ fn main() {
     let allowed = DELTA + 2.0 * (DELTA * (1.0 - DELTA) / fits as f64).sqrt();
     print!("{INTRODUCTION}");
     println!(
-        "{fits} fits a line at confidence {}; a promise may fail in {:.2} % of them. Plug-in thresholds and `ucci` see every \
-         {COMPARED}th log.\n",
+        "{fits} fits a line at confidence {}: a promise fails in at most {:.0} % of all logs, which {fits} fits show as up to \
+         {:.2} % by chance.\nPlug-in thresholds and `ucci` see every {COMPARED}th log.\n",
         1.0 - DELTA,
+        100.0 * DELTA,
         100.0 * allowed
     );
     println!(
@@ -88,7 +89,11 @@ fn main() {
             }
         }
     }
-    println!("\nMost failures in a line: {:.2} %, allowed {:.2} %.", 100.0 * worst, 100.0 * allowed);
+    println!(
+        "\nMost failures in a line: {:.2} %; by chance it could be {:.2} %.",
+        100.0 * worst,
+        100.0 * allowed
+    );
     assert!(worst <= allowed, "a promise failed too often");
 }
 

@@ -171,7 +171,7 @@ fn the_schema_is_json_and_has_every_key() {
 
 /// Every code of a finding and what it means, in Markdown.
 fn codes() -> String {
-    let mut out = String::from("# Findings\n\n| code | meaning |\n|---|---|\n");
+    let mut out = String::from("# Codes of messages\n\n| code | meaning |\n|---|---|\n");
     for (code, meaning) in config::codes::ALL.iter().chain(policy::codes::ALL) {
         writeln!(out, "| `{code}` | {} |", meaning.trim()).unwrap();
     }
