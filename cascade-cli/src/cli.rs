@@ -220,6 +220,9 @@ pub(crate) struct Report {
     /// Directory to write each picture to as an SVG file of its own.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) svg: Option<PathBuf>,
+    /// Unlabelled production requests, where the policy was fitted with them: rows are weighed as `fit --traffic` does.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) traffic: Option<PathBuf>,
     /// How the log is read.
     #[command(flatten)]
     pub(crate) log: ReadLog,

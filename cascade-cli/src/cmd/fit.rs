@@ -37,13 +37,7 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
     // What is checked is whether the committed policy can be made again, in the way it was made.
     let refit_on_all =
         args.refit_on_all || args.check && before.as_ref().is_some_and(|before| before.fitted.refit_on_all);
-    let traffic = match &args.traffic {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
-            Some(Traffic::read(&file.display().to_string(), &text)?)
-        }
-        None => None,
-    };
+    let traffic = args.traffic.as_deref().map(read_traffic).transpose()?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let input = FitInput {
         config: &project.config,
@@ -118,9 +112,15 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
     Ok(Answer::Yes)
 }
 
+/// Reads a file of unlabelled requests.
+pub(super) fn read_traffic(file: &Path) -> Result<Traffic> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
+    Ok(Traffic::read(&file.display().to_string(), &text)?)
+}
+
 /// The committed policy. Of one with merge conflicts, the side with more attempts at a certificate: merging must not
 /// make them forgotten.
-fn committed_policy(path: &Path, text: &str) -> Option<Policy> {
+pub(super) fn committed_policy(path: &Path, text: &str) -> Option<Policy> {
     let read = |text: &str| policy::read(&Source::new(path.display().to_string(), text)).ok();
     let attempts = |policy: &Policy| policy.certificate.as_ref().map_or(0, |certificate| certificate.attempt);
     match policy::conflict_sides(text) {

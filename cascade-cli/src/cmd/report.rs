@@ -1,12 +1,15 @@
 //! `cascade report`.
 
+use super::fit::{committed_policy, read_traffic};
 use crate::cli::{Global, Report};
 use crate::failure::{Answer, Result};
 use crate::files;
 use crate::project::Project;
 use crate::report;
 use crate::terminal::Terminal;
-use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
+use cascade_sdk_core::config::Route;
+use cascade_sdk_core::fit::route::{FitInput, FitOptions, prepare_for};
+use cascade_sdk_core::fit::rows::traffic::Traffic;
 use std::num::NonZeroUsize;
 
 /// Runs the command.
@@ -19,14 +22,23 @@ pub(crate) fn run(global: &Global, args: &Report, terminal: Terminal) -> Result<
     let reading = project.read_log(route, &project.read_options(route, &args.log), terminal)?;
     let schema = project.schema_text(route)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let outcome = fit_route(&FitInput {
+    let traffic = args.traffic.as_deref().map(read_traffic).transpose()?;
+    if is_weighed_otherwise(&project, route, traffic.as_ref()) {
+        terminal.note(&format!(
+            "`{}` was fitted with other traffic than this report, whose figures are not the policy's; give the same file, or \
+             none, with --traffic",
+            route.policy
+        ));
+    }
+    let input = FitInput {
         config: &project.config,
         route: &route.name,
         log: &reading.log,
         unreadable_rows: reading.skipped,
         schema: schema.as_deref(),
         options: FitOptions { threads, learning_curve: true, ..FitOptions::default() },
-    })?;
+    };
+    let outcome = prepare_for(&input, traffic.as_ref())?.fit()?;
     files::write_atomically(&args.output, report::page(&outcome.report).as_bytes())?;
     terminal.note(&format!("wrote `{}`", args.output.display()));
     if let Some(directory) = &args.svg {
@@ -37,4 +49,12 @@ pub(crate) fn run(global: &Global, args: &Report, terminal: Terminal) -> Result<
         }
     }
     Ok(Answer::Yes)
+}
+
+/// True if the rows of the committed policy were not weighed as these requests weigh them.
+fn is_weighed_otherwise(project: &Project, route: &Route, traffic: Option<&Traffic>) -> bool {
+    let path = project.path(&route.policy);
+    let text = std::fs::read_to_string(&path).ok();
+    let policy = text.and_then(|text| committed_policy(&path, &text));
+    policy.is_some_and(|policy| policy.fitted.traffic_hash.as_deref() != traffic.map(Traffic::hash))
 }

@@ -1,7 +1,7 @@
 //! Fitted early escalation, from the log that `collect` writes to what `fit`, `explain`, `diff` and `eval` say.
 
 use crate::collect::{self, COLLECT, rows};
-use crate::project::Project;
+use crate::project::{Project, unwrapped};
 use crate::server::Server;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -87,14 +87,13 @@ fn what_is_given_up_is_said_by_every_command() {
         report["families"].as_array().unwrap().iter().find(|family| family["family"] == "pair").unwrap();
     assert_eq!(eval["figures"]["cost_usd"], family["held_out"]["cost_usd"]);
     // Row 100 · 37 % 100 < 50 is right, row 2 · 37 % 100 = 74 is not.
-    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let wrong = words(&project.run(&["explain", "answer", "--row", "r002"]).expect_code(0).stdout);
+    let wrong = unwrapped(&project.run(&["explain", "answer", "--row", "r002"]).expect_code(0).stdout);
     assert!(wrong.contains("escalated: the score of its first"), "{wrong}");
     let json = project.run(&["explain", "answer", "--row", "r002", "--format", "json"]).expect_code(0).json();
     assert!(json["stages"][0]["given_up_after"].as_u64().unwrap() < 40, "{json}");
     let right = project.run(&["explain", "answer", "--row", "r100"]).expect_code(0).stdout;
     assert!(right.contains("kept: the score is"), "{right}");
-    let diff = words(&project.run(&["diff", "before.toml", "policies/answer.toml"]).stdout);
+    let diff = unwrapped(&project.run(&["diff", "before.toml", "policies/answer.toml"]).stdout);
     assert!(diff.contains("answers of small are given up early now"), "{diff}");
 }
 

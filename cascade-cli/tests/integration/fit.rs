@@ -128,9 +128,34 @@ fn a_policy_weighed_for_traffic_is_checked_with_that_traffic() {
     project.run(&[&weighed[..], &["--check"]].concat()).expect_code(0);
     let plain = project.run(&["fit", "triage", "--check"]).expect_code(1);
     assert!(plain.stderr.contains("run `cascade fit triage --traffic FILE`"), "{}", plain.stderr);
+    let report = project.run(&["report", "triage"]).expect_code(0);
+    assert!(report.stderr.contains("was fitted with other traffic than this report"), "{}", report.stderr);
+    let report = project.run(&["report", "triage", "--traffic", "traffic.jsonl"]).expect_code(0);
+    assert_eq!(report.stderr, "wrote `report.html`\n");
     project.write("traffic.jsonl", "no request\n");
     let broken = project.run(&weighed).expect_code(2);
     assert!(broken.stderr.contains("fit::traffic-broken-line"), "{}", broken.stderr);
+}
+
+#[test]
+fn the_learning_curve_says_what_more_rows_would_buy() {
+    let project = project();
+    let plain = project.run(&["fit", "triage", "--format", "json"]).expect_code(0).json();
+    assert!(plain["learning_curve"].is_null(), "{plain}");
+    let curve = ["fit", "triage", "--learning-curve"];
+    let json = project.run(&[&curve[..], &["--format", "json"]].concat()).expect_code(0).json();
+    let rows: Vec<u64> = json["learning_curve"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|point| point["rows"].as_u64().unwrap())
+        .collect();
+    assert!(rows.len() > 1 && rows.is_sorted_by(|a, b| a < b), "{rows:?}");
+    assert_eq!(json["selected"], plain["selected"], "it changes no choice");
+    let told = project.run(&curve).expect_code(0).stdout;
+    let told = crate::project::unwrapped(&told);
+    let [.., before, last] = rows.as_slice() else { panic!("{rows:?}") };
+    assert!(told.contains(&format!("From {before} to {last} rows the chosen family (pair) went ")), "{told}");
 }
 
 #[test]

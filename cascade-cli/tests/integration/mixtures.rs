@@ -1,8 +1,7 @@
 //! A mixture of two cascades, through every command that shows it.
 
-use crate::abstain::unwrapped;
 use crate::fit::{CONFIG, log};
-use crate::project::Project;
+use crate::project::{Project, unwrapped};
 
 #[test]
 fn a_mixture_is_said_everywhere() {

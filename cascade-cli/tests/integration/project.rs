@@ -82,3 +82,8 @@ impl Project {
         self.command(arguments).output().unwrap().into()
     }
 }
+
+/// Without the breaks between lines.
+pub(crate) fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -69,15 +69,36 @@ pub(crate) fn last_doubling(report: &FitReport) -> Option<String> {
     let (from, to) = (before.areas.get(family)?, last.areas.get(family)?);
     let gain = 100.0 * (to.area_hull - from.area_hull);
     let spread = 100.0 * (from.range[1] - from.range[0]);
-    let verdict = if gain > spread {
-        "more rows are likely to help"
-    } else {
-        "that is within the spread between parts of the smaller size, so more rows promise little"
-    };
     Some(format!(
-        "From {} to {} rows the chosen family ({}) went {gain:+.2} points: {verdict}.",
+        "From {} to {} rows the chosen family ({}) went {gain:+.2} points: {}.",
         before.rows,
         last.rows,
-        family.replace('_', " ")
+        family.replace('_', " "),
+        verdict(gain, spread)
     ))
+}
+
+/// What a gain says, beside the spread between parts of the smaller size.
+fn verdict(gain: f64, spread: f64) -> &'static str {
+    if gain > spread {
+        "more rows are likely to help"
+    } else if gain < -spread {
+        "that is a fall beyond the spread between parts of the smaller size, so more rows alone will not help"
+    } else {
+        "that is within the spread between parts of the smaller size, so more rows promise little"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verdict;
+
+    #[test]
+    fn a_fall_beyond_the_spread_is_none_within_it() {
+        assert!(verdict(1.5, 1.0).contains("likely to help"));
+        for within in [1.0, 0.0, -1.0] {
+            assert!(verdict(within, 1.0).starts_with("that is within the spread"), "{within}");
+        }
+        assert!(verdict(-1.5, 1.0).starts_with("that is a fall beyond the spread"));
+    }
 }
