@@ -415,7 +415,7 @@ pub(crate) struct Collect {
     /// Say what would be asked and what it could cost, and ask nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Ask again where a tier ran and failed.
+    /// Ask again where a tier ran and failed, and compute again the signals that could not be had.
     #[arg(long)]
     pub(crate) retry_failed: bool,
     /// Grade recorded answers again, by the references and graders that stand in the prompts now.
@@ -425,10 +425,11 @@ pub(crate) struct Collect {
     #[arg(long)]
     pub(crate) keep_logprobs: bool,
     /// Program in the place of the application's verifier, for the signal NAME: reads JSON (route, tier, id, input, text,
-    /// answer) from standard input, prints a number.
+    /// answer) from standard input, prints a number, or null where it cannot tell.
     #[arg(long, value_name = "NAME=COMMAND")]
     pub(crate) verifier: Vec<String>,
-    /// Compute this signal of every recorded answer again, because its rubric, its samples or its program changed.
+    /// Compute this signal of every recorded answer again, because its rubric, its samples or its program changed; its old
+    /// values stay until all new ones are there.
     #[arg(long, value_name = "NAME", conflicts_with = "regrade")]
     pub(crate) replace_signal: Option<String>,
     /// Ask this tier everything again, because its model changed; its old answers stay until all new ones are there.

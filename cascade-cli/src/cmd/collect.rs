@@ -12,27 +12,29 @@ use crate::collect::program::Program;
 use crate::collect::progress::Progress;
 use crate::collect::prompts::{self, Ask, Defaults, Prompt};
 use crate::collect::record::{self, KeepTokens};
+use crate::collect::replacing::Replacing;
 use crate::collect::report::{self, Judging, Plan};
 use crate::collect::run::{self, Job, Lane, Summary};
+use crate::collect::signals::{Again, Column};
 use crate::collect::spend::{self, Ledger, Size};
 use crate::failure::{Answer, Failure, Result};
 use crate::project::Project;
 use crate::terminal::Terminal;
-use crate::words::some_of;
+use crate::words::{count, some_of};
 use cascade_sdk::money::{MoneyError, Usd};
 use cascade_sdk::provider::{self, Provider};
 use cascade_sdk::{AnswerSchema, Message, Request};
 use cascade_sdk_core::config::{EarlyEscalation, Route, Tier, request_fingerprint};
 use cascade_sdk_core::diag::Diagnostic;
 use serde_json::json;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Failures of a grading program that are shown.
-const MOST_GRADING_FAILURES: usize = 5;
+/// Failures of programs that are shown.
+pub(super) const MOST_FAILURES: usize = 5;
 
 /// More bytes than tokens of any language have on average.
 const BYTES_OF_A_TOKEN: u64 = 8;
@@ -66,6 +68,8 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     let rows = Rows::read(&log)?;
     let past = Journal::read(&log, &route.name)?;
     refuse_changed(&job, &rows, &past, &log)?;
+    let (tier, signal) = (args.replace_tier.as_deref(), args.replace_signal.as_deref());
+    let replacing = Replacing::of(route, &tiers, &past, tier, signal);
     let mut work = Work { project: &project, route, job: Arc::new(job), outside, rows, log, cap, terminal };
     if args.regrade {
         return work.regrade(&past);
@@ -73,17 +77,19 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     let mut plans = Vec::new();
     for tier in tiers {
         let request = request_fingerprint(&tier.model, &route.request, schema_text.as_deref());
-        let queue = work.queue(&past, tier, &request, args)?;
+        let replaced = replacing.contains(&tier.name);
+        let queue = work.queue(&past, tier, &request, replaced, args.retry_failed)?;
         plans.push(Plan { tier, request, queue });
     }
     if args.dry_run {
         let judging = work.judging_price(&plans)?;
-        let signals = work.signals_price(&plans, &past, args)?;
+        let again = Again { replacing: &replacing, failed: args.retry_failed };
+        let signals = work.signals_price(&plans, &past, args, again)?;
         report::dry_run(&work.job, &plans, (judging.as_ref(), &signals), &past, cap, &work.log, terminal)?;
         return Ok(Answer::Yes);
     }
     report::past(&past, terminal);
-    work.collect(plans, args)
+    work.collect(plans, replacing, args)
 }
 
 /// Samples of a prompt differ only where sampling is left to chance.
@@ -98,7 +104,8 @@ fn note_like_samples(job: &Job, terminal: Terminal) {
 fn outside(project: &Project, args: &Collect) -> Result<Outside> {
     let timeout = Duration::from_secs_f64(args.grader_timeout_s.clamp(0.001, 86_400.0));
     let program = args.grader_command.as_deref();
-    let program = program.map(|line| Program::new(line, timeout, args.grader_memory_mb)).transpose()?;
+    let program = program.map(|line| Program::new("--grader-command ", line, args.grader_memory_mb));
+    let program = program.transpose()?;
     let judge = match (&args.judge, &args.rubric) {
         (Some(name), Some(rubric)) => {
             let tier = project.config.tier(name).ok_or_else(|| {
@@ -122,7 +129,7 @@ fn outside(project: &Project, args: &Collect) -> Result<Outside> {
         }
         _ => None,
     };
-    Ok(Outside { program, judge, concurrency: args.concurrency.unwrap_or(DEFAULT_CONCURRENCY) })
+    Ok(Outside { program, timeout, judge, concurrency: args.concurrency.unwrap_or(DEFAULT_CONCURRENCY) })
 }
 
 /// One job and what it works on.
@@ -138,7 +145,7 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn collect(mut self, plans: Vec<Plan<'_>>, args: &Collect) -> Result<Answer> {
+    fn collect(mut self, plans: Vec<Plan<'_>>, replacing: Replacing, args: &Collect) -> Result<Answer> {
         let mut providers = Providers::default();
         let scored: Vec<&Tier> = plans.iter().map(|plan| plan.tier).collect();
         let lanes = lanes(self.project, plans, args.concurrency, &mut providers)?;
@@ -149,7 +156,8 @@ impl Work<'_> {
             self.signal_provider(signal, &mut providers, args.concurrency)?;
         }
         let calls: usize = lanes.iter().map(|lane| lane.queue.len()).sum();
-        let (journal, past) = Journal::open(&self.log, &self.route.name)?;
+        let (mut journal, past) = Journal::open(&self.log, &self.route.name)?;
+        replacing.remember(&mut journal, &past)?;
         let progress = Progress::new(calls as u64, self.terminal.is_json());
         let ledger = Ledger::new(self.cap, past.spent);
         let runtime = runtime()?;
@@ -164,24 +172,24 @@ impl Work<'_> {
                 self.grade(&runtime, &mut waiting, after, journal, court.as_ref(), &mut summary)?;
         }
         if !summary.interrupted && !signals.is_empty() {
+            let again = Again { replacing: &replacing, failed: args.retry_failed };
             (journal, after) =
-                self.score(&runtime, &signals, after, journal, &mut providers, args, &mut summary)?;
+                self.score(&runtime, &signals, after, journal, &mut providers, args, again, &mut summary)?;
         }
         grading::apply_verdicts(&self.job, self.outside.judge.as_ref(), &after, &mut waiting);
         summary.ungraded = ungraded(&waiting);
         let complete = summary.is_complete();
-        let hold_back: Vec<&str> =
-            args.replace_tier.iter().filter(|_| !complete).map(String::as_str).collect();
-        let (mut folded, mut kept) = grading::share_out(&after, &waiting, &hold_back);
-        for signal in &signals {
-            signal.merge(&self.job, &after, &self.rows, &mut folded, &mut kept);
+        let held_back = replacing.unfinished(complete);
+        let (mut folded, mut kept) = grading::share_out(&after, &waiting, &held_back);
+        for column in Column::all(&self.project.config, self.route, &held_back) {
+            column.merge(&self.job, &after, &self.rows, &mut folded, &mut kept);
         }
         self.rows.fold(&self.job.prompts, &folded)?;
         if !folded.is_empty() {
             self.rows.write(&self.log, &self.job.prompts)?;
         }
-        journal.finish(after.spent, &kept, complete)?;
-        report::end(&self.route.name, &self.log, &summary, &after, self.terminal);
+        journal.finish(after.spent, &held_back, &kept, complete)?;
+        report::end(&self.route.name, &self.log, &summary, &after, &held_back, self.terminal);
         Ok(if complete { Answer::Yes } else { Answer::No })
     }
 
@@ -195,9 +203,13 @@ impl Work<'_> {
         court: Option<&Court<'_>>,
         summary: &mut Summary,
     ) -> Result<(Journal, Past)> {
-        let failed = runtime.block_on(grading::by_program(&self.job, &self.outside, waiting));
-        let shown = failed.len().min(MOST_GRADING_FAILURES);
+        let (failed, interrupted) = runtime.block_on(grading::by_program(&self.job, &self.outside, waiting));
+        let shown = failed.len().min(MOST_FAILURES);
         self.terminal.diagnostics(&failed[..shown]);
+        summary.interrupted |= interrupted;
+        if interrupted {
+            return Ok((journal, past));
+        }
         let Some(court) = court else { return Ok((journal, past)) };
         let judged = grading::by_judge(&self.job, court, waiting, &past, journal);
         let (journal, verdicts) = runtime.block_on(judged)?;
@@ -234,8 +246,14 @@ impl Work<'_> {
     }
 
     /// The prompts that a tier has still to be asked.
-    fn queue(&self, past: &Past, tier: &Tier, request: &str, args: &Collect) -> Result<VecDeque<usize>> {
-        let replaced = args.replace_tier.as_deref() == Some(tier.name.as_str());
+    fn queue(
+        &self,
+        past: &Past,
+        tier: &Tier,
+        request: &str,
+        replaced: bool,
+        retry_failed: bool,
+    ) -> Result<VecDeque<usize>> {
         let mut queue = VecDeque::new();
         let mut other_request = Vec::new();
         for (index, prompt) in self.job.prompts.iter().enumerate() {
@@ -248,7 +266,7 @@ impl Work<'_> {
                 Some(recorded) if recorded.request.as_deref().is_some_and(|before| before != request) => {
                     other_request.push(prompt.id.as_str());
                 }
-                Some(recorded) if recorded.failed && args.retry_failed => queue.push_back(index),
+                Some(recorded) if recorded.failed && retry_failed => queue.push_back(index),
                 Some(_) => {}
             }
         }
@@ -270,10 +288,11 @@ impl Work<'_> {
     }
 
     fn regrade(&mut self, past: &Past) -> Result<Answer> {
-        if !past.results.is_empty() {
+        if !past.results.is_empty() || !past.replaced.is_empty() {
+            let left = count(past.results.len(), "result");
             return Err(Diagnostic::error(
                 "collect::unfinished",
-                format!("an interrupted job left {} results that are not in the log yet", past.results.len()),
+                format!("an interrupted job left {left} that are not in the log yet"),
             )
             .help("finish it first: run the same command without --regrade")
             .into());
@@ -297,7 +316,7 @@ impl Work<'_> {
             judged = after.spent;
             // Verdicts of a run that could not grade everything are paid for: the next one finds them.
             let kept = if summary.is_complete() { Waiting::new() } else { after.results.clone() };
-            journal.finish(after.spent, &kept, summary.is_complete())?;
+            journal.finish(after.spent, &BTreeSet::new(), &kept, summary.is_complete())?;
         }
         self.rows.write(&self.log, &self.job.prompts)?;
         let ungraded = summary.ungraded;

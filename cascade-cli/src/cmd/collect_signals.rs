@@ -1,15 +1,16 @@
 //! `cascade collect`: the signals of answers that take more than the answer.
 
-use super::collect::{DEFAULT_CONCURRENCY, Providers, Work};
+use super::collect::{DEFAULT_CONCURRENCY, MOST_FAILURES, Providers, Work};
 use crate::cli::Collect;
 use crate::collect::grading::LaneLimits;
-use crate::collect::journal::{Journal, Past};
+use crate::collect::in_words;
+use crate::collect::journal::{Cell, Journal, Past};
 use crate::collect::pace::Pace;
 use crate::collect::program::Program;
 use crate::collect::progress::Progress;
 use crate::collect::report::{Judging, Plan};
 use crate::collect::run::{self, Summary};
-use crate::collect::signals::{Again, ByProgram, Nobody, Signal};
+use crate::collect::signals::{Again, ByProgram, Nobody, Signal, words_of};
 use crate::collect::spend::Ledger;
 use crate::failure::{Failure, Result};
 use crate::project::Project;
@@ -21,7 +22,6 @@ use cascade_sdk_core::config::{Route, SignalKind, Tier, signal_fingerprint};
 use cascade_sdk_core::diag::Diagnostic;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
 impl Work<'_> {
@@ -35,13 +35,13 @@ impl Work<'_> {
         journal: Journal,
         providers: &mut Providers,
         args: &Collect,
+        again: Again<'_>,
         summary: &mut Summary,
     ) -> Result<(Journal, Past)> {
-        let again = again(args);
         let mut lanes = Vec::new();
         for signal in signals {
             let mut signal = signal.clone();
-            signal.gather(&self.job, &past, &self.rows, &again);
+            signal.gather(&self.job, &past, &self.rows, again);
             if !signal.answers.is_empty() {
                 let (provider, limits) = self.signal_provider(&signal, providers, args.concurrency)?;
                 lanes.push(signal.lane(provider, limits));
@@ -55,6 +55,9 @@ impl Work<'_> {
         let ledger = Ledger::new(self.cap, past.spent);
         let ran = run::run(Arc::clone(&self.job), lanes, journal, ledger, progress);
         let (journal, scored) = runtime.block_on(ran)?;
+        let reasons = scored.reasons.iter().take(MOST_FAILURES);
+        let reasons: Vec<Diagnostic> = reasons.map(|(cell, why)| no_value(cell, why)).collect();
+        self.terminal.diagnostics(&reasons);
         summary.add_signals(scored);
         Ok((journal, Journal::read(&self.log, &self.route.name)?))
     }
@@ -84,12 +87,13 @@ impl Work<'_> {
         plans: &[Plan<'_>],
         past: &Past,
         args: &Collect,
+        again: Again<'_>,
     ) -> Result<Vec<Judging>> {
         let unbounded = |why: String| Failure::from(Diagnostic::error("collect::price", why));
         let tiers: Vec<&Tier> = plans.iter().map(|plan| plan.tier).collect();
         let mut priced = Vec::new();
         for mut signal in signals_of(self.project, self.route, &tiers, args)? {
-            signal.gather(&self.job, past, &self.rows, &again(args));
+            signal.gather(&self.job, past, &self.rows, again);
             let mut calls = Vec::new();
             for prompt in signal.answers.keys() {
                 if let Some(answered) = signal.answered(&self.job, *prompt) {
@@ -101,7 +105,7 @@ impl Work<'_> {
                 calls.extend(signal.most_for_any(&self.job, *prompt).map_err(unbounded)?);
             }
             priced.push(Judging {
-                tier: format!("{} of {}", signal.scorer.name(), signal.tier.name),
+                tier: words_of(signal.scorer.name(), &signal.tier.name),
                 calls: calls.len() as u64,
                 most: Usd::sum(calls).map_err(|error| unbounded(error.to_string()))?,
             });
@@ -148,9 +152,8 @@ pub(super) fn signals_of(
     for declared in
         route.signals.iter().filter(|declared| tiers.iter().any(|tier| declared.covers(&tier.name)))
     {
-        let mut settings = declared.clone();
         let mut verifier: Option<Arc<dyn Verifier>> = None;
-        if let SignalKind::Verifier { timeout } = &mut settings.kind {
+        if matches!(declared.kind, SignalKind::Verifier { .. }) {
             let Some(command) = programs.get(declared.name.as_str()) else {
                 let name = &declared.name;
                 let message = format!("the signal `{name}` is the application's verifier, which is not here");
@@ -158,12 +161,11 @@ pub(super) fn signals_of(
                     .help(format!("name a program in its place: --verifier {name}='COMMAND'"))
                     .into());
             };
-            verifier = Some(Arc::new(ByProgram(Program::new(command, *timeout, args.grader_memory_mb)?)));
-            // The program is ended in time, with all that it started, and has said so by then.
-            *timeout = timeout.saturating_add(Duration::from_secs(10));
+            let flag = format!("--verifier {}=", declared.name);
+            verifier = Some(Arc::new(ByProgram(Program::new(&flag, command, args.grader_memory_mb)?)));
         }
         let judge = declared.kind.judge().and_then(|name| project.config.tier(name));
-        let scorer = Scorer::new(&settings, judge, verifier)
+        let scorer = Scorer::new(declared, judge, verifier)
             .map_err(|why| Failure::from(Diagnostic::error("collect::signal", why)))?;
         for tier in tiers.iter().filter(|tier| declared.covers(&tier.name)) {
             signals.push(Signal {
@@ -179,6 +181,8 @@ pub(super) fn signals_of(
     Ok(signals)
 }
 
-fn again(args: &Collect) -> Again {
-    Again { replaced: args.replace_signal.clone(), failed: args.retry_failed }
+/// Why a signal of an answer has no value.
+fn no_value((id, lane): &Cell, why: &str) -> Diagnostic {
+    Diagnostic::warning("collect::signal", format!("`{}` has no value for `{id}`: {why}", in_words(lane)))
+        .help("a program that broke runs again with the same command; a recorded null is computed again with --retry-failed")
 }

@@ -16,14 +16,17 @@ use cascade_sdk::money::Usd;
 use cascade_sdk::provider::Provider;
 use cascade_sdk_core::config::request_fingerprint;
 use cascade_sdk_core::diag::Diagnostic;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Who grades answers that this process cannot grade.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
     pub(crate) program: Option<Program>,
+    /// How long the program may take for an answer.
+    pub(crate) timeout: Duration,
     pub(crate) judge: Option<Judge>,
     /// Programs, or calls of the judge, at once.
     pub(crate) concurrency: u32,
@@ -66,9 +69,14 @@ fn text_of(job: &Job, pending: &Pending) -> Option<String> {
     pending.result.output.as_deref().and_then(|output| job.schema.read_text(output).ok())
 }
 
-/// Asks programs for their grades, several at once, and writes them into the answers; what could not be graded is said.
-pub(crate) async fn by_program(job: &Job, outside: &Outside, waiting: &mut Waiting) -> Vec<Diagnostic> {
-    let Some(program) = &outside.program else { return Vec::new() };
+/// Asks programs for their grades, several at once, and writes them into the answers; what could not be graded is said,
+/// and whether an interrupt ended it.
+pub(crate) async fn by_program(
+    job: &Job,
+    outside: &Outside,
+    waiting: &mut Waiting,
+) -> (Vec<Diagnostic>, bool) {
+    let Some(program) = &outside.program else { return (Vec::new(), false) };
     let prompts: BTreeMap<&str, &Prompt> =
         job.prompts.iter().map(|prompt| (prompt.id.as_str(), prompt)).collect();
     let gate = Arc::new(Semaphore::new(outside.concurrency.max(1) as usize));
@@ -81,30 +89,30 @@ pub(crate) async fn by_program(job: &Job, outside: &Outside, waiting: &mut Waiti
         };
         let Some(answer) = text_of(job, pending) else { continue };
         let (program, prompt, cell) = (program.clone(), (*prompt).clone(), cell.clone());
-        let gate = Arc::clone(&gate);
+        let (gate, timeout) = (Arc::clone(&gate), outside.timeout);
         running.spawn(async move {
             let _turn = gate.acquire().await;
-            let score = program.grade(&prompt, &cell.1, &answer).await;
+            let score = program.grade(&prompt, &cell.1, &answer, timeout).await;
             (cell, prompt, score)
         });
     }
     let mut failed = Vec::new();
-    loop {
+    let interrupted = loop {
         let ended = tokio::select! {
             ended = running.join_next() => ended,
-            // What is not graded yet waits in the journal for the next run.
-            _ = tokio::signal::ctrl_c() => break,
+            // Programs that run are ended; what is not graded yet waits in the journal for the next run.
+            () = run::wait_for_interrupt() => break true,
         };
-        let Some(ended) = ended else { break };
+        let Some(ended) = ended else { break false };
         let Ok((cell, prompt, score)) = ended else { continue };
         match score {
             Ok(score) => grade(waiting, &cell, score, "command"),
             Err(why) => failed.push((cell.clone(), program.failed(&prompt, &cell.1, &why))),
         }
-    }
+    };
     running.shutdown().await;
     failed.sort_by(|a, b| a.0.cmp(&b.0));
-    failed.into_iter().map(|(_, finding)| finding).collect()
+    (failed.into_iter().map(|(_, finding)| finding).collect(), interrupted)
 }
 
 fn grade(waiting: &mut Waiting, cell: &Cell, score: f64, by: &str) {
@@ -194,7 +202,7 @@ pub(crate) fn apply_verdicts(job: &Job, judge: Option<&Judge>, past: &Past, wait
 
 /// What goes into the log now, and what the journal keeps: answers without a grade with their verdicts so far, and all
 /// of a tier that is being replaced, so that the log never mixes two models under one name.
-pub(crate) fn share_out(past: &Past, graded: &Waiting, hold_back: &[&str]) -> (Waiting, Waiting) {
+pub(crate) fn share_out(past: &Past, graded: &Waiting, held_back: &BTreeSet<String>) -> (Waiting, Waiting) {
     let (mut folded, mut kept) = (Waiting::new(), Waiting::new());
     let mut all: Waiting = past
         .results
@@ -204,14 +212,14 @@ pub(crate) fn share_out(past: &Past, graded: &Waiting, hold_back: &[&str]) -> (W
         .collect();
     all.extend(graded.iter().map(|(cell, pending)| (cell.clone(), pending.clone())));
     for (cell, pending) in all {
-        let held = hold_back.contains(&cell.1.as_str()) || waits_for_grade(&pending.result);
+        let held = held_back.contains(&cell.1) || waits_for_grade(&pending.result);
         if held {
             kept.insert(cell, pending)
         } else {
             folded.insert(cell, pending)
         };
     }
-    let open: std::collections::BTreeSet<&str> = kept.keys().map(|(id, _)| id.as_str()).collect();
+    let open: BTreeSet<&str> = kept.keys().map(|(id, _)| id.as_str()).collect();
     let verdicts =
         past.results.iter().filter(|(cell, _)| judge::is_verdict(cell) && open.contains(cell.0.as_str()));
     let verdicts: Waiting = verdicts.map(|(cell, pending)| (cell.clone(), pending.clone())).collect();

@@ -10,7 +10,7 @@ use cascade_sdk_core::log::{LogSource, ReadOptions, ResultRecord, RowRecord, rec
 use cascade_sdk_core::money::Usd;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ enum Entry {
     Job { version: u32, route: String },
     /// Money that this job spent on results that stand in the log by now, and below.
     Spent { pico_usd: i64 },
+    /// All results of a tier, or of a signal of a tier, are being made anew. Until they are there, the log keeps the old ones.
+    Replace { tier: String },
     /// A call is about to be made.
     Ask { id: String, tier: String, prompt: String, reserved_pico_usd: i64 },
     /// It was answered, or failed in a way that counts as the tier's answer. `row` is a row of the log with nothing but
@@ -52,6 +54,8 @@ pub(crate) struct Pending {
 pub(crate) struct Past {
     /// Results that are not in the log yet.
     pub(crate) results: BTreeMap<Cell, Pending>,
+    /// Tiers, and signals of tiers, that are being replaced.
+    pub(crate) replaced: BTreeSet<String>,
     /// Calls that were in flight when a run was killed, with the most they may have cost.
     pub(crate) may_have_been_charged: Vec<(Cell, Usd)>,
     /// Money of the job until now, what may have been charged included.
@@ -112,6 +116,11 @@ impl Journal {
         Ok((journal, past))
     }
 
+    /// Notes that all results of a tier, or of a signal of a tier, are to be made anew.
+    pub(crate) fn replace(&mut self, tier: &str) -> Result<()> {
+        self.write(&Entry::Replace { tier: tier.to_owned() })
+    }
+
     /// Notes that a call is about to be made.
     pub(crate) fn ask(&mut self, cell: &Cell, prompt: &str, reserved: Usd) -> Result<()> {
         self.write(&Entry::Ask {
@@ -145,18 +154,27 @@ impl Journal {
         })
     }
 
-    /// After results were folded into the log: forgets them. What the job spent, and the results that could not be folded
-    /// yet, are kept until it is complete.
+    /// After results were folded into the log: forgets them. What the job spent, what is still being replaced, and the
+    /// results that could not be folded yet, are kept until it is complete.
     ///
     /// # Errors
     /// A file that cannot be written or removed.
-    pub(crate) fn finish(self, spent: Usd, kept: &BTreeMap<Cell, Pending>, complete: bool) -> Result<()> {
+    pub(crate) fn finish(
+        self,
+        spent: Usd,
+        replaced: &BTreeSet<String>,
+        kept: &BTreeMap<Cell, Pending>,
+        complete: bool,
+    ) -> Result<()> {
         let path = self.path;
-        if complete {
+        if complete && replaced.is_empty() {
             return std::fs::remove_file(&path).map_err(|error| Failure::io("remove", &path, &error));
         }
         let mut text = line(&Entry::Job { version: VERSION, route: self.route }, &path)?;
         text.push_str(&line(&Entry::Spent { pico_usd: spent.pico() }, &path)?);
+        for tier in replaced {
+            text.push_str(&line(&Entry::Replace { tier: tier.clone() }, &path)?);
+        }
         for ((id, tier), Pending { prompt, result }) in kept {
             let mut row = RowRecord::new(id.clone());
             row.results.insert(tier.clone().into(), result.clone());
@@ -230,6 +248,9 @@ fn parse(path: &Path, bytes: &[u8], route: &str) -> Result<(Past, usize)> {
                 }
             }
             Entry::Spent { pico_usd } => spend(pico_usd),
+            Entry::Replace { tier } => {
+                past.replaced.insert(tier);
+            }
             Entry::Ask { id, tier, reserved_pico_usd, .. } => {
                 // Asked again after a kill: the first call may have been charged as well.
                 if let Some(first) =

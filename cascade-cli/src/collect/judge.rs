@@ -67,9 +67,19 @@ impl Scale {
     }
 }
 
+/// The tier whose answers a cell holds verdicts on.
+fn judged_tier(lane: &str) -> Option<&str> {
+    ["judge:", "judge-first:", "judge-second:"].iter().find_map(|prefix| lane.strip_prefix(prefix))
+}
+
 /// True for cells that hold verdicts, not answers.
 pub(crate) fn is_verdict(cell: &Cell) -> bool {
-    ["judge:", "judge-first:", "judge-second:"].iter().any(|prefix| cell.1.starts_with(prefix))
+    judged_tier(&cell.1).is_some()
+}
+
+/// The words for such a cell.
+pub(crate) fn lane_in_words(lane: &str) -> Option<String> {
+    judged_tier(lane).map(|tier| format!("grade of {tier}"))
 }
 
 /// The verdicts that a prompt's answers need.

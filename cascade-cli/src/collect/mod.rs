@@ -19,6 +19,7 @@ pub(crate) mod progress;
 pub(crate) mod prompts;
 mod prompts_csv;
 pub(crate) mod record;
+pub(crate) mod replacing;
 pub(crate) mod report;
 pub(crate) mod run;
 mod scoring;
@@ -31,4 +32,9 @@ use journal::Cell;
 /// True for cells that hold a tier's answer, not a verdict on one or a signal of it.
 pub(crate) fn is_answer(cell: &Cell) -> bool {
     !judge::is_verdict(cell) && !signals::is_signal(cell)
+}
+
+/// A lane's name in words: that of its tier, or what is asked about the answers of a tier.
+pub(crate) fn in_words(lane: &str) -> String {
+    signals::lane_in_words(lane).or_else(|| judge::lane_in_words(lane)).unwrap_or_else(|| lane.to_owned())
 }

@@ -17,74 +17,73 @@ const LONGEST_OUTPUT: u64 = 64 * 1024;
 pub(crate) struct Program {
     /// The program and its arguments.
     words: Vec<String>,
-    timeout: Duration,
     memory_mb: u64,
 }
 
 impl Program {
-    /// Splits a command line at white space; quotes are not interpreted, since no shell is asked.
+    /// Splits a command line at white space; quotes are not interpreted, since no shell is asked. `flag` is how the line
+    /// was given, up to the line itself.
     ///
     /// # Errors
     /// An empty line.
-    pub(crate) fn new(line: &str, timeout: Duration, memory_mb: u64) -> Result<Self, Failure> {
+    pub(crate) fn new(flag: &str, line: &str, memory_mb: u64) -> Result<Self, Failure> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         if words.is_empty() {
             return Err(Failure::usage(
-                "--grader-command is empty",
-                "name a program: --grader-command 'python3 grade.py'",
+                format!("{} is empty", flag.trim_end()),
+                format!("name a program: {flag}'python3 grade.py'"),
             ));
         }
-        Ok(Self { words, timeout, memory_mb })
+        Ok(Self { words, memory_mb })
     }
 
     /// Grades one answer.
     ///
     /// # Errors
     /// In words, without the answer, why there is no score.
-    pub(crate) async fn grade(&self, prompt: &Prompt, tier: &str, answer: &str) -> Result<f64, String> {
+    pub(crate) async fn grade(
+        &self,
+        prompt: &Prompt,
+        tier: &str,
+        answer: &str,
+        timeout: Duration,
+    ) -> Result<f64, String> {
         let mut input =
             json!({ "id": prompt.id, "tier": tier, "reference": prompt.reference, "answer": answer });
         match &prompt.ask {
             Ask::Input(text) => input["input"] = json!(text),
             Ask::Messages(messages) => input["messages"] = json!(messages),
         }
-        let score = self.number(&input).await?;
-        if (0.0..=1.0).contains(&score) {
-            Ok(score)
-        } else {
-            Err(format!("its score {score} is outside [0, 1]"))
+        let Ok(score) = tokio::time::timeout(timeout, self.number(&input)).await else {
+            return Err(format!("it took longer than {} s", timeout.as_secs_f64()));
+        };
+        match score? {
+            Some(score) if (0.0..=1.0).contains(&score) => Ok(score),
+            Some(score) => Err(format!("its score {score} is outside [0, 1]")),
+            None => Err("its score is null".into()),
         }
     }
 
-    /// The number that it prints for an input.
+    /// The number that it prints for an input; `None` where it prints `null`, which says that it cannot tell. Whoever
+    /// waits no longer ends the program, with all that it started.
     ///
     /// # Errors
-    /// In words, without the input, why there is none.
-    pub(crate) async fn number(&self, input: &Value) -> Result<f64, String> {
+    /// In words, without the input, why it gave neither.
+    pub(crate) async fn number(&self, input: &Value) -> Result<Option<f64>, String> {
         let mut child = self.command().spawn().map_err(|error| format!("cannot run it: {error}"))?;
-        let process = child.id();
-        let (mut to, from) = (child.stdin.take(), child.stdout.take());
-        let talk = async {
-            if let Some(to) = &mut to {
-                // A program that does not read its input is free to do so.
-                let _ = to.write_all(format!("{input}\n").as_bytes()).await;
-            }
-            drop(to.take());
-            let mut output = String::new();
-            if let Some(from) = from {
-                from.take(LONGEST_OUTPUT)
-                    .read_to_string(&mut output)
-                    .await
-                    .map_err(|error| error.to_string())?;
-            }
-            let status = child.wait().await.map_err(|error| error.to_string())?;
-            if status.success() { Ok(output) } else { Err(format!("it ended with {status}")) }
-        };
-        if let Ok(output) = tokio::time::timeout(self.timeout, talk).await {
-            return read_score(&output?);
+        let mut group = Group(child.id());
+        if let Some(mut to) = child.stdin.take() {
+            // A program that does not read its input is free to do so.
+            let _ = to.write_all(format!("{input}\n").as_bytes()).await;
         }
-        kill(process).await;
-        Err(format!("it took longer than {} s", self.timeout.as_secs_f64()))
+        let mut output = String::new();
+        if let Some(from) = child.stdout.take() {
+            let read = from.take(LONGEST_OUTPUT).read_to_string(&mut output).await;
+            read.map_err(|error| error.to_string())?;
+        }
+        let status = child.wait().await.map_err(|error| error.to_string())?;
+        group.0 = None;
+        if status.success() { read_score(&output) } else { Err(format!("it ended with {status}")) }
     }
 
     /// The program in a process group of its own, so that what it starts ends with it.
@@ -123,28 +122,36 @@ impl Program {
     }
 }
 
-/// Ends a process and everything it started.
-async fn kill(process: Option<u32>) {
-    if let Some(process) = process
-        && cfg!(unix)
-    {
-        let group = format!("-{process}");
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status().await;
+/// A process that runs, and the group of everything it started: ended when nobody waits for it any more.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(process) = self.0
+            && cfg!(unix)
+        {
+            let group = format!("-{process}");
+            let mut kill = std::process::Command::new("kill");
+            let _ = kill.args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        }
     }
 }
 
-/// A number, or an object with a `score`, on the last line that has anything.
-fn read_score(output: &str) -> Result<f64, String> {
+/// A number or `null`, or an object with a `score` that is one, on the last line that has anything.
+fn read_score(output: &str) -> Result<Option<f64>, String> {
     let line =
         output.lines().rev().map(str::trim).find(|line| !line.is_empty()).ok_or("it printed nothing")?;
-    let score = match serde_json::from_str::<Value>(line) {
-        Ok(Value::Object(object)) => object.get("score").and_then(Value::as_f64),
-        Ok(value) => value.as_f64(),
+    let value = match serde_json::from_str(line) {
+        Ok(Value::Object(mut object)) => object.remove("score"),
+        Ok(value) => Some(value),
         Err(_) => None,
     };
-    match score {
-        Some(score) => Ok(score),
-        None => Err("its last line is no number".into()),
+    match value {
+        Some(Value::Null) => Ok(None),
+        value => value
+            .and_then(|value| value.as_f64())
+            .map(Some)
+            .ok_or_else(|| "its last line is no number".into()),
     }
 }
 
@@ -154,9 +161,12 @@ mod tests {
 
     #[test]
     fn scores_are_read() {
-        assert_eq!(read_score("loading\n0.5\n\n"), Ok(0.5));
-        assert_eq!(read_score("{\"score\": 1}"), Ok(1.0));
-        assert_eq!(read_score("-1.5"), Ok(-1.5));
+        assert_eq!(read_score("loading\n0.5\n\n"), Ok(Some(0.5)));
+        assert_eq!(read_score("{\"score\": 1}"), Ok(Some(1.0)));
+        assert_eq!(read_score("-1.5"), Ok(Some(-1.5)));
+        for unknown in ["null", "{\"score\": null}"] {
+            assert_eq!(read_score(unknown), Ok(None), "{unknown}");
+        }
         for bad in ["", "\n", "good", "{\"points\": 1}", "nan", "true"] {
             assert!(read_score(bad).is_err(), "{bad}");
         }

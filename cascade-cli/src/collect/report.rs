@@ -5,15 +5,16 @@ use crate::collect::journal::Past;
 use crate::collect::run::{Job, Stop, Summary};
 use crate::collect::signals::spent_on_signals;
 use crate::collect::spend;
+use crate::collect::{in_words, is_answer, replacing};
 use crate::failure::{Failure, Result};
 use crate::money::dollars;
 use crate::terminal::Terminal;
-use crate::words::{some_of, wrap};
+use crate::words::{count, some_of, wrap};
 use cascade_sdk::money::{MoneyError, Usd};
 use cascade_sdk_core::config::Tier;
 use cascade_sdk_core::diag::Diagnostic;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 
 /// What is to be asked of one tier.
@@ -111,7 +112,18 @@ pub(crate) fn dry_run(
 /// Says what earlier runs of the job left.
 pub(crate) fn past(past: &Past, terminal: Terminal) {
     if !past.results.is_empty() {
-        terminal.note(&format!("going on after {} recorded answers", past.results.len()));
+        let answers = past.results.keys().filter(|cell| is_answer(cell)).count();
+        let about_them = match past.results.len() - answers {
+            0 => String::new(),
+            others => format!(" and {others} grades or signals of them"),
+        };
+        terminal.note(&format!("going on after {}{about_them}", count(answers, "recorded answer")));
+    }
+    if !past.replaced.is_empty() {
+        terminal.note(&format!(
+            "an earlier run began to replace {}; the log keeps the old until all is there",
+            replacing::names(&past.replaced)
+        ));
     }
     if !past.may_have_been_charged.is_empty() {
         terminal.note(&format!("in flight when an earlier run ended: {}", charged(past)));
@@ -119,7 +131,7 @@ pub(crate) fn past(past: &Past, terminal: Terminal) {
 }
 
 fn charged(past: &Past) -> String {
-    let name = |((id, tier), _): &((String, String), Usd)| format!("{id} on {tier}");
+    let name = |((id, tier), _): &((String, String), Usd)| format!("{id} on {}", in_words(tier));
     let names: Vec<String> = past.may_have_been_charged.iter().map(name).collect();
     let most = past.may_have_been_charged.iter().fold(Usd::ZERO, |sum, (_, usd)| sum.saturating_add(*usd));
     format!(
@@ -130,9 +142,16 @@ fn charged(past: &Past) -> String {
 }
 
 /// Says how a run went; `after` is the journal at its end.
-pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, terminal: Terminal) {
+pub(crate) fn end(
+    route: &str,
+    log: &Path,
+    summary: &Summary,
+    after: &Past,
+    replaced: &BTreeSet<String>,
+    terminal: Terminal,
+) {
     if terminal.is_json() {
-        terminal.print_json(&end_json(route, log, summary, after));
+        terminal.print_json(&end_json(route, log, summary, after, replaced));
         return;
     }
     let failed = match summary.failed {
@@ -150,6 +169,12 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
     if summary.scored > 0 {
         lines.insert(1, format!("{} signals of answers computed", summary.scored));
     }
+    if summary.without_value > 0 {
+        lines.push(format!(
+            "{} signals of answers have no value and are recorded as null (--retry-failed computes them again)",
+            summary.without_value
+        ));
+    }
     if summary.unscored > 0 {
         lines.push(format!("{} signals of answers are missing yet", summary.unscored));
     }
@@ -163,11 +188,17 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
         lines.push(format!("{} calls failed without telling anything of the tier", summary.lost));
     }
     lines.extend(summary.stopped.iter().map(|(tier, stop)| match stop {
-        Stop::Cap => format!("{tier}: stopped, the next call could exceed --max-spend"),
-        Stop::Provider(problem) => format!("{tier}: stopped, {problem}"),
+        Stop::Cap => format!("{}: stopped, the next call could exceed --max-spend", in_words(tier)),
+        Stop::Provider(problem) => format!("{}: stopped, {problem}", in_words(tier)),
     }));
     if !after.may_have_been_charged.is_empty() {
         lines.push(format!("without an answer: {}", charged(after)));
+    }
+    if !replaced.is_empty() {
+        lines.push(format!(
+            "the log keeps what is being replaced until all is there: {}",
+            replacing::names(replaced)
+        ));
     }
     if !summary.is_complete() {
         let left = summary.left + summary.lost + summary.unscored;
@@ -180,20 +211,25 @@ pub(crate) fn end(route: &str, log: &Path, summary: &Summary, after: &Past, term
     terminal.print_lines(&lines);
 }
 
-fn end_json(route: &str, log: &Path, summary: &Summary, after: &Past) -> Value {
+fn end_json(route: &str, log: &Path, summary: &Summary, after: &Past, replaced: &BTreeSet<String>) -> Value {
     let charged = after.may_have_been_charged.iter();
     let charged: Vec<_> = charged
-        .map(|((id, tier), most)| json!({ "id": id, "tier": tier, "most_usd": most.to_f64() }))
+        .map(|((id, tier), most)| json!({ "id": id, "tier": in_words(tier), "most_usd": most.to_f64() }))
         .collect();
     let stopped = summary.stopped.iter().map(|(tier, stop)| match stop {
-        Stop::Cap => json!({ "tier": tier, "reason": "max_spend" }),
-        Stop::Provider(problem) => json!({ "tier": tier, "reason": "provider", "problem": problem }),
+        Stop::Cap => json!({ "tier": in_words(tier), "reason": "max_spend" }),
+        Stop::Provider(problem) => {
+            json!({ "tier": in_words(tier), "reason": "provider", "problem": problem })
+        }
     });
     json!({
         "route": route, "log": log, "complete": summary.is_complete(), "recorded": summary.recorded,
         "failed": summary.failed, "lost": summary.lost, "left": summary.left,
         "interrupted": summary.interrupted, "stopped": stopped.collect::<Vec<_>>(),
-        "ungraded": summary.ungraded, "scored": summary.scored, "unscored": summary.unscored, "signals_usd": spent_on_signals(after).to_f64(), "judging_usd": spent_on_judging(after).to_f64(),
-        "spent_usd": after.spent.to_f64(), "may_have_been_charged": charged,
+        "ungraded": summary.ungraded, "scored": summary.scored, "unscored": summary.unscored,
+        "signals_without_value": summary.without_value, "signals_usd": spent_on_signals(after).to_f64(),
+        "judging_usd": spent_on_judging(after).to_f64(), "spent_usd": after.spent.to_f64(),
+        "may_have_been_charged": charged,
+        "being_replaced": replaced.iter().map(|lane| in_words(lane)).collect::<Vec<_>>(),
     })
 }

@@ -16,6 +16,7 @@ use cascade_sdk_core::config::{RequestSettings, Tier};
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::log::{ResultRecord, RowRecord};
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -110,7 +111,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn count_failure(&mut self, lane: usize, suspicious: bool, error: &ProviderError) {
+    pub(super) fn count_failure(&mut self, lane: usize, suspicious: bool, error: &impl fmt::Display) {
         let Some(own) = self.lanes.get_mut(lane) else { return };
         own.failures_in_a_row = if suspicious { own.failures_in_a_row + 1 } else { 0 };
         if own.failures_in_a_row >= FAILURES_IN_A_ROW {
@@ -223,7 +224,7 @@ async fn interrupts(shared: &Shared) {
 }
 
 #[cfg(unix)]
-async fn wait_for_interrupt() {
+pub(super) async fn wait_for_interrupt() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;
@@ -235,7 +236,7 @@ async fn wait_for_interrupt() {
 }
 
 #[cfg(not(unix))]
-async fn wait_for_interrupt() {
+pub(super) async fn wait_for_interrupt() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -424,7 +425,7 @@ impl Shared {
         let cost = if error.may_have_been_charged() { ticket.reserved } else { Usd::ZERO };
         let mut state = self.lock();
         if again {
-            self.lose(&mut state, ticket, cost, error);
+            self.lose(&mut state, ticket, cost, error.log_word());
             return;
         }
         match fault(error) {
@@ -436,7 +437,7 @@ impl Shared {
                 state.count_failure(index, suspicious, error);
             }
             Fault::Server => {
-                self.lose(&mut state, ticket, cost, error);
+                self.lose(&mut state, ticket, cost, error.log_word());
                 state.summary.lost += 1;
                 state.count_failure(index, true, error);
             }
@@ -458,16 +459,16 @@ impl Shared {
         self.settle(state);
     }
 
-    fn lose(&self, state: &mut State, ticket: &Ticket, cost: Usd, error: &ProviderError) {
+    pub(super) fn lose(&self, state: &mut State, ticket: &Ticket, cost: Usd, error: &str) {
         state.ledger.settle(ticket.reserved, cost);
-        if let Err(failure) = state.journal.lost(&ticket.cell, cost, error.log_word()) {
+        if let Err(failure) = state.journal.lost(&ticket.cell, cost, error) {
             state.broken = Some(failure);
         }
         self.settle(state);
     }
 
     /// Stops a lane: asking it more prompts would only cost more.
-    fn give_up(&self, state: &mut State, index: usize, ticket: &Ticket, cost: Usd, problem: &str) {
+    pub(super) fn give_up(&self, state: &mut State, index: usize, ticket: &Ticket, cost: Usd, problem: &str) {
         state.ledger.settle(ticket.reserved, cost);
         if let Err(failure) = state.journal.lost(&ticket.cell, cost, "stopped") {
             state.broken = Some(failure);
@@ -487,7 +488,8 @@ impl Shared {
 }
 
 /// Whose fault a failure is.
-enum Fault {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
     /// The tier's: it counts as its answer to this prompt.
     Tier,
     /// The server's at the moment: the prompt is asked again by the next run.
@@ -496,7 +498,7 @@ enum Fault {
     Setup,
 }
 
-fn fault(error: &ProviderError) -> Fault {
+pub(super) fn fault(error: &ProviderError) -> Fault {
     match error.kind() {
         ProviderErrorKind::Timeout | ProviderErrorKind::TooLarge => Fault::Tier,
         // A refused request is about this prompt; a missing page or a server in trouble is not.

@@ -1,11 +1,11 @@
 //! Computing a signal of an answer: its calls are those of the lane, its cost the job's.
 
 use super::record;
-use super::run::{ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Lane, Shared, Ticket};
+use super::run::{ATTEMPTS, FIRST_WAIT, Fault, LONGEST_WAIT, Lane, Shared, Ticket};
 use super::signals::{self, Signal};
 use async_trait::async_trait;
 use cascade_sdk::money::Usd;
-use cascade_sdk::provider::{ModelCall, Response};
+use cascade_sdk::provider::{ModelCall, ProviderErrorKind, Response};
 use cascade_sdk::signal::{AskModel, SignalFailure};
 use cascade_sdk_core::config::Tier;
 use cascade_sdk_core::log::RowRecord;
@@ -26,21 +26,33 @@ impl Shared {
         let mut state = self.lock();
         let value = match value {
             Ok(value) => Some(value),
-            Err(failure) if signals::is_final(&failure) => None,
             Err(failure) => {
-                state.ledger.settle(ticket.reserved, cost);
-                if let Err(broken) = state.journal.lost(&ticket.cell, cost, failure.log_word()) {
-                    state.broken = Some(broken);
+                let why = signals::in_words(&failure);
+                // An interrupt, or money that is wanting, is said elsewhere.
+                let expected = matches!(failure, SignalFailure::Budget);
+                if !expected {
+                    state.summary.reasons.insert(ticket.cell.clone(), why.clone());
                 }
-                state.summary.lost += 1;
-                if let SignalFailure::Model(cascade_sdk::Failure::Call(error)) = &failure {
-                    state.count_failure(index, true, error);
+                match signals::fault_of(&failure) {
+                    Fault::Tier => {}
+                    Fault::Server => {
+                        self.lose(&mut state, ticket, cost, failure.log_word());
+                        state.summary.lost += 1;
+                        if !expected {
+                            state.count_failure(index, true, &why);
+                        }
+                        return;
+                    }
+                    Fault::Setup => return self.give_up(&mut state, index, ticket, cost, &why),
                 }
-                return self.settle(&mut state);
+                let refused = matches!(&failure, SignalFailure::Model(cascade_sdk::Failure::Call(error))
+                    if error.kind() == ProviderErrorKind::Status);
+                state.count_failure(index, refused, &why);
+                None
             }
         };
         state.ledger.settle(ticket.reserved, cost);
-        if let Some(own) = state.lanes.get_mut(index) {
+        if let Some(own) = state.lanes.get_mut(index).filter(|_| value.is_some()) {
             own.failures_in_a_row = 0;
         }
         let mut row = RowRecord::new(ticket.cell.0.clone());
@@ -49,6 +61,7 @@ impl Shared {
             state.broken = Some(failure);
         }
         state.summary.recorded += 1;
+        state.summary.failed += u64::from(value.is_none());
         self.settle(&mut state);
     }
 }

@@ -1,6 +1,8 @@
 //! How a run of a collecting job went.
 
+use super::journal::Cell;
 use cascade_sdk::money::Usd;
+use std::collections::BTreeMap;
 
 /// How a run went.
 #[derive(Debug, Default)]
@@ -21,8 +23,12 @@ pub(crate) struct Summary {
     pub(crate) spent: Usd,
     /// Answers that nobody has graded yet.
     pub(crate) ungraded: u64,
-    /// Signals of answers that were computed.
+    /// Signals of answers that have a value now.
     pub(crate) scored: u64,
+    /// Signals of answers that have none and will have none.
+    pub(crate) without_value: u64,
+    /// Why signals have no value, by cell.
+    pub(crate) reasons: BTreeMap<Cell, String>,
     /// Signals that answers lack yet.
     pub(crate) unscored: u64,
 }
@@ -35,9 +41,11 @@ impl Summary {
     }
 
     /// Adds a further run of the same job, whose results are signals of answers.
-    pub(crate) fn add_signals(&mut self, other: Self) {
-        self.scored += other.recorded;
+    pub(crate) fn add_signals(&mut self, mut other: Self) {
+        self.scored += other.recorded - other.failed;
+        self.without_value += other.failed;
         self.unscored += other.left + other.lost;
+        self.reasons.append(&mut other.reasons);
         self.add(other);
     }
 

@@ -2,14 +2,15 @@
 //!
 //! `CASCADE_KILLS=50` kills it 50 times instead of a few.
 
-use crate::collect::{CALL_USD, COLLECT, project, timeless};
+use crate::collect::{CALL_USD, COLLECT, config, project, timeless};
+use crate::collect_signals::JUDGE;
 use crate::project::Project;
 use crate::server::Server;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Calls in flight for each tier, of which there are two.
+/// Calls in flight for each lane: a tier, or a signal of one.
 const CONCURRENCY: u32 = 2;
 
 /// Moments that look random and are the same in every run.
@@ -39,9 +40,12 @@ fn recorded(project: &Project) -> Vec<(String, String)> {
     if project.exists("log.jsonl") {
         // The log is whole whenever the kill came.
         for row in crate::collect::rows(project) {
-            let id = row["id"].as_str().unwrap();
-            cells
-                .extend(row["results"].as_object().unwrap().keys().map(|tier| (id.to_owned(), tier.clone())));
+            let id = row["id"].as_str().unwrap().to_owned();
+            for (tier, result) in row["results"].as_object().unwrap() {
+                let verdict =
+                    result["signals"]["verdict"].is_number().then(|| format!("signal:verdict:{tier}"));
+                cells.extend(verdict.into_iter().chain([tier.clone()]).map(|lane| (id.clone(), lane)));
+            }
         }
     }
     cells
@@ -49,22 +53,45 @@ fn recorded(project: &Project) -> Vec<(String, String)> {
 
 #[test]
 fn killed_at_random_moments_it_ends_in_the_same_log() {
+    eprintln!("{}", killed("", 2));
+}
+
+#[test]
+fn killed_while_a_judge_scores_it_ends_in_the_same_log() {
+    eprintln!("{}", killed(JUDGE, 3));
+}
+
+/// With these signals, which make so many lanes. Says how it went.
+fn killed(signals: &str, lanes: u32) -> String {
     let kills: u32 = std::env::var("CASCADE_KILLS").map_or(6, |kills| kills.parse().unwrap());
     let words = vec![""; 10 + 4 * kills as usize];
     let undisturbed_server = Server::start(Duration::ZERO);
-    let undisturbed = project(&undisturbed_server, &words);
+    let with_signals = |server: &Server| {
+        let project = project(server, &words);
+        project.write("cascade.toml", &(config(&server.url) + signals));
+        project
+    };
+    let undisturbed = with_signals(&undisturbed_server);
     undisturbed.run(&COLLECT).expect_code(0);
 
     let server = Server::start(Duration::from_millis(25));
-    let project = project(&server, &words);
+    let project = with_signals(&server);
     let concurrency = CONCURRENCY.to_string();
     let arguments = [&COLLECT[..], &["--concurrency", &concurrency, "--format", "json"]].concat();
     let mut moments = Moments(7);
-    let calls_of = |cell: &(String, String)| {
-        let model = if cell.1 == "small" { "s" } else { "l" };
-        let number = &cell.0[1..];
-        let prompt = format!(" {number}+1");
-        server.seen().calls.get(&(model.to_owned(), prompt)).copied().unwrap_or(0)
+    let calls_of = |(id, lane): &(String, String)| -> u32 {
+        let sum = format!(" {}+1", &id[1..]);
+        let model = if lane == "small" { "s" } else { "l" };
+        let asks = |prompt: &str| match lane.as_str() {
+            "small" | "large" => prompt == sum,
+            _ => prompt.starts_with(&format!("{{\"request\":\"{sum}\"")),
+        };
+        let seen = server.seen();
+        seen.calls
+            .iter()
+            .filter(|((of, prompt), _)| of == model && asks(prompt))
+            .map(|(_, calls)| calls)
+            .sum()
     };
     // How often a cell had been asked when it was recorded.
     let mut asked_until_recorded: BTreeMap<(String, String), u32> = BTreeMap::new();
@@ -83,19 +110,19 @@ fn killed_at_random_moments_it_ends_in_the_same_log() {
     assert_eq!(timeless(&project), timeless(&undisturbed));
     assert!(!project.exists("log.jsonl.journal"));
 
-    let cells = 2 * u32::try_from(words.len()).unwrap();
+    let cells = lanes * u32::try_from(words.len()).unwrap();
     let repeated = server.calls() - cells;
-    assert!(repeated <= kills * 2 * CONCURRENCY, "{repeated} repeated calls after {kills} kills");
+    assert!(repeated <= kills * lanes * CONCURRENCY, "{repeated} repeated calls after {kills} kills");
     for (cell, calls) in &asked_until_recorded {
         assert_eq!(calls_of(cell), *calls, "{cell:?} was asked again after it was recorded");
     }
     let charged = u32::try_from(summary["may_have_been_charged"].as_array().unwrap().len()).unwrap();
-    assert!(charged >= repeated && charged <= kills * 2 * CONCURRENCY, "{charged} for {repeated}");
+    assert!(charged >= repeated && charged <= kills * lanes * CONCURRENCY, "{charged} for {repeated}");
     // What may have been charged is counted, at the most it can have cost.
     let spent = summary["spent_usd"].as_f64().unwrap();
     assert!(spent >= f64::from(cells + repeated) * CALL_USD - 1e-12, "{summary}");
-    eprintln!(
+    format!(
         "{kills} kills: {repeated} repeated calls, {} cells recorded before the end",
         asked_until_recorded.len()
-    );
+    )
 }

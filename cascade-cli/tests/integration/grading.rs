@@ -129,6 +129,42 @@ fn a_program_grades_and_what_it_cannot_grade_is_kept_for_later() {
     assert!(close(quality(&project, 0, "small"), 0.5));
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_the_programs_that_grade() {
+    let server = Server::start(Duration::ZERO);
+    let project = project(&server, &[""]);
+    grade_by(&project, "command");
+    // What the program starts must end with it.
+    let endless = script(&project, "endless.sh", "sleep 600 & echo $! >> started; wait\n");
+    let arguments = [&COLLECT[..], &["--format", "json", "--grader-command", &endless]].concat();
+    let child = project.command(&arguments).spawn().unwrap();
+    let started = || -> Vec<String> {
+        let text = std::fs::read_to_string(project.path("started")).unwrap_or_default();
+        text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+    };
+    while started().len() < 2 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = |arguments: &[&str]| {
+        let mut kill = std::process::Command::new("kill");
+        kill.args(arguments).stderr(std::process::Stdio::null()).status().unwrap().success()
+    };
+    assert!(kill(&["-INT", &child.id().to_string()]));
+    let summary = crate::project::Ran::from(child.wait_with_output().unwrap()).expect_code(1).json();
+    assert_eq!((&summary["interrupted"], &summary["ungraded"]), (&json!(true), &json!(2)), "{summary}");
+    // Whoever inherits an ended process may take a moment to bury it.
+    let runs = |process: &String| {
+        let state = std::process::Command::new("ps").args(["-o", "stat=", "-p", process]).output().unwrap();
+        let state = String::from_utf8(state.stdout).unwrap();
+        !state.trim().is_empty() && !state.trim().starts_with('Z')
+    };
+    assert!(!started().iter().any(runs), "programs outlive the interrupt");
+    let good = script(&project, "good.sh", "echo 1\n");
+    project.run(&[&COLLECT[..], &["--grader-command", &good]].concat()).expect_code(0);
+    assert_eq!(server.calls(), 2);
+}
+
 #[test]
 fn a_judge_grades_by_a_rubric_and_its_cost_is_told() {
     let server = Server::start(Duration::ZERO);
