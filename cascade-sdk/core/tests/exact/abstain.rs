@@ -1,8 +1,7 @@
 //! Cascades that may abstain against brute force (MATH.md 6.4).
 
-use crate::brute::{
-    all_rows, best_within, chains, cheapest_above, random_table, rules_of, simulate, vertices,
-};
+use crate::brute::{all_rows, best_within, chains, cheapest_above, random_table, simulate, vertices};
+use crate::limits::{kept, limits};
 use cascade_sdk_core::fit::chain::Chains;
 use cascade_sdk_core::fit::family::{Candidate, Draft, FittedFamily};
 use cascade_sdk_core::fit::frontier::operating::PolicyClass;
@@ -13,59 +12,65 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::BTreeSet;
 
-/// Sums of one tier, or a pair, that abstains below `below` on a signal of its first tier and keeps from `keep` on.
+/// A bound on the cost of a request and the share of requests that may exceed it.
+type Tail = Option<(i64, f64)>;
+
+/// (cost, quality) of what is paid and answered row by row, if it keeps the limit.
+fn sums(table: &Table, tail: Tail, outcome: impl Fn(usize) -> (i64, i64)) -> Option<(i128, i128)> {
+    let (mut cost, mut quality, mut over) = (0, 0, 0);
+    for row in 0..table.len() {
+        let weight = i128::from(table.weight[row]);
+        let (spent, answer) = outcome(row);
+        cost += weight * i128::from(spent);
+        quality += weight * i128::from(answer);
+        over += weight * i128::from(tail.is_some_and(|(bound, _)| spent > bound));
+    }
+    let weight = table.total_weight(&all_rows(table)) as f64;
+    tail.is_none_or(|(_, share)| over as f64 <= share * weight + 1e-9).then_some((cost, quality))
+}
+
+/// One tier, or a pair, that abstains below `below` on a signal of its first tier and keeps from `keep` on.
 fn two_cuts(
     table: &Table,
     tiers: &[usize],
     signal: usize,
     (below, keep): (f64, f64),
-    worth: i64,
-) -> (i128, i128) {
-    let (mut cost, mut quality) = (0, 0);
+    (worth, tail): (i64, Tail),
+) -> Option<(i128, i128)> {
     let cheap = &table.tiers[tiers[0]];
-    for row in 0..table.len() {
-        let weight = i128::from(table.weight[row]);
+    sums(table, tail, |row| {
         let score = cheap.signals[signal].value[row];
-        let mut spent = cheap.cost[row] + cheap.signals[signal].cost.get(row).unwrap_or(&0);
-        let answer = if score > f64::NEG_INFINITY && score < below {
-            worth
+        let spent = cheap.cost[row] + cheap.signals[signal].cost.get(row).unwrap_or(&0);
+        if score > f64::NEG_INFINITY && score < below {
+            (spent, worth)
         } else if score >= keep || tiers.len() == 1 {
-            cheap.quality[row]
+            (spent, cheap.quality[row])
         } else {
-            spent += table.tiers[tiers[1]].cost[row];
-            table.tiers[tiers[1]].quality[row]
-        };
-        cost += weight * i128::from(spent);
-        quality += weight * i128::from(answer);
-    }
-    (cost, quality)
+            (spent + table.tiers[tiers[1]].cost[row], table.tiers[tiers[1]].quality[row])
+        }
+    })
 }
 
-/// Sums of a pair that keeps from `keep` on at its first stage and abstains below `below` on a signal of its second.
+/// A pair that keeps from `keep` on at its first stage and abstains below `below` on a signal of its second.
 fn abstains_last(
     table: &Table,
     (cheap, signal, keep): (usize, usize, f64),
     (dear, second, below): (usize, usize, f64),
-    worth: i64,
-) -> (i128, i128) {
-    let (mut cost, mut quality) = (0, 0);
+    (worth, tail): (i64, Tail),
+) -> Option<(i128, i128)> {
     let [first, last] = [(cheap, signal), (dear, second)].map(|(tier, signal)| {
         let tier = &table.tiers[tier];
         (tier, &tier.signals[signal])
     });
-    for row in 0..table.len() {
-        let weight = i128::from(table.weight[row]);
-        let mut spent = first.0.cost[row] + first.1.cost.get(row).unwrap_or(&0);
-        let mut answer = first.0.quality[row];
-        if first.1.value[row] < keep {
-            spent += last.0.cost[row] + last.1.cost.get(row).unwrap_or(&0);
-            let score = last.1.value[row];
-            answer = if score > f64::NEG_INFINITY && score < below { worth } else { last.0.quality[row] };
+    sums(table, tail, |row| {
+        let spent = first.0.cost[row] + first.1.cost.get(row).unwrap_or(&0);
+        if first.1.value[row] >= keep {
+            return (spent, first.0.quality[row]);
         }
-        cost += weight * i128::from(spent);
-        quality += weight * i128::from(answer);
-    }
-    (cost, quality)
+        let score = last.1.value[row];
+        let spent = spent + last.0.cost[row] + last.1.cost.get(row).unwrap_or(&0);
+        (spent, if score > f64::NEG_INFINITY && score < below { worth } else { last.0.quality[row] })
+    })
 }
 
 fn scores_of(table: &Table, tier: usize, signal: usize) -> Vec<f64> {
@@ -75,19 +80,15 @@ fn scores_of(table: &Table, tier: usize, signal: usize) -> Vec<f64> {
     scores
 }
 
-/// (cost, quality) of every single tier and pair, with and without abstaining at one stage.
-fn everything(table: &Table, worth: i64) -> BTreeSet<(i128, i128)> {
-    let mut points = BTreeSet::new();
+/// (cost, quality) of every single tier and pair that keeps the limit, with and without abstaining at one stage.
+fn everything(table: &Table, (worth, tail): (i64, Tail)) -> BTreeSet<(i128, i128)> {
+    let mut points = kept(table, &chains(table, 2), None, tail);
     for tiers in chains(table, 2) {
-        for rule in rules_of(table, &tiers) {
-            let totals = simulate(table, &rule);
-            points.insert((totals.cost, totals.quality));
-        }
         for signal in 0..table.tiers[tiers[0]].signals.len() {
             let scores = scores_of(table, tiers[0], signal);
             for &below in &scores {
                 for &keep in scores.iter().chain(&[f64::INFINITY]).filter(|&&keep| keep >= below) {
-                    points.insert(two_cuts(table, &tiers, signal, (below, keep), worth));
+                    points.extend(two_cuts(table, &tiers, signal, (below, keep), (worth, tail)));
                 }
             }
             let &[cheap, dear] = &tiers[..] else { continue };
@@ -95,7 +96,7 @@ fn everything(table: &Table, worth: i64) -> BTreeSet<(i128, i128)> {
                 for second in 0..table.tiers[dear].signals.len() {
                     for &below in &scores_of(table, dear, second) {
                         let (first, last) = ((cheap, signal, keep), (dear, second, below));
-                        points.insert(abstains_last(table, first, last, worth));
+                        points.extend(abstains_last(table, first, last, (worth, tail)));
                     }
                 }
             }
@@ -104,15 +105,13 @@ fn everything(table: &Table, worth: i64) -> BTreeSet<(i128, i128)> {
     points
 }
 
-/// (cost, quality) of every single tier, with and without abstaining.
-fn single_tiers(table: &Table, worth: i64) -> BTreeSet<(i128, i128)> {
-    let mut points = BTreeSet::new();
+/// (cost, quality) of every single tier that keeps the limit, with and without abstaining.
+fn single_tiers(table: &Table, (worth, tail): (i64, Tail)) -> BTreeSet<(i128, i128)> {
+    let mut points = kept(table, &chains(table, 1), None, tail);
     for tier in 0..table.tiers.len() {
-        let single = table.single(tier, &all_rows(table));
-        points.insert((single.cost, single.quality));
         for signal in 0..table.tiers[tier].signals.len() {
             for &below in &scores_of(table, tier, signal) {
-                points.insert(two_cuts(table, &[tier], signal, (below, f64::INFINITY), worth));
+                points.extend(two_cuts(table, &[tier], signal, (below, f64::INFINITY), (worth, tail)));
             }
         }
     }
@@ -160,14 +159,19 @@ proptest! {
 
     /// Exact where at most one stage abstains; where more do, which is a heuristic, never worse.
     #[test]
-    fn singles_and_pairs_that_abstain_equal_brute_force(seed in any::<u64>(), share in 0_i64..5) {
+    fn singles_and_pairs_that_abstain_equal_brute_force(
+        seed in any::<u64>(),
+        share in 0_i64..5,
+        tail in prop::option::of((0_i64..60_000, prop::sample::select(vec![0.1, 0.3, 0.5]))),
+    ) {
         let table = random_table(seed, 12, 2);
         let rows = all_rows(&table);
         let worth = share * QUALITY_ONE / 4;
-        let everything = [single_tiers(&table, worth), everything(&table, worth)];
+        let everything = [single_tiers(&table, (worth, tail)), everything(&table, (worth, tail))];
+        let limits = limits(None, tail);
         for (points, members) in everything.iter().zip([Members::UpTo(1), Members::UpTo(2)]) {
             let step = (points.len() / 30).max(1);
-            let family = Abstaining::new(&table, &rows, members, &Limits::default(), worth, 2);
+            let family = Abstaining::new(&table, &rows, members, &limits, worth, 2);
             for &(cost, quality) in points.iter().step_by(step) {
                 for shift in -1..=1 {
                     let (limit, floor) = (cost + shift, quality + shift);

@@ -27,7 +27,7 @@ fn with_latencies(mut table: Table, seed: u64) -> Table {
     table
 }
 
-fn limits(latency: Option<f64>, tail: Option<(i64, f64)>) -> Limits {
+pub(crate) fn limits(latency: Option<f64>, tail: Option<(i64, f64)>) -> Limits {
     Limits::of(&Objective {
         goal: Goal::MaxQuality,
         max_latency_ms_p95: latency,
@@ -68,7 +68,7 @@ fn simulate(table: &Table, rule: &CascadeRule, latency: f64, dear: i64) -> [i128
 }
 
 /// (cost, quality) of every policy of some chains that keeps both limits.
-fn kept(
+pub(crate) fn kept(
     table: &Table,
     chains: &[Vec<usize>],
     latency: Option<f64>,

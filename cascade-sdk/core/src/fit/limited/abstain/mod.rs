@@ -11,7 +11,7 @@ mod search;
 
 use super::{Limited, Members, VERTICES};
 use crate::fit::family::{Candidate, Draft, FittedFamily, RulesBuilder};
-use crate::fit::frontier::operating::{CascadeRule, PolicyClass, StageCut, Walk};
+use crate::fit::frontier::operating::{CascadeRule, Operating, PolicyClass, StageCut, Walk};
 use crate::fit::frontier::pair::{Pair, all_pairs};
 use crate::fit::frontier::point_set::PointSet;
 use crate::fit::limits::Limits;
@@ -106,37 +106,39 @@ impl<'t> Abstaining<'t> {
 
     fn explore(&mut self) {
         let points = self.points.staircase().to_vec();
-        self.points = PointSet::explored(points, VERTICES, |price| self.search(Target::Price(price)));
+        self.points = PointSet::explored(points, VERTICES, |price| {
+            let target = Target::Price(price);
+            let long = self.inner.longer(target, None);
+            self.search(target, long.or_else(|| self.inner.hull().first().cloned()))
+        });
     }
 
     /// The best rule with a second cut: the best of all pairs, and what it and the best plain chain come to when second
     /// cuts are added to them.
-    fn search(&self, target: Target) -> Option<Found> {
+    fn search(&self, target: Target, chain: Option<Operating>) -> Option<Found> {
         let arena = &self.inner.arena;
         let pairs = threads::map(self.threads, self.pairs.len(), |at| {
             arena.abstaining_pair(self.pairs[at], self.worth, target)
         });
         let pair = pairs.into_iter().flatten().reduce(|best, next| better_of(target, best, next));
-        let chain = self.inner.solve(target, None).or_else(|| match target {
-            Target::Budget(cost) => self.inner.at_budget(cost),
-            Target::Floor(quality) => self.inner.at_floor(quality),
-            Target::Price(_) => self.inner.hull().first().cloned(),
-        });
         let chain = chain.filter(|_| self.long).map(|chain| plain(chain.rule));
         let starts = pair.clone().map(|pair| pair.1).into_iter().chain(chain);
         let climbed = starts.filter_map(|rule| arena.add_cuts(rule, self.worth, target));
         pair.into_iter().chain(climbed).reduce(|best, next| better_of(target, best, next))
     }
 
-    fn best(&self, target: Target, known: Option<&Found>) -> Option<Candidate> {
-        let plain_best = match target {
-            Target::Budget(cost) => self.inner.at_budget(cost),
-            Target::Floor(quality) => self.inner.at_floor(quality),
-            Target::Price(_) => None,
-        };
-        let all = known.cloned().into_iter();
-        let all = all.chain(plain_best.map(|found| (found.totals, plain(found.rule))));
-        let all = all.chain(self.search(target));
+    /// `short` is the best plain rule of up to two stages.
+    fn best(
+        &self,
+        target: Target,
+        known: Option<&Found>,
+        short: Option<&(Totals, CascadeRule)>,
+    ) -> Option<Candidate> {
+        let short = short.map(|(totals, rule)| Operating { totals: *totals, rule: rule.clone() });
+        let long = self.inner.longer(target, None);
+        let found = self.search(target, long.clone().or_else(|| short.clone()));
+        let never = [short, long].into_iter().flatten().map(|found| (found.totals, plain(found.rule)));
+        let all = known.cloned().into_iter().chain(never).chain(found);
         all.reduce(|best, next| better_of(target, best, next)).map(candidate)
     }
 }
@@ -165,11 +167,11 @@ fn candidate((totals, rule): (Totals, AbstainingRule)) -> Candidate {
 
 impl FittedFamily for Abstaining<'_> {
     fn at_budget(&self, cost: i128) -> Option<Candidate> {
-        self.best(Target::Budget(cost), self.points.at_budget(cost))
+        self.best(Target::Budget(cost), self.points.at_budget(cost), self.inner.points.at_budget(cost))
     }
 
     fn at_floor(&self, quality: i128) -> Option<Candidate> {
-        self.best(Target::Floor(quality), self.points.at_floor(quality))
+        self.best(Target::Floor(quality), self.points.at_floor(quality), self.inner.points.at_floor(quality))
     }
 
     fn hull(&self) -> Vec<Candidate> {
