@@ -55,6 +55,20 @@ impl KnownPredictions {
     }
 }
 
+impl FromIterator<(usize, Predictions)> for KnownPredictions {
+    /// From rows of the log and what is predicted of each.
+    fn from_iter<I: IntoIterator<Item = (usize, Predictions)>>(told: I) -> Self {
+        let mut by_row = Vec::new();
+        for (row, predictions) in told {
+            if by_row.len() <= row {
+                by_row.resize(row + 1, None);
+            }
+            by_row[row] = Some(predictions);
+        }
+        Self { by_row }
+    }
+}
+
 /// What the router sees of a row.
 fn view<'s, 'a>(
     log: &'a EvalLog,

@@ -2,13 +2,14 @@
 
 use super::limited::AbstainingRule;
 use super::objective::{Multipliers, Target};
-use crate::feature::Router;
+use crate::feature::{Predictions, Router};
 use crate::fit::frontier::operating::{CascadeRule, PolicyClass};
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use crate::policy::{
     AbstainRule, AcceptRule, Cut, Forecast, Mixture, OperatingPoint, Plan, Rules, Score, ScoreInput,
     ScoreSource, Stage,
 };
+use crate::replay::KnownPredictions;
 
 /// An operating point of a family, and the rules that reach it.
 #[derive(Clone, Debug)]
@@ -122,6 +123,20 @@ pub trait FittedFamily: Sync {
     /// Its router, if it has a fitted one.
     fn router_fit(&self) -> Option<&super::router::RouterFit> {
         None
+    }
+
+    /// What its router predicts of `rows`, those it was fitted on, each by the fit without the row's fold; nothing without
+    /// a router. A replay with its own predictions would know its rows too well.
+    fn out_of_fold(&self, rows: &[u32]) -> KnownPredictions {
+        let table = self.table();
+        let Some(fit) = self.router_fit() else { return KnownPredictions::default() };
+        let tiers = table.tiers.len();
+        let predictions = fit.log_odds.chunks_exact(tiers).zip(fit.cost_usd.chunks_exact(tiers));
+        let told = rows.iter().zip(predictions).map(|(&row, (log_odds, cost_usd))| {
+            let predictions = Predictions { log_odds: log_odds.to_vec(), cost_usd: cost_usd.to_vec() };
+            (table.log_row[row as usize] as usize, predictions)
+        });
+        told.collect()
     }
 
     /// The optimum of a target; `None` if no member keeps the constraint.

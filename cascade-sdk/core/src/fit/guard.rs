@@ -5,8 +5,6 @@
 //! the number of slices (Bonferroni), so that with 95 % confidence no slice is kept that loses nothing.
 
 use super::FitError;
-use super::limits::{Limits, within};
-use super::objective::Target;
 use super::report::{GuardReport, GuardedSlice};
 use crate::config::GuardSettings;
 use crate::diag::Diagnostic;
@@ -16,6 +14,7 @@ use crate::fit::inference::simulate::Outcomes;
 use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::log::EvalLog;
 use crate::policy::{Guard, OperatingPoint, Rules, ScoreInput};
+use crate::replay::KnownPredictions;
 use std::collections::BTreeMap;
 
 /// What a guard is judged with.
@@ -34,20 +33,30 @@ pub struct Guarding<'a> {
 }
 
 impl Guarding<'_> {
-    /// Rules with their failing slices kept on the reference tier, and what became of each slice.
+    /// Rules with their failing slices kept on the reference tier, and what became of each slice. `known` is what their
+    /// router predicts of the rows out of fold.
     ///
     /// # Errors
     /// As [`Outcomes::of`].
-    pub fn apply(&self, mut rules: Rules) -> Result<(Rules, GuardReport), FitError> {
-        let outcomes = Outcomes::of(&rules, self.log, self.table, self.rows)?;
-        let report = self.judge(&outcomes);
+    pub fn apply(&self, rules: Rules, known: &KnownPredictions) -> Result<(Rules, GuardReport), FitError> {
+        let report = self.judge(&self.outcomes(&rules, known)?);
+        Ok((self.guarded(rules, &report), report))
+    }
+
+    /// What rules do with the rows that choose.
+    pub(super) fn outcomes(&self, rules: &Rules, known: &KnownPredictions) -> Result<Outcomes, FitError> {
+        Ok(Outcomes::with_predictions(rules, self.log, self.table, self.rows, known)?)
+    }
+
+    /// Rules with the slices that a report keeps on the reference tier.
+    pub(super) fn guarded(&self, mut rules: Rules, report: &GuardReport) -> Rules {
         let labels: Vec<String> = report.kept.iter().map(|slice| slice.label.clone()).collect();
         attach(&mut rules, &mut [], self.table, &self.settings.by, &labels, self.reference);
-        Ok((rules, report))
+        rules
     }
 
     /// Compares every slice with the reference tier.
-    fn judge(&self, outcomes: &Outcomes) -> GuardReport {
+    pub(super) fn judge(&self, outcomes: &Outcomes) -> GuardReport {
         let reference = &self.table.tiers[self.reference];
         let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (place, &row) in self.rows.iter().enumerate() {
@@ -89,25 +98,6 @@ impl Guarding<'_> {
             }
         }
         report
-    }
-
-    /// Whether rules keep a target and limits on the rows that choose; else by how much totals miss the target.
-    pub(super) fn shortfall(
-        &self,
-        rules: &Rules,
-        target: Target,
-        limits: &Limits,
-    ) -> Result<(crate::fit::rows::table::Totals, Option<i128>), FitError> {
-        let outcomes = Outcomes::of(rules, self.log, self.table, self.rows)?;
-        let totals = outcomes.totals(self.table, self.rows);
-        let over = outcomes.over(self.table, self.rows, limits);
-        let missing = match target {
-            Target::Budget(limit) => totals.cost - limit,
-            Target::Floor(floor) => floor - totals.quality,
-            Target::Price(_) => 0,
-        };
-        let kept = missing <= 0 && within(over, limits.allowed(self.table.total_weight(self.rows)));
-        Ok((totals, (!kept).then_some(missing)))
     }
 }
 

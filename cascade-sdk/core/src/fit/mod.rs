@@ -13,6 +13,7 @@
 //! | [`inference`] | folds, intervals over groups, bounds, certificates | 11 |
 //! | [`guard`] | slices that are kept on a reference tier | 11 |
 //! | [`analysis`] | signals, combined scores, structural cost, break-even, learning curves, a new tier, drift | 2.1, 9, 10 |
+//! | `constraint` | what a guard and stops must keep | 2 |
 //! | `early` | answers that are given up while they arrive | 2 |
 //! | [`verdict`] | is escalation worth it | |
 //! | `setup`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
@@ -21,6 +22,7 @@
 
 pub mod analysis;
 pub mod chain;
+mod constraint;
 mod early;
 pub mod families;
 pub mod family;

@@ -1,5 +1,6 @@
 //! An objective on a set of rows, in the exact units of [`Totals`].
 
+use super::limited::Sums;
 use super::limits::{MOST, Over};
 use crate::config::Goal;
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals, quality_units};
@@ -31,13 +32,18 @@ impl Target {
         })
     }
 
+    /// By how much totals miss the constraint; 0 or less where they keep it.
+    pub fn missing(self, totals: Totals) -> i128 {
+        match self {
+            Self::Budget(limit) => totals.cost - limit,
+            Self::Floor(floor) => floor - totals.quality,
+            Self::Price(_) => 0,
+        }
+    }
+
     /// Whether totals keep the constraint.
     pub fn is_met(self, totals: Totals) -> bool {
-        match self {
-            Self::Budget(limit) => totals.cost <= limit,
-            Self::Floor(floor) => totals.quality >= floor,
-            Self::Price(_) => true,
-        }
+        self.missing(totals) <= 0
     }
 }
 
@@ -89,8 +95,13 @@ impl Multipliers {
 
     /// The Lagrangian value of one row that exceeds the limits that `over` says.
     pub fn row_value(self, quality: i64, cost: i64, over: Over) -> f64 {
-        let tails: f64 = self.over.iter().zip(&over).map(|(weight, &over)| weight * over as f64).sum();
-        self.value(quality as f64, cost as f64) - tails
+        self.value_of(Sums { quality: quality.into(), cost: cost.into(), over })
+    }
+
+    /// The Lagrangian value of sums.
+    pub fn value_of(self, sums: Sums) -> f64 {
+        let tails: f64 = self.over.iter().zip(&sums.over).map(|(weight, &over)| weight * over as f64).sum();
+        self.value(sums.quality as f64, sums.cost as f64) - tails
     }
 }
 

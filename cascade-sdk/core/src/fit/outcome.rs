@@ -13,7 +13,7 @@ use crate::fit::inference::compare::Comparison;
 use crate::fit::inference::crossfit;
 use crate::fit::inference::tails;
 use crate::fit::rows::table::Totals;
-use crate::policy::{ALGORITHM, Certificate, Expected, Fitted, Policy};
+use crate::policy::{ALGORITHM, Certificate, Expected, Fitted, OperatingPoint, Policy, Rules};
 use std::collections::BTreeMap;
 
 impl Setup<'_> {
@@ -76,6 +76,14 @@ impl Setup<'_> {
         })
     }
 
+    /// Gives a policy and its frontier the guard of the fit.
+    fn attach_guard(&self, fit: &Fit<'_>, rules: &mut Rules, frontier: &mut [OperatingPoint]) {
+        let Some(guard) = &fit.rules.guard else { return };
+        let name = fit.rules.tiers.get(guard.tier());
+        let tier = self.table.tiers.iter().position(|tier| Some(&tier.name) == name).unwrap_or(0);
+        guard::attach(rules, frontier, &self.table, &guard.tag, &guard.labels, tier);
+    }
+
     pub(super) fn policy(
         &self,
         fit: &Fit<'_>,
@@ -85,27 +93,23 @@ impl Setup<'_> {
     ) -> Result<Policy, FitError> {
         let weight = self.table.total_weight(&self.calibration);
         let (mut rules, mut frontier) = rules_with_frontier(&*fit.fitted, &fit.chosen, weight);
-        // A certificate belongs to the policy that was tested, not to another one.
         Self::copy_stops(&fit.rules, &mut rules);
+        self.attach_guard(fit, &mut rules, &mut frontier);
+        // A certificate belongs to the policy that was tested, not to another one.
         if self.input.options.refit_on_all && certificate.is_none() {
             let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
             let folds = crossfit::folds(&self.table, &all, &self.variant_names, self.route.fit.seed);
             let refitted = families::fit(&self.pool(), fit.family, &all, &folds, None);
-            if let Some((family, chosen)) = refitted
-                .and_then(|family| Some((family.solve(self.target(&all))?, family)))
-                .map(|(c, f)| (f, c))
+            if let Some(family) = refitted
+                && let Some(chosen) = family.solve(self.target(&all))
             {
                 (rules, frontier) = rules_with_frontier(&*family, &chosen, self.table.total_weight(&all));
+                self.attach_guard(fit, &mut rules, &mut frontier);
                 if fit.early.is_some() {
-                    let hull: Vec<Totals> = family.hull().iter().map(|vertex| vertex.totals).collect();
-                    rules = self.refit_stops(&rules, (&all, &folds), &hull)?;
+                    // Answers that the guard keeps from the policy are none of its stops'.
+                    rules = self.refit_stops((&*family, chosen.totals), rules, (&all, &folds))?;
                 }
             }
-        }
-        if let Some(guard) = &fit.rules.guard {
-            let name = fit.rules.tiers.get(guard.tier());
-            let tier = self.table.tiers.iter().position(|tier| Some(&tier.name) == name).unwrap_or(0);
-            guard::attach(&mut rules, &mut frontier, &self.table, &guard.tag, &guard.labels, tier);
         }
         let figures = comparison.figures(position);
         let share: BTreeMap<&str, _> =

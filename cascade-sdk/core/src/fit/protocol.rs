@@ -2,12 +2,13 @@
 //! rows, and let the held-out rows change nothing but the reported figures.
 
 use super::FitError;
+use super::constraint::Constraint;
 use super::families::{self, Pool};
 use super::family::{Candidate, Draft, FittedFamily};
 use super::guard::Guarding;
 use super::limited::{self, AbstainingRule};
 use super::limits::{NO_LIMITS, Tail, within};
-use super::objective::{Multipliers, Target};
+use super::objective::Target;
 use super::outcome;
 use super::report::{self, EarlyReport, FitReport, GuardReport, HeldOut, LeftOut};
 use super::route::FitOutcome;
@@ -96,7 +97,7 @@ impl Setup<'_> {
             }
         }
         if let Some(fit) = selected.and_then(|family| fits.iter_mut().find(|fit| fit.family == family)) {
-            self.stop_early(fit, &folds, &mut warnings)?;
+            self.stop_early(fit, &folds, &mut guard, &mut warnings)?;
         }
         let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
         let (comparison, singles_at) = self.compare(&fits);
@@ -349,12 +350,7 @@ impl Setup<'_> {
                 let again = families::refit(&pool, *family, &**whole, &train, &train_folds, known);
                 fitted.push(again);
             }
-            let multipliers = if self.limits.is_empty() {
-                Multipliers::at(target, &union_hull(&fitted))
-            } else {
-                let threads = self.input.options.threads;
-                limited::multipliers(&table, &train, &self.limits, target, threads)
-            };
+            let multipliers = self.multipliers(&table, &train, || union_hull(&fitted));
             for (values, fitted) in values.iter_mut().zip(&fitted) {
                 let Some(fitted) = fitted else { continue };
                 let hull = fitted.hull();
@@ -436,21 +432,25 @@ impl Setup<'_> {
     fn guard(&self, guarding: Guarding<'_>, fit: &mut Fit<'_>) -> Result<Option<GuardReport>, FitError> {
         let target = self.target(&self.calibration);
         let (mut tighter, mut chosen) = (target, fit.chosen.clone());
+        let hull: Vec<Totals> = fit.fitted.hull().iter().map(|vertex| vertex.totals).collect();
+        let known = fit.fitted.out_of_fold(&self.calibration);
+        let sums = |outcomes: &Outcomes| outcomes.sums(&self.table, &self.calibration, &self.limits);
         for _ in 0..GUARD_ROUNDS {
-            let (rules, report) = guarding.apply(fit.fitted.rules(&chosen))?;
-            if report.kept.is_empty() {
-                fit.rules = rules;
-                fit.outcomes = Outcomes::of(&fit.rules, self.input.log, &self.table, &self.test)?;
-                fit.chosen = chosen;
-                return Ok(Some(report));
-            }
-            let (totals, missing) = guarding.shortfall(&rules, target, &self.limits)?;
-            let Some(missing) = missing else {
+            let unguarded = fit.fitted.rules(&chosen);
+            let outcomes = guarding.outcomes(&unguarded, &known)?;
+            let report = guarding.judge(&outcomes);
+            let rules = guarding.guarded(unguarded, &report);
+            let before = (chosen.totals, sums(&outcomes));
+            let constraint = Constraint::new(target, before, self.allowed(&self.calibration), &hull);
+            let now = sums(&guarding.outcomes(&rules, &known)?);
+            let totals = constraint.promise(now);
+            if constraint.broken(now).nothing() {
                 fit.outcomes = Outcomes::of(&rules, self.input.log, &self.table, &self.test)?;
                 fit.rules = rules;
                 fit.chosen = Candidate { totals, ..chosen };
                 return Ok(Some(report));
-            };
+            }
+            let missing = target.missing(totals);
             tighter = match tighter {
                 Target::Budget(limit) => Target::Budget(limit - missing.max(1)),
                 Target::Floor(floor) => Target::Floor(floor + missing.max(1)),
@@ -464,7 +464,7 @@ impl Setup<'_> {
 
     /// The single tiers that keep the limits on calibration rows: a reference that breaks them would be none.
     pub(super) fn eligible(&self) -> Vec<usize> {
-        let allowed = self.limits.allowed(self.table.total_weight(&self.calibration));
+        let allowed = self.allowed(&self.calibration);
         (0..self.table.tiers.len())
             .filter(|&tier| {
                 let single = Outcomes::single(&self.table, tier, &self.calibration);

@@ -2,8 +2,9 @@
 
 use super::families::Pool;
 use super::guard::{self, Guarding};
-use super::limits::{Limits, Tail};
-use super::objective::Target;
+use super::limited;
+use super::limits::{Limits, Over, Tail};
+use super::objective::{Multipliers, Target};
 use super::report::{Certification, MissingSignal};
 use super::route::FitInput;
 use super::verdict;
@@ -14,7 +15,7 @@ use crate::fit::inference::certify::{self, Promise, Trial};
 use crate::fit::inference::crossfit;
 use crate::fit::rows::near;
 use crate::fit::rows::pool::refuse_sparse_signals;
-use crate::fit::rows::table::Table;
+use crate::fit::rows::table::{Table, Totals};
 use crate::fit::rows::traffic::{self, Traffic, Weighed};
 use crate::log::{Split, group_key};
 
@@ -202,6 +203,25 @@ impl<'a> Setup<'a> {
             limits: &self.limits,
             threads: self.input.options.threads,
         }
+    }
+
+    /// The weights of the rows that may exceed each limit.
+    pub(super) fn allowed(&self, rows: &[u32]) -> Over {
+        self.limits.allowed(self.table.total_weight(rows))
+    }
+
+    /// The multipliers at the target on rows: by a hull, under limits from all single tiers and pairs.
+    pub(super) fn multipliers(
+        &self,
+        table: &Table,
+        rows: &[u32],
+        hull: impl FnOnce() -> Vec<Totals>,
+    ) -> Multipliers {
+        let target = self.target(rows);
+        if self.limits.is_empty() {
+            return Multipliers::at(target, &hull());
+        }
+        limited::multipliers(table, rows, &self.limits, target, self.input.options.threads)
     }
 
     pub(super) fn target(&self, rows: &[u32]) -> Target {

@@ -1,7 +1,7 @@
 //! The prefix rule of one stage: at which lengths, and below which running scores, giving an answer up is worth it.
 //!
 //! Giving answer `i` up after `k` tokens changes the Lagrangian of the objective (MATH.md 2) by
-//! `v = (q_rest − q_i) − λ (c_rest − c_spared)`: for an answer that the policy would have refused anyway that is λ times the output
+//! `v = (q_rest − q_i) − λ (c_rest − c_spared)`, less what it counts to exceed limits: for an answer that the policy would have refused anyway that is λ times the output
 //! that is not generated, for one that it would have kept it is what escalating it gains less what that costs. A rule is worth
 //! the sum of `v` over the answers that it gives up.
 //!
@@ -10,7 +10,7 @@
 //! at least as good as the best rule of one length, if not always the best of all.
 
 use super::super::objective::Multipliers;
-use crate::fit::rows::table::Totals;
+use crate::fit::limited::Sums;
 use crate::policy::PrefixCut;
 
 /// Prefix lengths that a rule may score.
@@ -25,22 +25,22 @@ pub(super) struct Answer {
     /// Its place among the rows of the fit.
     pub(super) place: usize,
     /// The request's sums if the answer arrives to its end, or until it is certain that it cannot be kept.
-    pub(super) whole: Totals,
+    pub(super) whole: Sums,
     /// For each length that is reached: the running score, and the request's sums if the answer is given up then.
-    pub(super) prefixes: Vec<(u32, f64, Totals)>,
+    pub(super) prefixes: Vec<(u32, f64, Sums)>,
 }
 
 impl Answer {
     /// The request's sums under a rule.
-    pub(super) fn under(&self, cuts: &[PrefixCut]) -> Totals {
-        let stops = |(length, score, totals): &(u32, f64, Totals)| {
+    pub(super) fn under(&self, cuts: &[PrefixCut]) -> Sums {
+        let stops = |(length, score, sums): &(u32, f64, Sums)| {
             let below = cuts.iter().find(|cut| cut.after == *length)?.below;
-            (*score < below).then_some(*totals)
+            (*score < below).then_some(*sums)
         };
         self.prefixes.iter().find_map(stops).unwrap_or(self.whole)
     }
 
-    fn at(&self, length: u32) -> Option<(f64, Totals)> {
+    fn at(&self, length: u32) -> Option<(f64, Sums)> {
         self.prefixes.iter().find(|prefix| prefix.0 == length).map(|prefix| (prefix.1, prefix.2))
     }
 }
@@ -50,16 +50,21 @@ pub(super) fn one_length(answers: &[&Answer], length: u32, price: Multipliers) -
     best_cut(answers, length, &[], price).into_iter().collect()
 }
 
-/// A rule that scores all lengths.
-pub(super) fn all_lengths(answers: &[&Answer], lengths: &[u32], price: Multipliers) -> Vec<PrefixCut> {
+/// A rule that scores all lengths; `singles` has the best rule of each length alone.
+pub(super) fn all_lengths(
+    answers: &[&Answer],
+    lengths: &[u32],
+    singles: &[Vec<PrefixCut>],
+    price: Multipliers,
+) -> Vec<PrefixCut> {
     let value = |cuts: &[PrefixCut]| {
         let gained =
-            answers.iter().fold(Totals::default(), |sum, answer| sum + answer.under(cuts) - answer.whole);
-        price.value(gained.quality as f64, gained.cost as f64)
+            answers.iter().fold(Sums::default(), |sum, answer| sum + answer.under(cuts) - answer.whole);
+        price.value_of(gained)
     };
-    let single = lengths.iter().map(|&length| one_length(answers, length, price));
-    let mut cuts =
-        single.reduce(|best, next| if value(&next) > value(&best) { next } else { best }).unwrap_or_default();
+    let valued = singles.iter().map(|cuts| (value(cuts), cuts));
+    let best = valued.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    let mut cuts = best.map_or_else(Vec::new, |(_, cuts)| cuts.clone());
     for _ in 0..MOST_ROUNDS {
         let before = cuts.clone();
         // Later lengths first: what is given up late is known best.
@@ -80,7 +85,7 @@ pub(super) fn all_lengths(answers: &[&Answer], lengths: &[u32], price: Multiplie
 /// goes on: a stage that gives all of them up is one that the policy is better without.
 fn best_cut(answers: &[&Answer], length: u32, others: &[PrefixCut], price: Multipliers) -> Option<PrefixCut> {
     let earlier: Vec<PrefixCut> = others.iter().filter(|cut| cut.after < length).copied().collect();
-    let mut reached: Vec<(f64, Totals)> = answers
+    let mut reached: Vec<(f64, Sums)> = answers
         .iter()
         .filter_map(|answer| {
             let (score, given_up) = answer.at(length).filter(|(score, _)| !score.is_nan())?;
@@ -90,17 +95,17 @@ fn best_cut(answers: &[&Answer], length: u32, others: &[PrefixCut], price: Multi
                 .take_while(|prefix| prefix.0 < length)
                 .any(|prefix| earlier.iter().any(|cut| cut.after == prefix.0 && prefix.1 < cut.below));
             // One that is given up before takes its place in the order, so that the cuts at hand are always the same.
-            let gain = if stopped_before { Totals::default() } else { given_up - answer.under(others) };
+            let gain = if stopped_before { Sums::default() } else { given_up - answer.under(others) };
             Some((score, gain))
         })
         .collect();
     reached.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut gained, mut best, mut cut) = (Totals::default(), 0.0, None);
+    let (mut gained, mut best, mut cut) = (Sums::default(), 0.0, None);
     let mut at = 0;
     while let Some(&(score, _)) = reached.get(at) {
         // Equal scores move together.
         if at > 0 {
-            let value = price.value(gained.quality as f64, gained.cost as f64);
+            let value = price.value_of(gained);
             if value > best {
                 (best, cut) = (value, Some(PrefixCut { after: length, below: score }));
             }
@@ -118,13 +123,22 @@ mod tests {
     use super::*;
     use crate::fit::random::SplitMix64;
 
-    const PRICE: Multipliers =
-        Multipliers { quality: 1.0, cost: 0.5, over: [0.0; super::super::super::limits::MOST] };
+    const PRICE: Multipliers = Multipliers { quality: 1.0, cost: 0.5, over: [1e-12, 0.0] };
 
     fn value(answers: &[&Answer], cuts: &[PrefixCut]) -> f64 {
         let gained =
-            answers.iter().fold(Totals::default(), |sum, answer| sum + answer.under(cuts) - answer.whole);
-        PRICE.value(gained.quality as f64, gained.cost as f64)
+            answers.iter().fold(Sums::default(), |sum, answer| sum + answer.under(cuts) - answer.whole);
+        PRICE.value_of(gained)
+    }
+
+    fn all(answers: &[&Answer]) -> Vec<PrefixCut> {
+        let singles = [4, 8].map(|length| one_length(answers, length, PRICE));
+        all_lengths(answers, &[4, 8], &singles, PRICE)
+    }
+
+    /// Requests that cost more than 11 exceed a limit.
+    fn sums(quality: i128, cost: i128) -> Sums {
+        Sums { quality, cost, over: [i64::from(cost > 11), 0] }
     }
 
     /// Answers with few different scores, so that there are ties, and some that end before the second length.
@@ -134,9 +148,9 @@ mod tests {
             .map(|place| {
                 let lengths = 1 + number(2);
                 let prefix = |length: u32, score: i128, quality: i128, cost: i128| {
-                    (length, score as f64 / 4.0 - 1.0, Totals { quality, cost })
+                    (length, score as f64 / 4.0 - 1.0, sums(quality, cost))
                 };
-                let whole = Totals { quality: number(9), cost: 6 + number(9) };
+                let whole = sums(number(9), 6 + number(9));
                 let first = prefix(4, number(5), number(9), number(9));
                 let second = prefix(8, number(5), number(9), number(12));
                 let prefixes = if lengths == 1 { vec![first] } else { vec![first, second] };
@@ -176,7 +190,7 @@ mod tests {
             let count = 1 + random.below(12);
             let owned = answers(&mut random, count);
             let answers: Vec<&Answer> = owned.iter().collect();
-            let found = value(&answers, &all_lengths(&answers, &[4, 8], PRICE));
+            let found = value(&answers, &all(&answers));
             let single = [4, 8].map(|length| value(&answers, &one_length(&answers, length, PRICE)));
             let best = cuts(&answers, 4)
                 .iter()
@@ -194,12 +208,10 @@ mod tests {
 
     #[test]
     fn missing_scores_and_short_answers_go_on() {
-        let short = Answer { place: 0, whole: Totals { quality: 0, cost: 9 }, prefixes: Vec::new() };
-        let missing = Answer { prefixes: vec![(4, f64::NAN, Totals::default())], ..short.clone() };
+        let short = Answer { place: 0, whole: sums(0, 9), prefixes: Vec::new() };
+        let missing = Answer { prefixes: vec![(4, f64::NAN, Sums::default())], ..short.clone() };
         let answers = [&short, &missing];
-        assert!(
-            one_length(&answers, 4, PRICE).is_empty() && all_lengths(&answers, &[4, 8], PRICE).is_empty()
-        );
+        assert!(one_length(&answers, 4, PRICE).is_empty() && all(&answers).is_empty());
         let cuts = [PrefixCut { after: 4, below: 9.0 }];
         assert_eq!((short.under(&cuts), missing.under(&cuts)), (short.whole, missing.whole));
     }

@@ -20,6 +20,7 @@ use crate::hash::Hasher;
 use crate::log::EvalLog;
 use crate::money::{PICO_PER_USD, Usd};
 use crate::policy::{Certificate, Rules};
+use crate::replay::KnownPredictions;
 
 /// Splits rows by group into A, which chooses, and B, which tests.
 pub fn halves(table: &Table, rows: &[u32], group_names: &[String], seed: u64) -> (Vec<u32>, Vec<u32>) {
@@ -250,12 +251,13 @@ pub fn walk(
     target: Target,
     family: &dyn FittedFamily,
 ) -> Result<Result<Option<Certified>, String>, FitError> {
-    let path = trial.path(promises, family)?;
+    let known = family.out_of_fold(trial.choosing);
+    let path = trial.path(promises, family, &known)?;
     let order = trial.order();
     let delta = trial.delta() / promises.len().max(1) as f64;
     let mut passed: Vec<Passed> = Vec::new();
     'path: for candidate in path {
-        let (rules, guard) = trial.rules(family, &candidate)?;
+        let (rules, guard) = trial.rules(family, &candidate, &known)?;
         let outcomes = Outcomes::of(&rules, trial.log, trial.table, &order)?;
         let mut methods = Vec::new();
         for promise in promises {
@@ -292,13 +294,19 @@ struct Passed {
 impl Trial<'_> {
     /// The path in order of risk. A single bound on a mean is riskier with every step along it; otherwise the order
     /// is by the largest risk among the promises on A.
-    fn path(&self, promises: &[Promise], family: &dyn FittedFamily) -> Result<Vec<Candidate>, FitError> {
+    fn path(
+        &self,
+        promises: &[Promise],
+        family: &dyn FittedFamily,
+        known: &KnownPredictions,
+    ) -> Result<Vec<Candidate>, FitError> {
         let mut path = path(!matches!(promises, [Promise::Quality(_) | Promise::Loss { .. }]), family);
         if !matches!(promises, [Promise::Cost(_) | Promise::Quality(_) | Promise::Loss { .. }]) {
             let mut keyed = Vec::new();
             for candidate in path {
-                let (rules, _) = self.rules(family, &candidate)?;
-                let outcomes = Outcomes::of(&rules, self.log, self.table, self.choosing)?;
+                let (rules, _) = self.rules(family, &candidate, known)?;
+                let (log, table, rows) = (self.log, self.table, self.choosing);
+                let outcomes = Outcomes::with_predictions(&rules, log, table, rows, known)?;
                 let risks = promises.iter().map(|promise| promise.risk(self.table, &outcomes, self.choosing));
                 keyed.push((risks.fold(f64::NEG_INFINITY, f64::max), candidate));
             }
@@ -313,10 +321,11 @@ impl Trial<'_> {
         &self,
         family: &dyn FittedFamily,
         candidate: &Candidate,
+        known: &KnownPredictions,
     ) -> Result<(Rules, Option<GuardReport>), FitError> {
         let rules = family.rules(candidate);
         match &self.guarding {
-            Some(guarding) => guarding.apply(rules).map(|(rules, report)| (rules, Some(report))),
+            Some(guarding) => guarding.apply(rules, known).map(|(rules, report)| (rules, Some(report))),
             None => Ok((rules, None)),
         }
     }

@@ -1,5 +1,6 @@
 //! Frozen policies on rows of the table: the figures that are reported and promised.
 
+use crate::fit::limited::Sums;
 use crate::fit::limits::{Limits, Over};
 use crate::fit::rows::table::{Table, Totals, quality_units};
 use crate::log::EvalLog;
@@ -96,6 +97,12 @@ impl Outcomes {
             }
         }
         sum
+    }
+
+    /// Exact weighted sums, of what exceeds limits too.
+    pub fn sums(&self, table: &Table, rows: &[u32], limits: &Limits) -> Sums {
+        let Totals { quality, cost } = self.totals(table, rows);
+        Sums { quality, cost, over: self.over(table, rows, limits) }
     }
 
     /// Exact weighted sums.

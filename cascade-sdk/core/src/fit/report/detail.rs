@@ -105,6 +105,20 @@ pub struct GuardReport {
     pub too_few: Vec<GuardedSlice>,
 }
 
+impl GuardReport {
+    /// The same with every slice kept that `before` keeps, as it was judged then.
+    #[must_use]
+    pub(in crate::fit) fn keeping(mut self, before: &Self) -> Self {
+        let kept = |of: &Self, label: &str| of.kept.iter().any(|slice| slice.label == label);
+        let again: Vec<GuardedSlice> =
+            before.kept.iter().filter(|slice| !kept(&self, &slice.label)).cloned().collect();
+        self.kept.extend(again);
+        self.kept.sort_by(|a, b| a.label.cmp(&b.label));
+        self.passed.retain(|slice| !kept(before, &slice.label));
+        self
+    }
+}
+
 /// One slice before the guard.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GuardedSlice {

@@ -25,7 +25,8 @@ pub struct StopReport {
     pub answers: usize,
     /// The rule; empty where none was worth it.
     pub below: Vec<PrefixCutReport>,
-    /// Mean cross-fitted gain of the Lagrangian over the bounds alone, in quality per request.
+    /// Mean cross-fitted gain of the Lagrangian over the bounds alone, in quality per request (in US dollars where a quality
+    /// floor is slack).
     pub value: f64,
     /// Its standard error, by group.
     pub standard_error: f64,

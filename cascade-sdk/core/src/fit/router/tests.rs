@@ -5,6 +5,7 @@ use crate::fit::random::SplitMix64;
 use crate::fit::rows::table::Totals;
 use crate::log::{Row, TierColumns};
 use crate::money::Usd;
+use crate::replay::KnownPredictions;
 
 /// What decides whether the small tier answers well.
 #[derive(Clone, Copy, PartialEq)]
@@ -92,6 +93,21 @@ impl Case {
     fn family(&self) -> RouterFamily<'_> {
         RouterFamily::new(&self.table, &self.rows, self.fit(2))
     }
+}
+
+#[test]
+fn predictions_out_of_fold_are_by_the_fit_without_the_row() {
+    let case = Case::new(200, World::Label);
+    let family = case.family();
+    let told = family.out_of_fold(&case.rows);
+    let own = KnownPredictions::new(&family.fit().router, &case.log, 0..200).unwrap();
+    let of_fit = family.fit().log_odds.chunks_exact(2);
+    let mut differ = 0;
+    for (row, log_odds) in of_fit.enumerate() {
+        assert_eq!(told.of(row).unwrap().log_odds, log_odds);
+        differ += usize::from(own.of(row).unwrap().log_odds != log_odds);
+    }
+    assert!(differ > 150, "{differ}");
 }
 
 #[test]
