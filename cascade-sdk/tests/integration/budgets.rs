@@ -136,6 +136,7 @@ mod redis {
     use std::io::{BufRead, BufReader, Write};
     use std::net::{TcpListener, TcpStream};
     use std::process::{Child, Command, Stdio};
+    use tokio::sync::Notify;
 
     /// A Redis of the test's own on loopback, gone when dropped.
     struct Server {
@@ -181,6 +182,11 @@ mod redis {
                 std::thread::sleep(Duration::from_millis(10));
             }
             panic!("redis-server does not listen on port {port}");
+        }
+
+        fn signal(&self, signal: &str) {
+            let kill = format!("kill -{signal} {}", self.process.id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         }
     }
 
@@ -330,5 +336,59 @@ mod redis {
         assert_eq!(provider.calls.load(Ordering::SeqCst), 0);
         let wrong = RedisBudgets::new("http://hunter2@nowhere").unwrap_err();
         assert!(!wrong.to_string().contains("hunter2"));
+    }
+    /// Answers when it is told to.
+    #[derive(Clone, Debug, Default)]
+    struct Waiting {
+        asked: Arc<Notify>,
+        go: Arc<Notify>,
+        charging: Charging,
+    }
+
+    #[async_trait]
+    impl Provider for Waiting {
+        fn capabilities(&self) -> Capabilities {
+            self.charging.capabilities()
+        }
+
+        async fn complete(&self, call: &ModelCall<'_>) -> Result<Response, ProviderError> {
+            self.asked.notify_one();
+            self.go.notified().await;
+            self.charging.complete(call).await
+        }
+    }
+
+    impl Waiting {
+        /// Makes a call during which something happens, and says what the caller gets.
+        async fn call_during(&self, client: &Client, meanwhile: impl FnOnce()) -> Usd {
+            let (routed, ()) = tokio::join!(client.call::<Tier>(0, Request::new("x")), async {
+                self.asked.notified().await;
+                meanwhile();
+                self.go.notify_one();
+            });
+            routed.unwrap().cost()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_goes_away_in_the_middle_of_a_call_costs_no_answer() {
+        let Some(server) = Server::start() else { return };
+        let store = RedisBudgets::new(&server.url).unwrap();
+        let provider = Waiting::default();
+        let client =
+            builder("").provider("local", provider.clone()).budget_store(store.clone()).build().unwrap();
+        // The answer does not wait for a server that says nothing; once it speaks again the call is settled.
+        assert_eq!(provider.call_during(&client, || server.signal("STOP")).await, COST);
+        server.signal("CONT");
+        store.settled().await;
+        assert_eq!(spent(&store).await, COST.pico());
+        // Nor for one that is gone, and then nothing more is sent.
+        assert_eq!(provider.call_during(&client, || server.signal("KILL")).await, COST);
+        let error = client.call::<Tier>(0, Request::new("x")).await.unwrap_err();
+        assert!(error.is_budget() && error.spent() == Usd::ZERO, "{error}");
+        assert!(error.to_string().contains("nothing was sent"), "{error}");
+        assert_eq!(provider.charging.calls.load(Ordering::SeqCst), 2);
+        // Settling is given up at some time.
+        store.settled().await;
     }
 }

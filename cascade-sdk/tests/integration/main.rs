@@ -12,6 +12,7 @@ mod faults;
 mod policies;
 mod real;
 mod replay;
+mod secrets;
 mod server;
 mod setup;
 mod signal_faults;
