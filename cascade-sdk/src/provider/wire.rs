@@ -86,8 +86,28 @@ impl Fault<'_> {
     }
 }
 
-/// A server's word, safe to show: a short identifier, never free text that could quote a prompt or a key.
+/// Longest word with digits: a status or a number of the server's own. Keys are longer.
+const LONGEST_WITH_DIGITS: usize = 8;
+
+/// A server's word, safe to show: a short identifier, never free text that could quote a prompt or a key. A key is of the same
+/// letters as a name, but hardly without a digit.
 pub(super) fn word(text: &str) -> String {
     let identifier = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if text.len() <= 64 && text.chars().all(identifier) { text.to_owned() } else { "unnamed".to_owned() }
+    let most = if text.contains(|c: char| c.is_ascii_digit()) { LONGEST_WITH_DIGITS } else { 64 };
+    if text.len() <= most && text.chars().all(identifier) { text.to_owned() } else { "unnamed".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_a_name_and_neither_text_nor_key() {
+        for name in ["rate_limit_error", "RESOURCE_EXHAUSTED", "DeploymentNotFound", "429", "E1234"] {
+            assert_eq!(word(name), name);
+        }
+        for other in ["two words", "sk-proj-8fT3", "0123456789abcdef", "schlüssel", &"x".repeat(65)] {
+            assert_eq!(word(other), "unnamed", "{other}");
+        }
+    }
 }
