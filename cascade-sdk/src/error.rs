@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     Answer,
     Cancelled,
     Abstained,
+    Embedding,
 }
 
 impl Error {
@@ -105,6 +106,11 @@ impl Error {
     /// True if the client was closed before the answer came.
     pub fn is_cancelled(&self) -> bool {
         self.0.kind == Kind::Cancelled
+    }
+
+    /// True if the policy's router reads an embedding that could not be had, and the route names no tier that answers then.
+    pub fn is_embedding(&self) -> bool {
+        self.0.kind == Kind::Embedding
     }
 
     /// True if the policy answers "don't know": a stage's score was too low even for the tiers after it to be asked.

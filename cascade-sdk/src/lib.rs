@@ -15,6 +15,8 @@ pub mod build;
 #[cfg(feature = "runtime")]
 mod client;
 #[cfg(feature = "runtime")]
+pub mod embedding;
+#[cfg(feature = "runtime")]
 mod error;
 #[cfg(feature = "runtime")]
 mod generated;

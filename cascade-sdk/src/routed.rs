@@ -1,5 +1,6 @@
 //! The whole story of a request: which tiers were asked, what was decided and why, and what it cost.
 
+use crate::embedding::EmbeddingUse;
 use crate::money::{Usage, Usd};
 use crate::provider::{ProviderError, ProviderErrorKind};
 use crate::request::Message;
@@ -44,6 +45,8 @@ pub struct Routed<T, Tier> {
     pub kept_for_budget: bool,
     /// The cheaper operating point that a hot budget moved the request to; `None` at the deployed point.
     pub paced: Option<Paced>,
+    /// The embedding that the policy's router read; `None` where it reads none.
+    pub embedding: Option<Box<EmbeddingUse>>,
     /// Where the conversation stands now: for the next turn. `None` for a request without a session.
     pub session: Option<Session>,
     /// SHA-256 of the policy file that decided; `None` for a route without one.
@@ -61,10 +64,11 @@ pub struct Paced {
 }
 
 impl<T, Tier> Routed<T, Tier> {
-    /// What the request cost in US dollars: all calls, retries and signals, the part that is only an upper bound
+    /// What the request cost in US dollars: all calls, retries, signals and the embedding, the part that is only an upper bound
     /// ([`Routed::estimated`]) included.
     pub fn cost(&self) -> Usd {
-        total(&self.path, Step::total_cost)
+        let embedding = self.embedding.as_ref().map_or(Usd::ZERO, |embedding| embedding.cost);
+        total(&self.path, Step::total_cost).saturating_add(embedding)
     }
 
     /// The part of [`Routed::cost`] for which the provider gave no usage, counted at its upper bound.
@@ -85,9 +89,11 @@ impl<T, Tier> Routed<T, Tier> {
         })
     }
 
-    /// The time all calls and signals took together, waits between retries included.
+    /// The time the embedding, all calls and signals took together, waits between retries included.
     pub fn latency(&self) -> Duration {
-        self.path.iter().map(|step| step.latency.saturating_add(step.signal_latency)).sum()
+        let embedding = self.embedding.as_ref().map_or(Duration::ZERO, |embedding| embedding.latency);
+        self.path.iter().map(|step| step.latency.saturating_add(step.signal_latency)).sum::<Duration>()
+            + embedding
     }
 
     /// The turn of the model that the answer was read from, as a message for the next request, where it holds tool calls or

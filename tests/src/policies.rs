@@ -103,6 +103,7 @@ fn routed(config: &Config, route: &Route, schema: Option<&str>, levels: usize) -
     let mut subjects: Vec<String> = (1..levels).map(|level| format!("subject {level:04}")).collect();
     subjects.insert(0, "law".to_owned());
     let inputs = Inputs {
+        embedding: None,
         text: None,
         numbers: vec![NumberInput { name: "length".to_owned(), standard }],
         tags: vec![TagInput { name: "subject".to_owned(), levels: subjects }],
@@ -111,6 +112,7 @@ fn routed(config: &Config, route: &Route, schema: Option<&str>, levels: usize) -
     let mut dense = vec![0.0, 4.0, 0.0, 0.0];
     dense.extend([0.0, -20.0].repeat(inputs.dense_len() - 2));
     let heads = Heads {
+        embedding: Vec::new(),
         intercept: vec![0.0; 2],
         dense,
         hashed: Vec::new(),

@@ -273,6 +273,7 @@ fn row_predictions(
         text: entry.text.as_deref().unwrap_or(""),
         features: &features,
         tags: &tags,
+        embedding: log.embeddings.as_ref().and_then(|embeddings| embeddings.get(row)),
         id: Some(&entry.id),
     };
     let (_, predicted) = choose(rules, &view)?;
@@ -293,9 +294,13 @@ fn reasons(rules: &Rules, view: &RequestView<'_>, show_words: bool) -> Result<Ve
 }
 
 fn missing_input(missing: &feature::MissingInput) -> Failure {
-    Diagnostic::error("explain::missing-input", missing.to_string())
-        .help("give it with --feature NAME=NUMBER or --tag NAME=LABEL")
-        .into()
+    let help = match missing {
+        feature::MissingInput::Embedding(_) | feature::MissingInput::EmbeddingLength { .. } => {
+            "explain a row of the log that has one, with --row ID"
+        }
+        _ => "give it with --feature NAME=NUMBER or --tag NAME=LABEL",
+    };
+    Diagnostic::error("explain::missing-input", missing.to_string()).help(help).into()
 }
 
 /// The plan the router chooses, and its log-odds.
@@ -331,7 +336,7 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
     features.sort_by(|a, b| a.0.cmp(b.0));
     tags.sort_unstable();
     let rules = &policy.rules;
-    let view = RequestView { text: &text, features: &features, tags: &tags, id: None };
+    let view = RequestView { text: &text, features: &features, tags: &tags, ..RequestView::default() };
     let (plan, predicted) = choose(rules, &view)?;
     let system = route.request.system.as_deref();
     let size = Size {

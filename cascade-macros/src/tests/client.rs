@@ -54,11 +54,13 @@ fn a_policy_that_does_not_belong_is_an_error_with_the_command_that_mends_it() {
 /// A router that reads a number and a label, whose weights are in a file of their own.
 fn router() -> Router {
     let inputs = Inputs {
+        embedding: None,
         numbers: vec![NumberInput { name: "length".to_owned(), standard: Standard::default() }],
         tags: vec![TagInput { name: "subject".to_owned(), levels: vec!["law".to_owned()] }],
         text: None,
     };
     let heads = Heads {
+        embedding: Vec::new(),
         intercept: vec![0.0; 2],
         dense: vec![1.0; 2 * inputs.dense_len()],
         step: vec![0.0; 2],

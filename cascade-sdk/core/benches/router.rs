@@ -31,6 +31,7 @@ fn rules() -> Rules {
     let inputs = Inputs { text: Some(text), ..Inputs::default() };
     let cost = |tier: usize| CostHead { base: 1e-5 * (tier + 1) as f64, high: 1.0, ..CostHead::default() };
     let heads = Heads {
+        embedding: Vec::new(),
         intercept: vec![0.1; TIERS],
         dense: vec![0.01; inputs.dense_len() * TIERS],
         hashed: (0..inputs.hashed_len() * TIERS).map(|at| i8::try_from(at % 128).unwrap_or(0)).collect(),

@@ -24,14 +24,21 @@ fn run() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: fit_log LOG OBJECTIVE [tier ...]";
     let (path, goal) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
-    let file = std::fs::File::open(&path).map_err(|error| format!("{path}: {error}"))?;
-    let reading = read([LogSource::new(path, file)], &ReadOptions::default())
-        .map_err(|errors| format!("{errors:#?}"))?;
+    let open = |options: &ReadOptions| {
+        let file = std::fs::File::open(&path).map_err(|error| format!("{path}: {error}"))?;
+        read([LogSource::new(&path, file)], options).map_err(|errors| format!("{errors:#?}"))
+    };
+    let mut reading = open(&ReadOptions::default())?;
     let mut tiers: Vec<String> = arguments.collect();
     if tiers.is_empty() {
         tiers = reading.log.tiers.iter().map(|tier| tier.name.clone()).collect();
     }
     let config = one_route::config(&tiers, &goal)?;
+    // A table may follow the line of the objective.
+    let embedding = config.routes.iter().find_map(|route| route.embedding.clone());
+    if embedding.is_some() {
+        reading = open(&ReadOptions { embedding, ..ReadOptions::default() })?;
+    }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let input = FitInput {
         config: &config,

@@ -208,7 +208,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 text: entry.text.as_deref().unwrap_or(""),
                 features: &features,
                 tags: &tags,
-                id: None,
+                ..RequestView::default()
             };
             let predictions =
                 fit.router.predict(&view, &mut scratch).map_err(|missing| missing.to_string())?;

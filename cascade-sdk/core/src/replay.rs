@@ -19,6 +19,8 @@ pub struct Replay<'a> {
     /// One entry for each of [`Rules::tiers`].
     tiers: Vec<Columns<'a>>,
     known: Option<&'a KnownPredictions>,
+    /// What each row's embedding costs, where the router reads one.
+    embedding_cost: Option<&'a [Usd]>,
 }
 
 /// What a router predicts of the rows of a log, so that several policies with the same router need not ask it again.
@@ -81,7 +83,13 @@ fn view<'s, 'a>(
     features.extend(entry.features.iter().map(|(name, value)| (&**name, *value)));
     tags.clear();
     tags.extend(entry.tags.iter().map(|(name, value)| (&**name, &**value)));
-    RequestView { text: entry.text.as_deref().unwrap_or(""), features, tags, id: Some(&entry.id) }
+    RequestView {
+        text: entry.text.as_deref().unwrap_or(""),
+        features,
+        tags,
+        embedding: log.embeddings.as_ref().and_then(|embeddings| embeddings.get(row)),
+        id: Some(&entry.id),
+    }
 }
 
 fn missing(log: &EvalLog, row: usize, input: feature::MissingInput) -> ReplayError {
@@ -112,6 +120,8 @@ pub struct Outcome {
     pub quality: f64,
     /// Everything that was paid.
     pub cost: Usd,
+    /// The part of it that the embedding cost which the router read.
+    pub embedding_cost: Usd,
     /// Sum of the latencies of the stages in milliseconds; NaN if one is unknown.
     pub latency_ms: f64,
 }
@@ -183,7 +193,9 @@ impl<'a> Replay<'a> {
                 Ok(Columns { results, signals })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { rules, log, tiers, known: None })
+        let embeddings = log.embeddings.as_ref().filter(|_| rules.reads_embedding());
+        let embedding_cost = embeddings.map(|embeddings| embeddings.cost.as_slice());
+        Ok(Self { rules, log, tiers, known: None, embedding_cost })
     }
 
     /// Uses predictions of the same router made before; rows without one ask the router.
@@ -223,6 +235,7 @@ impl<'a> Replay<'a> {
     ) -> Result<Outcome, ReplayError> {
         let plan = self.choose_plan(row, scratch)?;
         let stages = self.rules.plan(plan).map_or(&[][..], |plan| &plan.stages);
+        let embedding_cost = self.embedding_cost(plan, row);
         let mut outcome = Outcome {
             plan,
             calls: 0,
@@ -230,7 +243,8 @@ impl<'a> Replay<'a> {
             failed: true,
             abstained: false,
             quality: 0.0,
-            cost: Usd::ZERO,
+            cost: embedding_cost,
+            embedding_cost,
             latency_ms: 0.0,
         };
         for (index, stage) in stages.iter().enumerate() {
@@ -319,6 +333,12 @@ impl<'a> Replay<'a> {
             _ => feature::choose_plan(self.rules, &request, router),
         };
         chosen.map_err(|input| missing(self.log, row, input))
+    }
+
+    /// The price of the row's embedding, where the router chose the plan; a guard asks for none.
+    fn embedding_cost(&self, plan: usize, row: usize) -> Usd {
+        let costs = self.embedding_cost.filter(|_| plan < self.rules.plans.len());
+        costs.and_then(|costs| costs.get(row)).copied().unwrap_or_default()
     }
 
     /// The price of the signals that a stage reads. A call that failed yields no answer whose signals could be bought.

@@ -13,6 +13,8 @@ mod abstain;
 mod certificates;
 #[path = "fit/early.rs"]
 mod early;
+#[path = "fit/embeddings.rs"]
+mod embeddings;
 #[path = "fit/guard.rs"]
 mod guard;
 #[path = "fit/invariants.rs"]

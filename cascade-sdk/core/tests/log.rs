@@ -8,6 +8,8 @@
 mod broken;
 #[path = "log/csv.rs"]
 mod csv;
+#[path = "log/embeddings.rs"]
+mod embeddings;
 #[path = "log/good.rs"]
 mod good;
 #[path = "log/real.rs"]

@@ -13,6 +13,7 @@ const TIERS: usize = 5;
 /// Five tiers, every hashed input in use, a number and a label.
 fn rules() -> Rules {
     let inputs = Inputs {
+        embedding: None,
         text: Some(TextInput {
             prefix: Affix::of("Question: "),
             suffix: Affix::of("\nAnswer:"),
@@ -34,6 +35,7 @@ fn rules() -> Rules {
         high: 1e-3,
     };
     let heads = Heads {
+        embedding: Vec::new(),
         intercept: vec![0.1; TIERS],
         dense: (0..inputs.dense_len() * TIERS).map(wave).collect(),
         hashed: (0..inputs.hashed_len() * TIERS)
@@ -52,7 +54,7 @@ fn rules() -> Rules {
 }
 
 fn view(text: &str) -> RequestView<'_> {
-    RequestView { text, features: &[("age", 4.0)], tags: &[("kind", "k042")], id: None }
+    RequestView { text, features: &[("age", 4.0)], tags: &[("kind", "k042")], ..RequestView::default() }
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl Account<'_> {
             Kind::Answer => "answer",
             Kind::Cancelled => "cancelled",
             Kind::Abstained => "abstained",
+            Kind::Embedding => "embedding",
         };
         // What never reached a model is no evidence.
         self.explored &=
@@ -54,7 +55,8 @@ impl Account<'_> {
         self.told = true;
         let path = &self.progress.path;
         let in_flight = self.progress.in_flight.get();
-        let cost = total(path, Step::total_cost).saturating_add(in_flight);
+        let calls = total(path, Step::total_cost).saturating_add(in_flight);
+        let cost = calls.saturating_add(self.progress.embedding_cost());
         let latency = self.started.elapsed();
         telemetry::count(self.route, path, outcome, cost, latency);
         let Some(log) = &self.route.decision_log else { return };
@@ -65,6 +67,7 @@ impl Account<'_> {
                 package: self.package,
                 plan: self.progress.plan,
                 path,
+                embedding: self.progress.embedding.as_deref(),
                 texts: self.route.logged(&self.progress.texts),
                 outcome,
                 answered_by,

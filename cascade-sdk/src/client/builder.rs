@@ -10,6 +10,7 @@ use super::spec::{ClientSpec, RouteSpec};
 use super::{Client, Inner};
 use crate::answer::AnswerSchema;
 use crate::budget::{BudgetStore, InProcess};
+use crate::embedding::Embedder;
 use crate::error::{Error, Kind};
 use crate::generated::FromClient;
 use crate::provider::Provider;
@@ -52,6 +53,7 @@ pub struct Builder<C = Client> {
     pub(super) overrides: Overrides,
     policy_files: BTreeMap<String, PathBuf>,
     pub(super) verifiers: BTreeMap<String, Arc<dyn Verifier>>,
+    pub(super) embedders: BTreeMap<String, Arc<dyn Embedder>>,
     decision_log: Option<PathBuf>,
     rotation: Rotation,
     budget_store: Option<Arc<dyn BudgetStore>>,
@@ -150,6 +152,7 @@ impl<C: FromClient> Builder<C> {
             overrides: Overrides::default(),
             policy_files: BTreeMap::new(),
             verifiers: BTreeMap::new(),
+            embedders: BTreeMap::new(),
             decision_log: None,
             rotation: Rotation::default(),
             budget_store: None,
@@ -168,6 +171,12 @@ impl<C: FromClient> Builder<C> {
     /// Computes the signal of this name, of the kind `verifier`, with this one, on every route that has it.
     pub fn verifier(mut self, signal: impl Into<String>, verifier: impl Verifier) -> Self {
         self.verifiers.insert(signal.into(), Arc::new(verifier));
+        self
+    }
+
+    /// Makes the embeddings of this model, as `[routes.ROUTE.embedding]` names it, with this one, on every route that has it.
+    pub fn embedder(mut self, model: impl Into<String>, embedder: impl Embedder) -> Self {
+        self.embedders.insert(model.into(), Arc::new(embedder));
         self
     }
 
@@ -241,6 +250,7 @@ impl<C: FromClient> Builder<C> {
         let config = Arc::new(self.config.clone());
         self.check_forced(&mut mistakes);
         self.check_verifiers(&mut mistakes);
+        self.check_embedders(&mut mistakes);
         let mut logs = Logs { builder: &self, open: BTreeMap::new() };
         let mut connections = Connections::new(&self);
         let mut routes = Vec::new();
@@ -262,6 +272,13 @@ impl<C: FromClient> Builder<C> {
                     continue;
                 }
             };
+            let embeddings = match connections.embeddings(route) {
+                Ok(embeddings) => embeddings,
+                Err(message) => {
+                    mistakes.push(message);
+                    continue;
+                }
+            };
             let budget = route.budget.as_ref().and_then(|name| BudgetSetup::new(&self.config, name, &store));
             let (baked, directory) = (baked.clone(), self.directory.as_path());
             let policy_file = self.policy_files.get(&route.name).cloned();
@@ -272,6 +289,7 @@ impl<C: FromClient> Builder<C> {
                 tiers,
                 scorers,
                 judges,
+                embeddings,
                 baked,
                 budget,
                 explore_budget: route.runtime.explore_budget.as_ref().and_then(named),
@@ -369,6 +387,16 @@ impl<C> Builder<C> {
             };
             if !self.config.routes.iter().any(|route| route.signals.iter().any(is_one)) {
                 mistakes.push(format!("no route has a signal `{name}` of the kind `verifier`"));
+            }
+        }
+    }
+
+    /// An embedder of a model that no route names is a slip of the pen as well.
+    fn check_embedders(&self, mistakes: &mut Vec<String>) {
+        let named = self.config.routes.iter().filter_map(|route| route.embedding.as_ref());
+        for model in self.embedders.keys() {
+            if !named.clone().any(|settings| settings.model == *model) {
+                mistakes.push(format!("no route has an embedding by `{model}`"));
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use super::builder::{Builder, Replay};
 use super::circuit::Circuit;
+use super::embeddings::{EmbeddingSetup, EmbeddingSource};
 use super::route::TierSetup;
 use crate::provider::Provider;
 use crate::signal::Scorer;
@@ -86,9 +87,30 @@ impl<'b, C> Connections<'b, C> {
         if let Some(own) = self.builder.providers.get(&provider.name) {
             return Ok(Arc::clone(own));
         }
+        let (key, log) = self.log_of(route, provider);
+        if let Some(known) = self.shared.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let made = match log {
+            Some((directory, patterns)) => self.builder.open_log(route, directory, patterns)?,
+            None => self.builder.connect(provider)?,
+        };
+        self.shared.insert(key, Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// What a provider's connection is shared by, and the log that answers in its place, if one does.
+    fn log_of<'a>(
+        &self,
+        route: &'a config::Route,
+        provider: &'a config::Provider,
+    ) -> (String, Option<(&'a Path, &'a [String])>)
+    where
+        'b: 'a,
+    {
         // Paths of the configuration are relative to it, those of a caller to the working directory.
         let here = self.builder.directory.as_path();
-        let (key, log) = match (&self.builder.overrides.replay, provider.api) {
+        match (&self.builder.overrides.replay, provider.api) {
             (Some(Replay::At(path)), _) => {
                 (format!("replay {path}"), Some((Path::new(""), std::slice::from_ref(path))))
             }
@@ -99,16 +121,26 @@ impl<'b, C> Connections<'b, C> {
                 (format!("replay for {}", route.name), Some((here, route.log.as_slice())))
             }
             (None, _) => (format!("provider {}", provider.name), None),
-        };
-        if let Some(known) = self.shared.get(&key) {
-            return Ok(Arc::clone(known));
         }
-        let made = match log {
-            Some((directory, patterns)) => self.builder.open_log(route, directory, patterns)?,
-            None => self.builder.connect(provider)?,
-        };
-        self.shared.insert(key, Arc::clone(&made));
-        Ok(made)
+    }
+
+    /// Who makes the embeddings of a route, if it has any: the log, where one answers all of its tiers, else the application.
+    pub(super) fn embeddings(&self, route: &config::Route) -> Result<Option<EmbeddingSetup>, String> {
+        let Some(settings) = &route.embedding else { return Ok(None) };
+        let config = &self.builder.config;
+        let logs = route.tiers.iter().map(|tier| {
+            let provider = config.provider(&config.tier(tier)?.provider)?;
+            let own = self.builder.providers.contains_key(&provider.name);
+            self.log_of(route, provider).1.filter(|_| !own)
+        });
+        if let Some(logs) = logs.collect::<Option<Vec<_>>>()
+            && let Some((directory, patterns)) = logs.first()
+        {
+            let source = self.builder.open_vectors(route, directory, patterns)?;
+            return Ok(Some(EmbeddingSetup::new(settings.clone(), source)));
+        }
+        let own = self.builder.embedders.get(&settings.model);
+        Ok(own.map(|own| EmbeddingSetup::new(settings.clone(), EmbeddingSource::Own(Arc::clone(own)))))
     }
 }
 
@@ -139,6 +171,29 @@ impl<C> Builder<C> {
         let prices = self.config.tiers.iter().map(|tier| (tier.name.clone(), tier.price)).collect();
         let replay = crate::provider::Replay::open(directory, patterns, prices);
         replay.map(|replay| Arc::new(replay) as _).map_err(|error| format!("route `{}`: {error}", route.name))
+    }
+
+    #[cfg(feature = "replay")]
+    fn open_vectors(
+        &self,
+        route: &config::Route,
+        directory: &Path,
+        patterns: &[String],
+    ) -> Result<EmbeddingSource, String> {
+        let options = cascade_sdk_core::log::ReadOptions {
+            prices: self.config.tiers.iter().map(|tier| (tier.name.clone(), tier.price)).collect(),
+            embedding: route.embedding.clone(),
+            keep_outputs: false,
+            ..Default::default()
+        };
+        let replay = crate::provider::Replay::read(directory, patterns, &options);
+        replay.map(EmbeddingSource::Log).map_err(|error| format!("route `{}`: {error}", route.name))
+    }
+
+    #[cfg(not(feature = "replay"))]
+    #[expect(clippy::unused_self, reason = "with the feature it reads the prices")]
+    fn open_vectors(&self, route: &config::Route, _: &Path, _: &[String]) -> Result<EmbeddingSource, String> {
+        Err(format!("route `{}`: the feature `replay` of cascade-sdk is off", route.name))
     }
 
     #[cfg(not(feature = "replay"))]

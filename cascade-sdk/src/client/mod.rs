@@ -6,6 +6,7 @@ mod builder;
 mod call;
 mod circuit;
 mod connections;
+mod embeddings;
 mod log_file;
 mod policy;
 mod policy_source;
@@ -279,6 +280,8 @@ impl Client {
                 policy: Arc::clone(&policy),
                 answered_by: result.as_ref().ok().map(|finished| finished.tier),
                 steps: progress.path.clone(),
+                embedding: progress.embedding.clone(),
+                vector: progress.vector.clone(),
                 texts: progress.texts.clone(),
                 decided_otherwise: request.tier.is_some() || paced.is_some(),
             };
@@ -295,7 +298,7 @@ impl Client {
                 Ok(Routed { paced, session, forced: forced.is_some(), ..routed })
             }
             Err(error) => {
-                let in_flight = progress.in_flight.get();
+                let in_flight = progress.in_flight.get().saturating_add(progress.embedding_cost());
                 let name =
                     |tier: usize| route.tiers.get(tier).map_or("", |setup| &setup.tier.name).to_owned();
                 let path = progress.path.into_iter().map(|step| {
@@ -383,6 +386,7 @@ fn routed<T, Tier: TierName>(
         kept_for_budget: finished.kept_for_budget,
         paced: None,
         session: None,
+        embedding: progress.embedding,
         policy_hash: policy.hash.clone(),
     })
 }

@@ -1,5 +1,6 @@
 //! A policy made ready to decide: read, checked against its route, names resolved to positions.
 
+use super::embeddings::EmbeddingSetup;
 use super::route::TierSetup;
 use cascade_sdk_core::config::{self, Config};
 use cascade_sdk_core::diag::{Diagnostic, Source, Style, render};
@@ -135,6 +136,7 @@ impl ActivePolicy {
     pub(super) fn new(
         route: &config::Route,
         tiers: &[TierSetup],
+        embeddings: Option<&EmbeddingSetup>,
         fitted: Option<FittedPolicy>,
         source: PolicySource,
     ) -> Result<Self, Vec<String>> {
@@ -150,6 +152,7 @@ impl ActivePolicy {
         for setup in tiers {
             check_signals(route, setup, &rules, &mut mistakes);
         }
+        check_embedding(route, embeddings, &rules, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -223,6 +226,31 @@ fn single(tier: &str) -> Rules {
         tiers: vec![tier.to_owned()],
         plans: vec![Plan::new(vec![Stage { tier: 0, rule: None }])],
         ..Rules::default()
+    }
+}
+
+/// What the rules' router reads must be what somebody makes.
+fn check_embedding(
+    route: &config::Route,
+    embeddings: Option<&EmbeddingSetup>,
+    rules: &Rules,
+    mistakes: &mut Vec<String>,
+) {
+    let Some(read) = rules.router.as_ref().and_then(|router| router.inputs.embedding.as_ref()) else {
+        return;
+    };
+    let (route, model) = (&route.name, &read.model);
+    match embeddings.map(|setup| &setup.settings) {
+        None => mistakes.push(format!(
+            "the policy of route `{route}` reads an embedding by `{model}`, which nobody makes: give the builder one with `embedder(\"{model}\", …)`"
+        )),
+        Some(settings) if settings.model != *model || settings.dimensions != read.dimensions => {
+            mistakes.push(format!(
+                "the policy of route `{route}` reads {} numbers of an embedding by `{model}`, but [routes.{route}.embedding] says {} by `{}`: run `cascade fit {route}`",
+                read.dimensions, settings.dimensions, settings.model
+            ));
+        }
+        Some(_) => {}
     }
 }
 

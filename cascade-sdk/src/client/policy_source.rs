@@ -4,6 +4,7 @@
 //! with its reason, and what decided before goes on deciding; one that is taken away gives the word back to the policy
 //! that was compiled in. So a policy is rolled out and rolled back without a build.
 
+use super::embeddings::EmbeddingSetup;
 use super::policy::{ActivePolicy, Belongs, FittedPolicy, PolicySource};
 use super::route::TierSetup;
 use cascade_sdk_core::config::{self, Config};
@@ -56,6 +57,7 @@ pub(super) struct Check<'a> {
     pub(super) config: &'a Config,
     pub(super) route: &'a config::Route,
     pub(super) tiers: &'a [TierSetup],
+    pub(super) embeddings: Option<&'a EmbeddingSetup>,
     pub(super) schema: Option<&'a str>,
 }
 
@@ -182,7 +184,8 @@ pub(super) fn load(path: &Path, check: &Check<'_>, source: PolicySource) -> Resu
         policy::complete(policy, directory).map_err(|error| render(&error, Style::Plain))
     });
     let join = |mistakes: Vec<String>| format!("{name}:\n{}", mistakes.join("\n"));
-    ActivePolicy::new(route, check.tiers, Some(fitted.map_err(join)?), source).map_err(join)
+    let fitted = fitted.map_err(join)?;
+    ActivePolicy::new(route, check.tiers, check.embeddings, Some(fitted), source).map_err(join)
 }
 
 /// That `until_fitted` does nothing beside a policy is said of one that is compiled in, not of one that comes at run time.

@@ -3,6 +3,7 @@
 use super::policy::ActivePolicy;
 use super::record_result::{ResultRow, dollars, is_false, is_zero, milliseconds};
 use super::route::Route;
+use crate::embedding::{EmbeddingFailure, EmbeddingUse};
 use crate::money::Usd;
 use crate::request::Request;
 use crate::routed::{Paced, Step};
@@ -156,6 +157,7 @@ pub(super) struct Ending<'a> {
     pub(super) package: &'a str,
     pub(super) plan: Option<usize>,
     pub(super) path: &'a [Step<usize>],
+    pub(super) embedding: Option<&'a EmbeddingUse>,
     /// The texts of the answers, where they are logged.
     pub(super) texts: &'a [Option<String>],
     /// `answered`, or why there is no answer.
@@ -180,6 +182,8 @@ struct DecisionRow<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     plan_tiers: Vec<&'a str>,
     path: Vec<StepRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<EmbeddingRow<'a>>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     answered_by: Option<&'a str>,
@@ -198,6 +202,27 @@ struct DecisionRow<'a> {
     paced: Option<PacedRow>,
     #[serde(skip_serializing_if = "is_false")]
     explored: bool,
+}
+
+#[derive(Serialize)]
+struct EmbeddingRow<'a> {
+    model: &'a str,
+    #[serde(serialize_with = "dollars")]
+    cost_usd: Usd,
+    latency_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'static str>,
+}
+
+impl<'a> EmbeddingRow<'a> {
+    fn new(route: &'a Route, used: &EmbeddingUse) -> Self {
+        Self {
+            model: route.embeddings.as_ref().map_or("", |setup| &setup.settings.model),
+            cost_usd: used.cost,
+            latency_ms: milliseconds(used.latency),
+            failure: used.failure.as_ref().map(EmbeddingFailure::log_word),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -225,6 +250,7 @@ pub(super) fn decision(about: About<'_>, ending: &Ending<'_>) -> Vec<u8> {
             .enumerate()
             .map(|(index, step)| StepRow::new(route, step, text(index)))
             .collect(),
+        embedding: ending.embedding.map(|used| EmbeddingRow::new(route, used)),
         outcome: ending.outcome,
         answered_by: ending.answered_by.and_then(name),
         cost_usd: ending.cost,

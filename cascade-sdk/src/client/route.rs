@@ -4,6 +4,7 @@
 use super::budget::BudgetSetup;
 use super::builder::Baked;
 use super::circuit::Circuit;
+use super::embeddings::EmbeddingSetup;
 use super::log_file::LogFile;
 use super::policy::{ActivePolicy, CheaperPoint, PolicySource};
 use super::policy_source::{CanaryPolicy, Check, PolicyFile, PolicySlot, load};
@@ -41,6 +42,8 @@ pub(super) struct Route {
     pub(super) scorers: Vec<Scorer>,
     /// The tiers that judge answers.
     pub(super) judges: Vec<TierSetup>,
+    /// Who makes the embeddings that the policy's router may read.
+    pub(super) embeddings: Option<EmbeddingSetup>,
     pub(super) decision_log: Option<Arc<LogFile>>,
     /// For each tier the fingerprint of its requests, as it stands in eval logs.
     pub(super) request_hashes: Vec<String>,
@@ -77,6 +80,7 @@ pub(super) struct Parts<'a> {
     pub(super) tiers: Vec<TierSetup>,
     pub(super) scorers: Vec<Scorer>,
     pub(super) judges: Vec<TierSetup>,
+    pub(super) embeddings: Option<EmbeddingSetup>,
     pub(super) baked: Baked,
     pub(super) budget: Option<BudgetSetup>,
     pub(super) explore_budget: Option<BudgetSetup>,
@@ -92,7 +96,8 @@ impl Route {
     /// Resolves and checks a route; every mistake is reported.
     pub(super) fn new(parts: Parts<'_>) -> Result<Self, Vec<String>> {
         let Parts { config, route, tiers, baked, directory, policy_file, .. } = parts;
-        let Parts { budget, explore_budget, scorers, judges, decision_log, forced_tier, .. } = parts;
+        let Parts { budget, explore_budget, scorers, judges, embeddings, decision_log, forced_tier, .. } =
+            parts;
         let Baked { schema, schema_text, policy } = baked;
         let mut mistakes = Vec::new();
         for setup in &tiers {
@@ -124,10 +129,11 @@ impl Route {
         }
         let current = route.runtime.current_tier.as_ref().or(route.until_fitted.as_ref());
         let shadow_tier = current.filter(|_| shadow).cloned();
-        let base = ActivePolicy::new(route, &tiers, policy, PolicySource::BakedIn)
+        let made = embeddings.as_ref();
+        let base = ActivePolicy::new(route, &tiers, made, policy, PolicySource::BakedIn)
             .map_err(|found| mistakes.extend(found))
             .ok();
-        let check = Check { config, route, tiers: &tiers, schema: schema_text.as_deref() };
+        let check = Check { config, route, tiers: &tiers, embeddings: made, schema: schema_text.as_deref() };
         let canary = route.runtime.canary.as_ref().and_then(|canary| {
             let loaded = load(&directory.join(&canary.policy), &check, PolicySource::Canary);
             let loaded = loaded.map_err(|reason| {
@@ -162,6 +168,7 @@ impl Route {
             explore_budget,
             scorers,
             judges,
+            embeddings,
             decision_log,
             request_hashes,
             forced_tier,
@@ -205,7 +212,9 @@ impl Route {
     pub(super) fn reload(&self) -> Result<(), String> {
         let Some(route) = self.config.route(&self.name) else { return Ok(()) };
         let schema = self.schema_text.as_deref();
-        self.policies.reload(&Check { config: &self.config, route, tiers: &self.tiers, schema })
+        let embeddings = self.embeddings.as_ref();
+        let check = Check { config: &self.config, route, tiers: &self.tiers, embeddings, schema };
+        self.policies.reload(&check)
     }
 
     /// Whether the texts of answers are kept until the request is over: for the log, or for signals that an exploration

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 
 /// What happens while a request runs.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "the large one is the last and comes once a request")]
 #[non_exhaustive]
 pub enum StreamEvent<Tier, T = String> {
     /// The first tier is asked.

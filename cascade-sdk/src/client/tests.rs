@@ -101,6 +101,7 @@ pub(super) fn config(budget: Option<(i64, OnExceeded)>) -> Config {
             request: RequestSettings { system: Some("Sort.".into()), ..RequestSettings::default() },
             guard: None,
             calls_per_day: None,
+            embedding: None,
             until_fitted: None,
             signals: Vec::new(),
             runtime: RuntimeSettings::default(),

@@ -4,6 +4,7 @@ use super::{
     Capabilities, Chunk, ModelCall, Provider, ProviderError, ProviderErrorKind, Response, ResponseStream,
     SetupError,
 };
+use crate::embedding::Embedding;
 use crate::money::Price;
 use async_trait::async_trait;
 use cascade_sdk_core::config::Api;
@@ -41,12 +42,21 @@ impl Replay {
         patterns: &[String],
         prices: BTreeMap<String, Price>,
     ) -> Result<Self, SetupError> {
+        let options = ReadOptions { prices, keep_tokens: true, ..ReadOptions::default() };
+        Self::read(directory, patterns, &options)
+    }
+
+    /// The same with options of one's own.
+    pub(crate) fn read(
+        directory: &Path,
+        patterns: &[String],
+        options: &ReadOptions,
+    ) -> Result<Self, SetupError> {
         if patterns.is_empty() {
             // Other routes may have one: only a call of this one is an error.
             return Ok(Self::new(EvalLog::default()));
         }
-        let options = ReadOptions { prices, keep_tokens: true, ..ReadOptions::default() };
-        let reading = LogFiles::find(directory, patterns).read(&options).map_err(|findings| {
+        let reading = LogFiles::find(directory, patterns).read(options).map_err(|findings| {
             let errors = findings.iter().filter(|finding| finding.is_error());
             SetupError::new(errors.map(|error| render(error, Style::Plain)).collect::<Vec<_>>().join("\n"))
         })?;
@@ -54,6 +64,17 @@ impl Replay {
             tracing::warn!(target: "cascade_sdk", rows = reading.skipped, "broken rows of the log are left out: run `cascade check`");
         }
         Ok(Self::new(reading.log))
+    }
+
+    /// The embedding of a row that is found as its answers are, and what it cost.
+    pub(crate) fn embedding(&self, id: Option<&str>, text: &str) -> Result<Embedding, String> {
+        let row = self.index.find(&self.log, id, text).map_err(|error| error.to_string())?;
+        let id = self.log.rows.get(row).map_or("", |row| &row.id);
+        let embeddings = self.log.embeddings.as_ref();
+        let vector = embeddings.and_then(|embeddings| embeddings.get(row));
+        let vector = vector.ok_or_else(|| format!("row `{id}` of the log has no `embedding`"))?;
+        let cost = embeddings.and_then(|embeddings| embeddings.cost.get(row)).copied();
+        Ok(Embedding { vector: vector.to_vec(), cost })
     }
 
     fn row(&self, call: &ModelCall<'_>) -> Result<usize, ProviderError> {

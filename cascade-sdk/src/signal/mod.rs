@@ -20,6 +20,7 @@ mod judge;
 mod verifier;
 
 pub use failure::SignalFailure;
+pub(crate) use verifier::unless_it_panics;
 pub use verifier::{Blocking, Candidate, Verifier, VerifierError, blocking};
 
 use crate::answer::AnswerSchema;

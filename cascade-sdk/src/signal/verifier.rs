@@ -224,7 +224,7 @@ pub(super) async fn verify(
 }
 
 /// `None` if the future panics. It is not polled again, so whatever state the panic left is not seen.
-async fn unless_it_panics<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn unless_it_panics<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Some),

@@ -7,6 +7,7 @@ mod budgets;
 mod decisions;
 mod early;
 mod early_fitted;
+mod embeddings;
 mod fault_table;
 mod faults;
 mod policies;

@@ -61,6 +61,7 @@ pub(crate) fn synthetic(rows: usize, tiers: usize, signals: usize) -> Table {
         group: (0..rows as u32).collect(),
         groups: rows,
         weight: vec![1; rows],
+        embedding_cost: Vec::new(),
     }
 }
 

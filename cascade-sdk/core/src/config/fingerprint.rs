@@ -12,7 +12,7 @@ use std::fmt::{Display, Write as _};
 /// What a route's policy was fitted for, as lower-case hexadecimal SHA-256; `None` if there is no such route.
 ///
 /// It covers the route's tiers (names, models, prices, output limits), its request settings with the schema's text, its
-/// objective, its fit settings, whether early escalation is fitted, and the signals it declares. It does not cover URLs, keys,
+/// objective, its fit settings, whether early escalation is fitted, its embedding, and the signals it declares. It does not cover URLs, keys,
 /// timeouts, budgets or traffic, which change no answer and
 /// no threshold.
 ///
@@ -44,6 +44,11 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
         canonical.line("guard.max_loss", number(guard.max_loss));
         canonical.line("guard.min_rows", guard.min_rows);
         canonical.optional("guard.tier", guard.tier.as_deref().map(string));
+    }
+    if let Some(embedding) = &route.embedding {
+        canonical.line("embedding.model", string(&embedding.model));
+        canonical.line("embedding.dimensions", embedding.dimensions);
+        canonical.line("embedding.cost_usd", embedding.cost);
     }
     for declared in &route.signals {
         canonical.line("signal", string(&declared.name));

@@ -10,6 +10,7 @@
 mod api;
 pub mod codes;
 mod date;
+mod embedding_settings;
 mod fingerprint;
 pub mod keys;
 mod model;
@@ -26,6 +27,7 @@ mod window;
 
 pub use api::{Api, EFFORTS};
 pub use date::Date;
+pub use embedding_settings::*;
 pub use fingerprint::{fingerprint, request_fingerprint, signal_fingerprint};
 pub use model::*;
 pub use places::Places;

@@ -2,6 +2,7 @@
 
 use super::api::Api;
 use super::date::Date;
+use super::embedding_settings::EmbeddingSettings;
 use super::places::Places;
 use super::runtime_settings::{Circuit, RuntimeSettings};
 use super::signal_settings::SignalSettings;
@@ -199,6 +200,8 @@ pub struct Route {
     pub calls_per_day: Option<f64>,
     /// Tier that answers everything until a policy exists.
     pub until_fitted: Option<String>,
+    /// An embedding of each request that the router may read.
+    pub embedding: Option<EmbeddingSettings>,
     /// Signals that need more than the answer itself.
     pub signals: Vec<SignalSettings>,
     /// What the client does beside applying the policy.

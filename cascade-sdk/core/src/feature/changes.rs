@@ -44,6 +44,7 @@ pub fn changes(old: Option<(&Router, &[String])>, new: Option<(&Router, &[String
         }
     }
     weights(old, new, &shared, &mut lines);
+    embedding(old, new, &shared, &mut lines);
     hashed(old, new, &shared, &mut lines);
     costs(old, new, &shared, &mut lines);
     if lines.is_empty() && (old != new || old_tiers != new_tiers) {
@@ -60,6 +61,9 @@ pub(crate) fn reads(inputs: &Inputs) -> String {
             if text.hashed { "words and form of the prompt" } else { "the form of the prompt" }.to_owned(),
         );
     }
+    if let Some(embedding) = &inputs.embedding {
+        parts.push(format!("an embedding by `{}`", embedding.model));
+    }
     parts.extend(inputs.numbers.iter().map(|number| format!("the feature `{}`", number.name)));
     parts.extend(inputs.tags.iter().map(|tag| format!("the tag `{}`", tag.name)));
     if parts.is_empty() { "nothing of a request".to_owned() } else { parts.join(", ") }
@@ -73,6 +77,19 @@ fn inputs(old: &Inputs, new: &Inputs, lines: &mut Vec<String>) {
     };
     if text(old) != text(new) {
         lines.push(format!("the router reads {} instead of {}", text(new), text(old)));
+    }
+    match (&old.embedding, &new.embedding) {
+        (None, Some(after)) => {
+            lines.push(format!("every request now needs an embedding by `{}`", after.model));
+        }
+        (Some(before), None) => {
+            lines.push(format!("the embedding by `{}` is no longer read", before.model));
+        }
+        (Some(before), Some(after)) if before != after => lines.push(format!(
+            "the router reads {} numbers of an embedding by `{}` instead of {} by `{}`",
+            after.dimensions, after.model, before.dimensions, before.model
+        )),
+        _ => {}
     }
     if let (Some(before), Some(after)) = (&old.text, &new.text) {
         for (part, before, after) in
@@ -172,6 +189,32 @@ fn by_name(router: &Router) -> BTreeMap<String, Vec<f64>> {
         .collect()
 }
 
+/// How alike the weights of the embedding are, where both routers read the same.
+fn embedding(old: &Router, new: &Router, shared: &[(&str, usize, usize)], lines: &mut Vec<String>) {
+    if old.inputs.embedding.is_none() || old.inputs.embedding != new.inputs.embedding {
+        return;
+    }
+    for &(tier, at_old, at_new) in shared {
+        let column = |router: &Router, at: usize| -> Vec<f64> {
+            let tiers = router.heads.tiers().max(1);
+            router.heads.embedding.chunks_exact(tiers).map(|weights| f64::from(weights[at])).collect()
+        };
+        if let Some(alike) = unlike(&column(old, at_old), &column(new, at_new)) {
+            lines.push(format!(
+                "{tier}: weights of the embedding agree with those before to {alike:.2} (1 is equal)"
+            ));
+        }
+    }
+}
+
+/// The cosine of two columns of weights, where they differ by more than a little.
+fn unlike(before: &[f64], after: &[f64]) -> Option<f64> {
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let size = libm::sqrt(product(before, before) * product(after, after));
+    let alike = if size > 0.0 { product(before, after) / size } else { 1.0 };
+    (alike < 0.99).then_some(alike)
+}
+
 /// How alike the weights of words are: their correlation over all hashed inputs.
 fn hashed(old: &Router, new: &Router, shared: &[(&str, usize, usize)], lines: &mut Vec<String>) {
     let lengths = (old.inputs.hashed_len(), new.inputs.hashed_len());
@@ -185,11 +228,7 @@ fn hashed(old: &Router, new: &Router, shared: &[(&str, usize, usize)], lines: &m
             let weights = router.heads.hashed.chunks_exact(tiers);
             weights.map(|weights| f64::from(weights[at]) * f64::from(step)).collect()
         };
-        let (before, after) = (column(old, at_old), column(new, at_new));
-        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let size = libm::sqrt(product(&before, &before) * product(&after, &after));
-        let alike = if size > 0.0 { product(&before, &after) / size } else { 1.0 };
-        if alike < 0.99 {
+        if let Some(alike) = unlike(&column(old, at_old), &column(new, at_new)) {
             lines
                 .push(format!("{tier}: weights of words agree with those before to {alike:.2} (1 is equal)"));
         }

@@ -15,12 +15,43 @@ const CLIP: f64 = 4.0;
 /// What a router reads.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Inputs {
+    /// An embedding of the prompt; `None` if the router does without.
+    pub embedding: Option<EmbeddingInput>,
     /// The prompt's text; `None` if the router does without.
     pub text: Option<TextInput>,
     /// Numbers the application passes, sorted by name.
     pub numbers: Vec<NumberInput>,
     /// Labels the application passes, sorted by name.
     pub tags: Vec<TagInput>,
+}
+
+/// An embedding that the application or a model makes of the prompt. Vectors are scaled to length 1, as the other blocks of
+/// inputs are, so that a penalty on weights means the same for all; a vector of zeros stays one and says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddingInput {
+    /// What makes it, by the name in the configuration.
+    pub model: String,
+    /// Its length.
+    pub dimensions: usize,
+}
+
+impl EmbeddingInput {
+    /// Scales a vector to length 1, into `out`.
+    fn read(&self, vector: Option<&[f32]>, out: &mut Vec<f32>) -> Result<(), MissingInput> {
+        let vector = vector.ok_or_else(|| MissingInput::Embedding(self.model.clone()))?;
+        if vector.len() != self.dimensions {
+            let (expected, found) = (self.dimensions, vector.len());
+            return Err(MissingInput::EmbeddingLength { model: self.model.clone(), expected, found });
+        }
+        // Squares of the largest numbers in single precision fit into double precision by far.
+        let square: f64 = vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        if !square.is_finite() {
+            return Err(MissingInput::EmbeddingNotFinite(self.model.clone()));
+        }
+        let factor = if square > 0.0 { 1.0 / libm::sqrt(square) } else { 0.0 };
+        out.extend(vector.iter().map(|&value| single(f64::from(value) * factor)));
+        Ok(())
+    }
 }
 
 /// How the prompt is read.
@@ -77,6 +108,8 @@ pub struct TagInput {
 pub(crate) struct Encoded {
     /// Length of the prompt in bytes, without its shared parts.
     pub(crate) bytes: f64,
+    /// The embedding, of length 1 or 0; empty if it is not read.
+    pub(crate) embedding: Vec<f32>,
     /// Surface statistics, numbers and tag levels, in this order.
     pub(crate) dense: Vec<f32>,
     /// Hashed words (indices below [`BUCKETS`]) and pieces (above); each block has length 1 or 0.
@@ -84,7 +117,12 @@ pub(crate) struct Encoded {
 }
 
 impl Inputs {
-    /// Number of dense inputs.
+    /// Number of inputs that the embedding is.
+    pub fn embedding_len(&self) -> usize {
+        self.embedding.as_ref().map_or(0, |embedding| embedding.dimensions)
+    }
+
+    /// Number of dense inputs beside the embedding.
     pub fn dense_len(&self) -> usize {
         let surface = self.text.as_ref().map_or(0, |text| text.surface.len());
         surface + self.numbers.len() + self.tags.iter().map(|tag| tag.levels.len() + 1).sum::<usize>()
@@ -139,9 +177,13 @@ impl Inputs {
         scratch: &mut Scratch,
     ) -> Result<(), MissingInput> {
         let Scratch { reading, encoded, surface, .. } = scratch;
+        encoded.embedding.clear();
         encoded.dense.clear();
         encoded.sparse.clear();
         encoded.bytes = 0.0;
+        if let Some(input) = &self.embedding {
+            input.read(request.embedding, &mut encoded.embedding)?;
+        }
         if let Some(input) = &self.text {
             let stripped = self.stripped(request.text);
             let window = text::window(stripped);

@@ -16,9 +16,9 @@ pub mod text;
 mod weights;
 
 pub use changes::changes;
+pub use inputs::{EmbeddingInput, Inputs, NumberInput, Standard, TagInput, TextInput};
 #[cfg(feature = "fit")]
 pub(crate) use inputs::{Encoded, single};
-pub use inputs::{Inputs, NumberInput, Standard, TagInput, TextInput};
 pub use reasons::{Contribution, InputFamily, contributions};
 pub use router::{CostHead, Heads, Predictions, Router, argmax};
 pub use surface::COUNT as SURFACE_STATISTICS;
@@ -42,6 +42,8 @@ pub struct RequestView<'a> {
     pub features: &'a [(&'a str, f64)],
     /// Labels the application knows, sorted by name.
     pub tags: &'a [(&'a str, &'a str)],
+    /// An embedding of the text by the model that the configuration names; only a router that reads it needs it.
+    pub embedding: Option<&'a [f32]>,
     /// Its id, by which a mixture draws; `None` where it is not known.
     pub id: Option<&'a str>,
 }
@@ -70,12 +72,13 @@ impl Scratch {
 
     /// Sizes of everything that grows, to show that nothing does.
     #[cfg(test)]
-    fn capacities(&self) -> [usize; 6] {
+    fn capacities(&self) -> [usize; 7] {
         let [words, pieces] = self.reading.capacities();
         let Self { encoded, sums, predictions, .. } = self;
         [
             words,
             pieces,
+            encoded.embedding.capacity(),
             encoded.dense.capacity(),
             encoded.sparse.capacity(),
             sums.capacity(),
@@ -100,6 +103,19 @@ pub enum MissingInput {
     Tag(String),
     /// A label the application should pass for the guard, which keeps some labels on one tier.
     GuardTag(String),
+    /// An embedding by this model.
+    Embedding(String),
+    /// An embedding of the length that the router was fitted on.
+    EmbeddingLength {
+        /// The model.
+        model: String,
+        /// The length that it should have.
+        expected: usize,
+        /// The length that it has.
+        found: usize,
+    },
+    /// An embedding by this model whose numbers are all finite.
+    EmbeddingNotFinite(String),
     /// The router's weights: the file of that name beside the policy was not read.
     Weights(String),
 }
@@ -110,6 +126,16 @@ impl std::fmt::Display for MissingInput {
             Self::Feature(name) => write!(f, "the policy's router needs the feature `{name}`"),
             Self::Tag(name) => write!(f, "the policy's router needs the tag `{name}`"),
             Self::GuardTag(name) => write!(f, "the policy's guard needs the tag `{name}`"),
+            Self::Embedding(model) => {
+                write!(f, "the policy's router needs an embedding by `{model}`")
+            }
+            Self::EmbeddingLength { model, expected, found } => write!(
+                f,
+                "the policy's router needs an embedding by `{model}` of {expected} numbers, and this one has {found}"
+            ),
+            Self::EmbeddingNotFinite(model) => {
+                write!(f, "the policy's router needs an embedding by `{model}`, and this one is not finite")
+            }
             Self::Weights(file) => write!(f, "the policy's router needs the weights in `{file}`"),
         }
     }
@@ -120,7 +146,7 @@ impl std::fmt::Display for MissingInput {
 /// before: a request with one of its labels gets the guard's own plan, whose number is that after the last.
 ///
 /// # Errors
-/// [`MissingInput`] if the router or the guard needs a feature or tag that the request lacks.
+/// [`MissingInput`] if the router or the guard needs a feature, a tag or an embedding that the request lacks.
 pub fn choose_plan(
     rules: &Rules,
     request: &RequestView<'_>,
@@ -132,6 +158,11 @@ pub fn choose_plan(
     let Some(router) = &rules.router else {
         return Ok(rules.mixture.map_or(0, |mixture| mixture.plan(request.id)));
     };
+    // Nobody asks for an embedding that changes nothing, since it is paid for.
+    if router.inputs.embedding.is_some() && !rules.reads_embedding() {
+        scratch.predictions.clear();
+        return Ok(0);
+    }
     Ok(best_plan(rules, router.predict(request, scratch)?))
 }
 
@@ -144,6 +175,12 @@ pub(crate) fn guarded_plan(rules: &Rules, request: &RequestView<'_>) -> Result<O
     let label = request.tags.iter().find(|(name, _)| *name == guard.tag);
     let (_, label) = label.ok_or_else(|| MissingInput::GuardTag(guard.tag.clone()))?;
     Ok(guard.keeps(label).then_some(rules.plans.len()))
+}
+
+/// Whether [`choose_plan`] needs an embedding of this request: the router reads one, and no guard goes before it. Only such
+/// requests pay for one.
+pub fn needs_embedding(rules: &Rules, request: &RequestView<'_>) -> bool {
+    rules.reads_embedding() && matches!(guarded_plan(rules, request), Ok(None))
 }
 
 /// The plan that these predictions favour, as [`choose_plan`] chooses it where no guard goes before.

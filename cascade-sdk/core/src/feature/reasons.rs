@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum InputFamily {
+    /// An embedding of the prompt, all its numbers together.
+    Embedding,
     /// Length, marks, structure and form of question.
     Surface,
     /// Words and pairs of neighbouring words.
@@ -28,6 +30,7 @@ impl InputFamily {
     /// The family in words.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Embedding => "embedding of the prompt",
             Self::Surface => "form of the prompt",
             Self::Words => "words of the prompt",
             Self::Pieces => "parts of words",
@@ -76,6 +79,13 @@ pub fn contributions(
     let tiers = heads.tiers();
     let encoded = &scratch.encoded;
     let mut found = Vec::new();
+    if let Some(embedding) = &inputs.embedding {
+        // Its single numbers mean nothing to anybody.
+        let mut log_odds = vec![0.0; tiers];
+        super::router::add_dense(&mut log_odds, &encoded.embedding, &heads.embedding);
+        let (input, family) = (format!("embedding by {}", embedding.model), InputFamily::Embedding);
+        found.push(Contribution { input, family, log_odds });
+    }
     for (index, (&value, weights)) in encoded.dense.iter().zip(heads.dense.chunks_exact(tiers)).enumerate() {
         found.push(Contribution {
             input: inputs.dense_name(index),

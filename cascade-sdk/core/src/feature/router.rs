@@ -24,7 +24,9 @@ pub struct Router {
 pub struct Heads {
     /// Log-odds of quality without any input, in nats; one a tier.
     pub intercept: Vec<f64>,
-    /// Weights of the dense inputs in nats per unit: inputs × tiers.
+    /// Weights of the embedding in nats per unit: dimensions × tiers; empty without an embedding.
+    pub embedding: Vec<f32>,
+    /// Weights of the other dense inputs in nats per unit: inputs × tiers.
     pub dense: Vec<f32>,
     /// Weights of the hashed inputs in steps of [`Heads::step`]: inputs × tiers; empty without hashed inputs.
     pub hashed: Vec<i8>,
@@ -59,6 +61,12 @@ pub struct Predictions {
 }
 
 impl Predictions {
+    /// Forgets them.
+    pub(crate) fn clear(&mut self) {
+        self.log_odds.clear();
+        self.cost_usd.clear();
+    }
+
     /// The tier with the highest predicted quality − λ · predicted cost; of equal ones the cheaper, then the first.
     pub fn best(&self, shadow_price: f64) -> usize {
         argmax(
@@ -96,7 +104,8 @@ impl Router {
     /// end, whatever its length; allocates nothing once `scratch` has served a request.
     ///
     /// # Errors
-    /// [`MissingInput`] if the request lacks a number or a label that the router reads, or the router its weights.
+    /// [`MissingInput`] if the request lacks a number, a label or an embedding that the router reads, or the router its
+    /// weights.
     pub fn predict<'s>(
         &self,
         request: &RequestView<'_>,
@@ -143,13 +152,8 @@ impl Heads {
         for ((log_odds, &sum), &step) in log_odds.iter_mut().zip(&*sums).zip(&self.step) {
             *log_odds += f64::from(sum) * f64::from(step);
         }
-        for (&value, weights) in encoded.dense.iter().zip(self.dense.chunks_exact(tiers.max(1))) {
-            if value != 0.0 {
-                for (log_odds, &weight) in log_odds.iter_mut().zip(weights) {
-                    *log_odds += f64::from(value) * f64::from(weight);
-                }
-            }
-        }
+        add_dense(log_odds, &encoded.embedding, &self.embedding);
+        add_dense(log_odds, &encoded.dense, &self.dense);
         predictions.cost_usd.clear();
         predictions.cost_usd.extend(self.cost.iter().map(|head| head.predict(encoded.bytes, &encoded.dense)));
     }
@@ -170,6 +174,17 @@ impl Heads {
         }
         for (place, sum) in sums.iter_mut().enumerate() {
             *sum = turns[0][place] + turns[1][place];
+        }
+    }
+}
+
+/// Adds value · weight of inputs to the log-odds of all tiers; `weights` are inputs × tiers.
+pub(super) fn add_dense(log_odds: &mut [f64], values: &[f32], weights: &[f32]) {
+    for (&value, weights) in values.iter().zip(weights.chunks_exact(log_odds.len().max(1))) {
+        if value != 0.0 {
+            for (log_odds, &weight) in log_odds.iter_mut().zip(weights) {
+                *log_odds += f64::from(value) * f64::from(weight);
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ fn router(inputs: Inputs, tiers: usize) -> Router {
     Router {
         shadow_price: 100.0,
         heads: Heads {
+            embedding: (0..inputs.embedding_len() * tiers).map(wave).collect(),
             intercept: vec![0.1; tiers],
             dense: (0..inputs.dense_len() * tiers).map(wave).collect(),
             hashed: (0..inputs.hashed_len() * tiers).map(|at| (wave(at) * 127.0) as i8).collect(),
@@ -172,6 +173,7 @@ fn what_one_request_leaves_behind_does_not_reach_the_next() {
 
 fn known_inputs() -> Inputs {
     Inputs {
+        embedding: None,
         text: None,
         numbers: vec![NumberInput { name: "age".into(), standard: Standard { mean: 10.0, deviation: 2.0 } }],
         tags: vec![TagInput { name: "subject".into(), levels: vec!["law".into(), "maths".into()] }],
@@ -183,7 +185,7 @@ fn missing_inputs_are_named_and_unknown_labels_are_other() {
     let router = router(known_inputs(), 2);
     let mut scratch = Scratch::default();
     let mut predict = |features: &[(&str, f64)], tags: &[(&str, &str)]| {
-        router.predict(&RequestView { text: "", features, tags, id: None }, &mut scratch).cloned()
+        router.predict(&RequestView { features, tags, ..RequestView::default() }, &mut scratch).cloned()
     };
     assert_eq!(predict(&[], &[("subject", "law")]), Err(MissingInput::Feature("age".into())));
     assert_eq!(predict(&[("age", 1.0)], &[]), Err(MissingInput::Tag("subject".into())));
@@ -248,7 +250,12 @@ fn contributions_add_up_to_the_prediction_and_name_words_only_where_asked() {
     inputs.numbers = known_inputs().numbers;
     let router = router(inputs, 3);
     let text = "Question: Which secret court sits in Karlsruhe, and which in The Hague?\nAnswer:";
-    let view = RequestView { text, features: &[("age", 11.0)], tags: &[("subject", "law")], id: None };
+    let view = RequestView {
+        text,
+        features: &[("age", 11.0)],
+        tags: &[("subject", "law")],
+        ..RequestView::default()
+    };
     let predictions = router.predict(&view, &mut Scratch::default()).unwrap().clone();
     for show_words in [false, true] {
         let parts = contributions(&router, &view, show_words).unwrap();
@@ -317,4 +324,88 @@ fn changes_between_routers_are_said_in_words() {
     assert!(changes(None, Some((&old, &tiers)))[0].contains("reads the feature `age`, the tag `subject`"));
     assert!(changes(Some((&old, &tiers)), None)[0].contains("is gone"));
     assert!(changes(None, None).is_empty());
+}
+
+fn embedded(dimensions: usize) -> Inputs {
+    Inputs { embedding: Some(EmbeddingInput { model: "tiny".into(), dimensions }), ..Inputs::default() }
+}
+
+#[test]
+fn an_embedding_counts_by_its_direction_and_zeros_say_nothing() {
+    let router = router(embedded(3), 2);
+    let mut scratch = Scratch::default();
+    let mut predict = |vector: &[f32]| {
+        let view = RequestView { embedding: Some(vector), ..RequestView::default() };
+        router.predict(&view, &mut scratch).map(|predictions| predictions.log_odds.clone())
+    };
+    let once = predict(&[3.0, 0.0, 4.0]).unwrap();
+    let weight = |at: usize| f64::from(router.heads.embedding[at]);
+    for (tier, value) in once.iter().enumerate() {
+        let expected = 0.1 + 0.6 * weight(tier) + 0.8 * weight(4 + tier);
+        assert!((value - expected).abs() < 1e-6, "{value} {expected}");
+    }
+    // A power of two scales without rounding.
+    assert_eq!(predict(&[24.0, 0.0, 32.0]).unwrap(), once);
+    assert_eq!(predict(&[0.0; 3]).unwrap(), [0.1, 0.1]);
+    assert!(predict(&[f32::MAX; 3]).unwrap().iter().all(|value| value.is_finite()));
+    assert!(predict(&[f32::MIN_POSITIVE; 3]).unwrap().iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn an_embedding_that_is_missing_or_of_another_kind_is_named() {
+    let router = router(embedded(3), 2);
+    let mut scratch = Scratch::default();
+    let mut predict = |embedding: Option<&[f32]>| {
+        let view = RequestView { text: "a", embedding, ..RequestView::default() };
+        router.predict(&view, &mut scratch).map(|_| ())
+    };
+    assert_eq!(predict(None), Err(MissingInput::Embedding("tiny".into())));
+    let length = |found| Err(MissingInput::EmbeddingLength { model: "tiny".into(), expected: 3, found });
+    assert_eq!(predict(Some(&[1.0])), length(1));
+    assert_eq!(predict(Some(&[])), length(0));
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let not_finite = Err(MissingInput::EmbeddingNotFinite("tiny".into()));
+        assert_eq!(predict(Some(&[1.0, bad, 0.0])), not_finite);
+    }
+    assert_eq!(predict(Some(&[1.0, 2.0, 3.0])), Ok(()));
+}
+
+#[test]
+fn an_embedding_is_explained_as_one_and_its_weights_travel_beside_a_large_policy() {
+    let inputs = Inputs { embedding: embedded(1536).embedding, ..known_inputs() };
+    let mut router = router(inputs, 5);
+    // Without hashed inputs there are no steps to write.
+    router.heads.step.fill(0.0);
+    let vector: Vec<f32> = (0..1536_u16).map(|at| f32::from(at % 7) - 3.0).collect();
+    let view = RequestView {
+        features: &[("age", 11.0)],
+        tags: &[("subject", "law")],
+        embedding: Some(&vector),
+        ..RequestView::default()
+    };
+    let parts = contributions(&router, &view, false).unwrap();
+    let of_embedding: Vec<_> = parts.iter().filter(|part| part.family == InputFamily::Embedding).collect();
+    assert_eq!((of_embedding.len(), of_embedding[0].input.as_str()), (1, "embedding by tiny"));
+    let mut scratch = Scratch::default();
+    let predictions = router.predict(&view, &mut scratch).unwrap();
+    for (tier, &log_odds) in predictions.log_odds.iter().enumerate() {
+        let sum = router.heads.intercept[tier] + parts.iter().map(|part| part.log_odds[tier]).sum::<f64>();
+        assert!((sum - log_odds).abs() < 1e-9);
+    }
+    let sidecar = router.sidecar().unwrap();
+    assert!(sidecar.bytes.len() < 32_000);
+    let mut other = Router { awaits: Some(sidecar.file.clone()), ..router.clone() };
+    other.heads.embedding.clear();
+    other.complete(&sidecar.bytes).unwrap();
+    assert_eq!(other, router);
+    let lines = changes(None, Some((&router, &[])));
+    assert!(lines[0].contains("an embedding by `tiny`"), "{lines:?}");
+    let mut turned = router.clone();
+    turned.heads.embedding.reverse();
+    let tiers: Vec<String> = (0..5).map(|tier| format!("t{tier}")).collect();
+    let lines = changes(Some((&router, &tiers)), Some((&turned, &tiers)));
+    assert!(lines.iter().any(|line| line.contains("weights of the embedding agree")), "{lines:?}");
+    let without = self::router(known_inputs(), 5);
+    let lines = changes(Some((&router, &tiers)), Some((&without, &tiers)));
+    assert!(lines.iter().any(|line| line.contains("is no longer read")), "{lines:?}");
 }

@@ -1,7 +1,7 @@
 //! A router's arrays as bytes: inline in the policy where small, else in a file beside it, named by its hash.
 //!
-//! Little-endian, without gaps: mean and deviation of every surface statistic (f64), dense weights (f32), dense weights
-//! of costs (f32), then of the hashed inputs the steps (f32), one bit for every input that has a weight, and the weights
+//! Little-endian, without gaps: mean and deviation of every surface statistic (f64), weights of the embedding (f32), dense
+//! weights (f32), dense weights of costs (f32), then of the hashed inputs the steps (f32), one bit for every input that has a weight, and the weights
 //! of those (i8). All lengths follow from what the policy says in words.
 
 use super::inputs::Standard;
@@ -79,7 +79,8 @@ impl Router {
             out.extend(deviation.to_le_bytes());
         }
         let costs = heads.cost.iter().flat_map(|cost| &cost.dense);
-        out.extend(heads.dense.iter().chain(costs).flat_map(|weight| weight.to_le_bytes()));
+        let quality = heads.embedding.iter().chain(&heads.dense);
+        out.extend(quality.chain(costs).flat_map(|weight| weight.to_le_bytes()));
         if inputs.hashed_len() > 0 {
             out.extend(heads.step.iter().flat_map(|step| step.to_le_bytes()));
             let rows = || heads.hashed.chunks_exact(heads.tiers().max(1));
@@ -103,6 +104,7 @@ impl Router {
                 *standard = Standard { mean: rest.f64()?, deviation: rest.f64()? };
             }
         }
+        heads.embedding = rest.f32s(inputs.embedding_len() * tiers)?;
         heads.dense = rest.f32s(inputs.dense_len() * tiers)?;
         for cost in &mut heads.cost {
             cost.dense = rest.f32s(cost.dense.len())?;

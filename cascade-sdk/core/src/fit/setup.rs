@@ -8,7 +8,7 @@ use super::objective::{Multipliers, Target};
 use super::report::{Certification, MissingSignal};
 use super::route::FitInput;
 use super::verdict;
-use crate::config::{Goal, Objective, Route};
+use crate::config::{Family, Goal, Objective, Route};
 use crate::diag::Diagnostic;
 use crate::fit::analysis::combined;
 use crate::fit::inference::certify::{self, Promise, Trial};
@@ -17,7 +17,7 @@ use crate::fit::rows::near;
 use crate::fit::rows::pool::refuse_sparse_signals;
 use crate::fit::rows::table::{Table, Totals};
 use crate::fit::rows::traffic::{self, Traffic, Weighed};
-use crate::log::{Split, group_key};
+use crate::log::{Embeddings, EvalLog, Split, group_key};
 
 /// Everything that is fixed before the first family is fitted.
 pub(super) struct Setup<'a> {
@@ -107,6 +107,7 @@ impl<'a> Setup<'a> {
         if let Some(settings) = &route.guard {
             guard::check_tag(settings, log, &table, &route.name)?;
         }
+        check_embeddings(route, log)?;
         let (missing, mut warnings) = refuse_sparse_signals(&mut table, &calibration);
         let limits = Limits::of(objective);
         if limits.list().iter().any(|limit| matches!(limit.tail, Tail::LatencyMs(_))) {
@@ -228,6 +229,24 @@ impl<'a> Setup<'a> {
         // The reference tier was checked when the setup was made.
         Target::on(&self.objective.goal, &self.table, rows).unwrap_or(Target::Price(0.0))
     }
+}
+
+/// A router may read an embedding that every row has, as every request will.
+fn check_embeddings(route: &Route, log: &EvalLog) -> Result<(), Vec<Diagnostic>> {
+    let routes =
+        [Family::Router, Family::RoutedCascade].iter().any(|family| route.fit.families.contains(family));
+    let Some(settings) = route.embedding.as_ref().filter(|_| routes) else { return Ok(()) };
+    let rows = log.rows.len();
+    let without = log.embeddings.as_ref().map_or(rows, Embeddings::missing);
+    if without == 0 {
+        return Ok(());
+    }
+    let message = format!("{without} of {rows} rows have no `embedding` by `{}`", settings.model);
+    Err(vec![
+        Diagnostic::error("fit::embedding-missing", message)
+            .help(format!("give every row of the log an `embedding` of {} numbers", settings.dimensions))
+            .help(format!("or remove [routes.{}.embedding]", route.name)),
+    ])
 }
 
 /// Refuses a limit on latency where some tier's latencies are mostly unknown, and says what is assumed where some are.

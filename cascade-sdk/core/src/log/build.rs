@@ -2,8 +2,8 @@
 
 use super::record::{ResultRecord, RowRecord};
 use super::{
-    EvalLog, Labels, OptionalTokens, ReadOptions, Row, SignalColumn, Split, TierColumns, UNKNOWN_TOKENS,
-    nested,
+    Embeddings, EvalLog, Labels, OptionalTokens, ReadOptions, Row, SignalColumn, Split, TierColumns,
+    UNKNOWN_TOKENS, nested,
 };
 use crate::money::Usd;
 use crate::signal::TokenNumbers;
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 pub(super) struct Builder {
     rows: Vec<Row>,
     tiers: Vec<TierBuilder>,
+    embeddings: Option<Embeddings>,
     by_name: BTreeMap<String, usize>,
 }
 
@@ -42,9 +43,20 @@ impl Builder {
         self.rows.len()
     }
 
-    /// Takes a row that was checked and completed.
-    pub(super) fn push(&mut self, mut record: RowRecord<'_>, place: (u32, u32), options: &ReadOptions) {
+    /// Takes a row that was checked and completed, and its embedding.
+    pub(super) fn push(
+        &mut self,
+        mut record: RowRecord<'_>,
+        embedding: Option<(Vec<f32>, Usd)>,
+        place: (u32, u32),
+        options: &ReadOptions,
+    ) {
         let at = self.rows.len();
+        if let Some(settings) = &options.embedding {
+            let new = || Embeddings::new(settings.model.clone(), settings.dimensions);
+            let (vector, cost) = embedding.map_or((None, Usd::ZERO), |(vector, cost)| (Some(vector), cost));
+            self.embeddings.get_or_insert_with(new).push(vector.as_deref(), cost);
+        }
         let mut guess = 0;
         // Results are large; they are read where they are.
         for (name, result) in &mut record.results {
@@ -117,7 +129,8 @@ impl Builder {
             .collect();
         let rows =
             unique.iter().filter_map(|row| rows.get_mut(*row as usize).and_then(Option::take)).collect();
-        (EvalLog { rows, tiers, hash }, duplicates)
+        let embeddings = self.embeddings.map(|embeddings| embeddings.pick(&unique));
+        (EvalLog { rows, tiers, embeddings, hash }, duplicates)
     }
 }
 

@@ -51,6 +51,10 @@ pub(super) fn row(row: &RowRecord<'_>, faults: &mut Vec<Fault>) {
     if let Some(turn) = row.turn.filter(|turn| u32::try_from(*turn).is_err()) {
         faults.push(Fault::new("log::value", "turn", format!("is {turn}, too large")));
     }
+    if let Some(cost) = row.embedding_cost_usd.filter(|cost| cost.is_negative()) {
+        let message = format!("is {cost}; a cost cannot be negative");
+        faults.push(Fault::new("log::negative", "embedding_cost_usd", message));
+    }
     finite(&row.features, &["features"], faults);
     if row.unknown.get("kind").is_some_and(|kind| DECISION_KINDS.contains(&kind.get())) {
         let fault = Fault::new(
@@ -199,7 +203,7 @@ pub(super) fn complete(
 const DECISION_KINDS: [&str; 4] = ["\"decision\"", "\"exploration\"", "\"feedback\"", "\"dropped\""];
 
 fn note_unknown(row: &RowRecord<'_>, place: &Place<'_>, problems: &mut Problems) {
-    const ROW_KEYS: [&str; 13] = [
+    const ROW_KEYS: [&str; 16] = [
         "id",
         "input",
         "messages",
@@ -209,6 +213,9 @@ fn note_unknown(row: &RowRecord<'_>, place: &Place<'_>, problems: &mut Problems)
         "sampling_probability",
         "features",
         "tags",
+        "embedding",
+        "embedding_model",
+        "embedding_cost_usd",
         "session",
         "turn",
         "reference",

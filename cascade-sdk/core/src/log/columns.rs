@@ -1,5 +1,6 @@
 //! The log in memory: one entry a row, one set of columns a tier, rows sorted by id.
 
+use super::Embeddings;
 use crate::money::{Price, Usage, Usd};
 use crate::signal::TokenNumbers;
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ pub struct EvalLog {
     pub rows: Vec<Row>,
     /// One set of columns a tier, sorted by name; every column is as long as `rows`.
     pub tiers: Vec<TierColumns>,
+    /// Embeddings of the prompts, where the reader was told what made them.
+    pub embeddings: Option<Embeddings>,
     /// Lower-case hex SHA-256 over the sorted SHA-256 of the lines (DESIGN.md 6).
     pub hash: String,
 }

@@ -297,6 +297,18 @@ fn set_row(
         "input" => same(&mut row.input, Some(text())),
         "split" => same(&mut row.split, Some(text())),
         "group" => same(&mut row.group, Some(text())),
+        "embedding" => {
+            let vector = RawJson::parse(cell);
+            if vector.is_none() {
+                faults.push(
+                    Fault::new("log::type", column, "should be an array of numbers, as JSON")
+                        .help("leave the cell empty where it is not known"),
+                );
+            }
+            same(&mut row.embedding, vector)
+        }
+        "embedding_model" => same(&mut row.embedding_model, Some(text())),
+        "embedding_cost_usd" => same(&mut row.embedding_cost_usd, money(column, cell, faults)),
         "session" => same(&mut row.session, Some(text())),
         "turn" => same(&mut row.turn, count(column, cell, faults)),
         "weight" => same(&mut row.weight, number(column, cell, faults)),

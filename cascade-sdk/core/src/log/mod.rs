@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod columns;
 mod csv;
+mod embeddings;
 mod excerpt;
 mod files;
 mod index;
@@ -22,6 +23,7 @@ mod write;
 
 pub use crate::prompt::{Role, normalise, routing_text};
 pub use columns::*;
+pub use embeddings::Embeddings;
 pub use files::LogFiles;
 pub use index::{Index, LookupError};
 pub use read::{LogReading, LogSource, ReadOptions, RecordReading, hash, read, records};

@@ -51,6 +51,24 @@ fn token_bytes(entry: &Value) -> Option<Box<[u8]>> {
     Some(entry.get("token")?.as_str()?.as_bytes().into())
 }
 
+/// An array of finite numbers in single precision.
+#[expect(clippy::cast_possible_truncation, reason = "vectors are kept in single precision")]
+pub(super) fn numbers(json: &str, key: &str) -> Result<Vec<f32>, Fault> {
+    let fault = |message: String| Fault::new("log::type", key, message);
+    if let Ok(values) = serde_json::from_str::<Vec<f64>>(json) {
+        let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+        return match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(fault(format!("has entry {at} that is too large"))),
+            None => Ok(values),
+        };
+    }
+    let Value::Array(entries) = parse(json, key)? else {
+        return Err(fault("should be an array of numbers".to_owned()));
+    };
+    let at = entries.iter().position(|entry| !entry.is_number()).unwrap_or_default();
+    Err(fault(format!("has entry {at} that is no number")))
+}
+
 /// The routing text of chat `messages`.
 ///
 /// `content` is a string, null, or an array of parts, of which those with `text` count, and tool results with their own

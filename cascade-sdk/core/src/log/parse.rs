@@ -290,6 +290,13 @@ impl<'de> Fill<'de> for RowRecord<'de> {
             }
             "features" => _ = object(&key, &mut ByName(number, &mut self.features), members, faults)?,
             "tags" => _ = object(&key, &mut ByName(text, &mut self.tags), members, faults)?,
+            "embedding" => set(&mut self.embedding, raw(members)?, &key, faults),
+            "embedding_model" => {
+                set(&mut self.embedding_model, text(&key, members.next_value()?, faults), &key, faults);
+            }
+            "embedding_cost_usd" => {
+                set(&mut self.embedding_cost_usd, money(&key, members.next_value()?, faults), &key, faults);
+            }
             "session" => set(&mut self.session, text(&key, members.next_value()?, faults), &key, faults),
             "turn" => set(&mut self.turn, count(&key, members.next_value()?, faults), &key, faults),
             "reference" => set(&mut self.reference, raw(members)?, &key, faults),

@@ -5,8 +5,8 @@ use super::lines::{Line, Lines, LogHash, unpack};
 use super::parse::{self, Fault};
 use super::problems::{Place, Problems, RowText, short};
 use super::record::RowRecord;
-use super::{EvalLog, check, csv, excerpt, judge_name};
-use crate::config::{Config, EarlyEscalation, Route, SignalKind, SignalSettings};
+use super::{EvalLog, check, csv, embeddings, excerpt, judge_name};
+use crate::config::{Config, EarlyEscalation, EmbeddingSettings, Route, SignalKind, SignalSettings};
 use crate::diag::{Diagnostic, Source};
 use crate::money::Price;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,8 @@ pub struct ReadOptions {
     /// By signal, the judge it comes from ([`super::judge_name`]): such a signal is refused on rows that the same judge
     /// graded.
     pub judges: BTreeMap<String, String>,
+    /// What made the rows' embeddings, and how long they are; without it they are passed over.
+    pub embedding: Option<EmbeddingSettings>,
     /// A single broken row makes the whole log unusable.
     pub strict: bool,
     /// Rows may lack results and grades, as what production saw does: a quality that is missing is NaN. Not for the fit.
@@ -70,6 +72,7 @@ impl Default for ReadOptions {
             reprice: false,
             tiers: None,
             judges: BTreeMap::new(),
+            embedding: None,
             strict: false,
             ungraded: false,
             keep_outputs: true,
@@ -93,6 +96,7 @@ impl ReadOptions {
             judges: route.signals.iter().filter_map(judge).collect(),
             prices: route.tiers.iter().filter_map(price).collect(),
             tiers: Some(route.tiers.iter().cloned().collect()),
+            embedding: route.embedding.clone(),
             keep_outputs: false,
             keep_tokens: route.runtime.early_escalation == EarlyEscalation::Fitted,
             ..Self::default()
@@ -349,7 +353,9 @@ impl<'o> Reader<'o> {
             check::forgive_ungraded(&row, &mut faults);
         }
         let record = self.records.is_some().then(|| row.clone().into_owned());
+        let mut embedding = None;
         if faults.is_empty() {
+            embedding = embeddings::of_row(&row, self.options, place, &mut self.problems, &mut faults);
             check::complete(&mut row, self.options, place, &mut self.problems, &mut faults);
             if self.options.ungraded {
                 check::forgive_ungraded(&row, &mut faults);
@@ -360,7 +366,7 @@ impl<'o> Reader<'o> {
             if let (Some(records), Some(record)) = (&mut self.records, record) {
                 records.push(record);
             }
-            self.builder.push(row, (place.file_index, place.line), self.options);
+            self.builder.push(row, embedding, (place.file_index, place.line), self.options);
         } else {
             self.problems.broken_row(place, &row.id, &faults);
         }

@@ -37,6 +37,15 @@ pub struct RowRecord<'a> {
     /// Labels the application knows.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>,
+    /// Embedding of the routing text, as JSON: an array of numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<RawJson<'a>>,
+    /// What made it; checked against the route's own model where both are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_model: Option<Cow<'a, str>>,
+    /// What making it cost.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "dollars")]
+    pub embedding_cost_usd: Option<Usd>,
     /// Conversation the row is part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Cow<'a, str>>,
@@ -127,6 +136,9 @@ impl RowRecord<'_> {
             sampling_probability: self.sampling_probability,
             features: owned_keys(self.features, |value| value),
             tags: owned_keys(self.tags, |value| value.map(owned)),
+            embedding: self.embedding.map(RawJson::into_owned),
+            embedding_model: self.embedding_model.map(owned),
+            embedding_cost_usd: self.embedding_cost_usd,
             session: self.session.map(owned),
             turn: self.turn,
             reference: self.reference.map(RawJson::into_owned),
@@ -183,6 +195,12 @@ impl<'a> RawJson<'a> {
     /// If the value cannot be JSON (a map whose keys are not strings).
     pub fn of(value: &impl Serialize) -> Result<RawJson<'static>, serde_json::Error> {
         serde_json::to_string(value).map(|text| RawJson(Cow::Owned(text)))
+    }
+
+    /// A JSON text as it stands in a cell of CSV; `None` if it is no JSON.
+    pub(super) fn parse(text: &str) -> Option<RawJson<'static>> {
+        let raw: Box<serde_json::value::RawValue> = serde_json::from_str(text).ok()?;
+        Some(RawJson(Cow::Owned(raw.get().to_owned())))
     }
 
     pub(super) fn from_raw(raw: &'a serde_json::value::RawValue) -> Self {

@@ -24,6 +24,9 @@ pub fn json_schema() -> String {
         ("sampling_probability", share("Probability with which a request became a row: divides the weight.")),
         ("features", by_name(nullable("number"), "Numbers the application knows.")),
         ("tags", by_name(nullable("string"), "Labels the application knows.")),
+        ("embedding", vector("Embedding of the prompt; equally long in all rows.")),
+        ("embedding_model", text("What made the embedding.")),
+        ("embedding_cost_usd", amount("What making the embedding cost in US dollars.")),
         ("session", text("Conversation the row is part of.")),
         ("turn", count("Position in the conversation.")),
         ("reference", anything("What a grader compared the outputs with.")),
@@ -129,6 +132,13 @@ fn by_name(values: Json, meaning: &str) -> Json {
         ("additionalProperties", values),
         ("description", Json::text(meaning)),
     ])
+}
+
+fn vector(meaning: &str) -> Json {
+    let number = Json::object([("type", Json::text("number"))]);
+    Json::object(
+        kind("array", meaning).into_iter().chain([("items", number), ("minItems", Json::Integer(1))]),
+    )
 }
 
 fn anything(meaning: &str) -> Json {

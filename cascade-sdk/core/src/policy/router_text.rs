@@ -3,18 +3,20 @@
 use super::fields::Fields;
 use super::names::{self, Names};
 use super::{Rules, codes};
+use crate::config::MOST_DIMENSIONS;
 use crate::document::read::{Findings, Item};
 use crate::document::write::{Writer, inline, lines, number, string, strings};
 use crate::feature::text::{Affix, MOST_AFFIX_BYTES};
 use crate::feature::{
-    CostHead, Heads, Inputs, NumberInput, Router, SURFACE_STATISTICS, Standard, TagInput, TextInput,
-    WEIGHTS_ENDING, from_base64, to_base64,
+    CostHead, EmbeddingInput, Heads, Inputs, NumberInput, Router, SURFACE_STATISTICS, Standard, TagInput,
+    TextInput, WEIGHTS_ENDING, from_base64, to_base64,
 };
 
 pub(super) const KEYS: &[&str] =
-    &["shadow_price", "weights", "weights_file", "heads", "text", "numbers", "tags"];
+    &["shadow_price", "weights", "weights_file", "heads", "embedding", "text", "numbers", "tags"];
 const HEAD: &[&str] = &["tier", "intercept", "cost"];
 const COST: &[&str] = &["base", "per_byte", "inputs", "low", "high"];
+const EMBEDDING: &[&str] = &["model", "dimensions"];
 const TEXT: &[&str] = &["prefix_bytes", "prefix_hash", "suffix_bytes", "suffix_hash", "hashed"];
 const NUMBER: &[&str] = &["name", "mean", "deviation"];
 const TAG: &[&str] = &["name", "levels"];
@@ -33,6 +35,10 @@ pub(super) fn write(writer: &mut Writer, router: &Router, rules: &Rules) {
         "heads",
         lines(heads.map(|(tier, (cost, intercept))| head(names::tier(rules, tier), *intercept, cost))),
     );
+    if let Some(EmbeddingInput { model, dimensions }) = &router.inputs.embedding {
+        let entries = [("model", string(model)), ("dimensions", dimensions.to_string())];
+        writer.pair("embedding", inline(entries));
+    }
     if let Some(text) = &router.inputs.text {
         writer.pair("text", self::text(text));
     }
@@ -77,6 +83,10 @@ pub(super) fn read(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Router> 
     let shadow_price = fields.item("shadow_price").and_then(|item| not_negative(findings, &item));
     let (inline, file) = (fields.table.take("weights"), fields.table.take("weights_file"));
     let file_name = file.as_ref().and_then(|item| file_name(findings, item));
+    let embedding = match fields.optional_table("embedding", EMBEDDING) {
+        Some(embedding) => Some(read_embedding(embedding)?),
+        None => None,
+    };
     let text = match fields.optional_table("text", TEXT) {
         Some(text) => Some(read_text(text)?),
         None => None,
@@ -91,7 +101,7 @@ pub(super) fn read(mut fields: Fields<'_>, names: &Names<'_>) -> Option<Router> 
     }
     fields.finish();
 
-    let inputs = Inputs { text, numbers: numbers?, tags: tags? };
+    let inputs = Inputs { embedding, text, numbers: numbers?, tags: tags? };
     let (heads, with_inputs) = heads?;
     let mut router = Router { shadow_price: shadow_price?, inputs, heads, awaits: None };
     let dense = router.inputs.dense_len();
@@ -171,6 +181,21 @@ fn read_heads(fields: &mut Fields<'_>, names: &Names<'_>) -> Option<(Heads, Vec<
         with_inputs.push(inputs);
     }
     Some((heads, with_inputs))
+}
+
+fn read_embedding(mut fields: Fields<'_>) -> Option<EmbeddingInput> {
+    let findings = fields.table.findings;
+    let model = fields.item("model").and_then(|item| Some(item.text(findings)?.to_owned()));
+    let dimensions = fields.item("dimensions").and_then(|item| {
+        let count = item.natural(findings)?;
+        let kept = usize::try_from(count).ok().filter(|_| (1..=MOST_DIMENSIONS).contains(&count));
+        if kept.is_none() {
+            findings.push(item.out_of_range(findings, &format!("must be from 1 to {MOST_DIMENSIONS}")));
+        }
+        kept
+    });
+    fields.finish();
+    Some(EmbeddingInput { model: model?, dimensions: dimensions? })
 }
 
 fn read_text(mut fields: Fields<'_>) -> Option<TextInput> {

@@ -88,6 +88,27 @@ impl Rules {
         self.router.is_some() || self.guard.is_some() || self.mixture.is_some()
     }
 
+    /// Whether requests need an embedding: the router reads one, and what it predicts decides something. Where there is one
+    /// plan whose scores read no prediction, as at some operating points of a router's frontier, it does not.
+    pub fn reads_embedding(&self) -> bool {
+        let router = self.router.as_ref().is_some_and(|router| router.inputs.embedding.is_some());
+        router && (self.plans.len() > 1 || self.plans.iter().any(|plan| self.reads_predictions(plan)))
+    }
+
+    /// Whether a score that a plan compares rests on predictions of the router.
+    fn reads_predictions(&self, plan: &Plan) -> bool {
+        let rests = |source: ScoreSource| match source {
+            ScoreSource::Signal(_) => false,
+            ScoreSource::Score(score) => self.scores.get(score).is_some_and(|score| {
+                let reads = |term: &Term| matches!(term.input, ScoreInput::Prediction(_));
+                score.per_cost_of.is_some() || score.terms.iter().any(reads)
+            }),
+        };
+        let accepts = plan.stages.iter().filter_map(|stage| stage.rule.map(|rule| rule.score));
+        let abstains = plan.abstain.iter().flatten().map(|rule| rule.score);
+        accepts.chain(abstains).any(rests)
+    }
+
     /// The signals that a stage reads to accept or to abstain, as [`Rules::signals_read`] lists them.
     pub fn signals_read_at(&self, plan: usize, stage: usize) -> impl Iterator<Item = usize> + '_ {
         let found = self.plan(plan);

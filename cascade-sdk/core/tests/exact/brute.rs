@@ -18,6 +18,7 @@ pub(crate) fn table(tiers: Vec<TierData>, weight: Vec<i64>) -> Table {
         group: (0..rows as u32).collect(),
         groups: rows,
         weight,
+        embedding_cost: Vec::new(),
     };
     table.order_by_cost(&all_rows(&table));
     table

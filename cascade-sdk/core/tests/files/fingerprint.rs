@@ -11,7 +11,7 @@ fn fingerprint(text: &str, schema: Option<&str>) -> String {
     config::fingerprint(&config, "triage", schema).unwrap()
 }
 
-/// The reference without its signals, which keep some of it from being changed.
+/// The reference without its signals and its embedding, which keep some of it from being changed.
 fn without_signals() -> String {
     let (before, signals) = REFERENCE.split_once("[routes.triage.signals.agreement]").unwrap();
     let (_, after) = signals.split_once("[routes.triage.runtime]").unwrap();

@@ -5,8 +5,8 @@ use cascade_sdk_core::config::{self, CostTail, Family, Goal, Objective};
 use cascade_sdk_core::diag::{Diagnostic, Severity, Source, Style, render_all};
 use cascade_sdk_core::feature::text::{Affix, BUCKETS};
 use cascade_sdk_core::feature::{
-    CostHead, Heads, Inputs, NumberInput, Router, SURFACE_STATISTICS, Standard, TagInput, TextInput,
-    WeightsError,
+    CostHead, EmbeddingInput, Heads, Inputs, NumberInput, Router, SURFACE_STATISTICS, Standard, TagInput,
+    TextInput, WeightsError,
 };
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{
@@ -280,8 +280,10 @@ fn router(tiers: usize) -> impl Strategy<Value = Router> {
             .map(|(name, levels)| TagInput { name, levels: levels.into_iter().collect() })
             .collect()
     });
-    let inputs =
-        (option::of(text), numbers, tags).prop_map(|(text, numbers, tags)| Inputs { text, numbers, tags });
+    let embedding =
+        ("[^\"]{1,6}", 1_usize..300).prop_map(|(model, dimensions)| EmbeddingInput { model, dimensions });
+    let inputs = (option::of(embedding), option::of(text), numbers, tags)
+        .prop_map(|(embedding, text, numbers, tags)| Inputs { embedding, text, numbers, tags });
     let heads = vec((finite(), [finite(), finite(), finite(), finite()], any::<bool>()), tiers);
     (inputs, heads, finite(), -1.0_f32..1.0).prop_map(move |(inputs, heads, shadow_price, weight)| {
         let dense = inputs.dense_len();
@@ -289,6 +291,7 @@ fn router(tiers: usize) -> impl Strategy<Value = Router> {
             shadow_price: shadow_price.abs(),
             heads: Heads {
                 intercept: heads.iter().map(|head| head.0).collect(),
+                embedding: (0..inputs.embedding_len() * tiers).map(|at| weight - at as f32).collect(),
                 dense: (0..dense * tiers).map(|at| weight * at as f32).collect(),
                 hashed: Vec::new(),
                 step: vec![0.0; tiers],

@@ -125,6 +125,7 @@ fn known_predictions_change_no_plan() {
         high: 1.0,
     };
     let heads = Heads {
+        embedding: Vec::new(),
         intercept: vec![0.0, 1.0, 2.0],
         dense: Vec::new(),
         hashed: Vec::new(),

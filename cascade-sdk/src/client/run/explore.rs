@@ -9,7 +9,7 @@ use crate::answer::AnswerSchema;
 use crate::client::policy::ActivePolicy;
 use crate::client::record::{self, About, Explored, Would};
 use crate::client::{Client, first_of, late, sleep};
-use crate::money::Usd;
+use crate::embedding::EmbeddingUse;
 use crate::provider::Response;
 use crate::request::{Message, Request};
 use crate::routed::Step;
@@ -33,6 +33,10 @@ pub(in crate::client) struct Exploration {
     pub(in crate::client) answered_by: Option<usize>,
     pub(in crate::client) steps: Vec<Step<usize>>,
     pub(in crate::client) texts: Vec<Option<String>>,
+    /// The request's embedding, where one was made.
+    pub(in crate::client) embedding: Option<Box<EmbeddingUse>>,
+    /// Its vector.
+    pub(in crate::client) vector: Option<Vec<f32>>,
     /// Whether what answered the caller was not the policy at its deployed point.
     pub(in crate::client) decided_otherwise: bool,
 }
@@ -52,7 +56,8 @@ impl Exploration {
         // The policy's own choice is of interest, whoever named the tier.
         self.request.tier = None;
         let (steps, texts) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.texts));
-        let mut progress = Progress { path: steps, texts, ..Progress::default() };
+        let (embedding, vector) = (self.embedding.take(), self.vector.take());
+        let mut progress = Progress { path: steps, texts, embedding, vector, ..Progress::default() };
         let ledgers = route.explore_ledgers(&self.request);
         // A budget that cannot be charged pays for nothing.
         let may_spend = ledgers.is_ok();
@@ -81,7 +86,13 @@ impl Exploration {
                 first_of(client.closing(), sleep(None), work, never).await.unwrap_or(Some("closed"))
             }
         };
-        let would = self.decided_otherwise.then(|| run.would(&progress.path)).flatten();
+        let would = if self.decided_otherwise {
+            // Without it there is nothing to tell, unless nothing needs it.
+            let _ = if may_spend { run.embed(&mut progress).await } else { Ok(()) };
+            run.would(&progress)
+        } else {
+            None
+        };
         if let Some(log) = &route.decision_log {
             let about = About { route, request: &self.request, id: &self.id, policy: &self.policy };
             log.write(record::exploration(
@@ -171,12 +182,18 @@ impl Run<'_> {
     }
 
     /// What the policy would have done, from what all tiers did; `None` if it has none or a tier is missing.
-    fn would(&self, steps: &[Step<usize>]) -> Option<Would> {
+    fn would(&self, progress: &Progress) -> Option<Would> {
         self.policy.hash.as_ref()?;
+        let steps = progress.path.as_slice();
         let mut scratch = feature::Scratch::default();
-        let plan = self.choose_plan(&mut scratch).ok()?;
-        let mut would =
-            Would { plan, path: Vec::new(), answered_by: None, abstained: false, cost: Usd::ZERO };
+        let plan = self.choose_plan(progress.vector.as_deref(), &mut scratch).ok()?;
+        let mut would = Would {
+            plan,
+            path: Vec::new(),
+            answered_by: None,
+            abstained: false,
+            cost: progress.embedding_cost(),
+        };
         for next in self.stages(plan).ok()? {
             let step = steps.iter().find(|step| step.tier == next.tier)?;
             would.path.push(next.tier);

@@ -5,6 +5,7 @@
 //!
 //! | file | what happens there |
 //! |---|---|
+//! | `embed` | the embedding that the policy's router reads |
 //! | `plan` | which tiers are asked, in which order |
 //! | `ask` | one tier, again where that may help, under its budget |
 //! | `receive` | one attempt, whose answer comes in whole or piece by piece |
@@ -17,6 +18,7 @@
 
 mod ask;
 mod bill;
+mod embed;
 mod end;
 pub(super) mod explore;
 mod meter;
@@ -31,7 +33,9 @@ use super::policy::ActivePolicy;
 use super::route::Route;
 use crate::answer::{AnswerError, AnswerSchema};
 use crate::budget::Ledger;
+use crate::embedding::EmbeddingUse;
 use crate::error::{Error, Kind};
+use crate::money::Usd;
 use crate::provider::{ProviderErrorKind, Response};
 use crate::request::Request;
 use crate::routed::{Failure, Step};
@@ -41,6 +45,7 @@ use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::early::Watch;
 use cascade_sdk_core::feature;
 use cascade_sdk_core::policy::Rules;
+use embed::NotEmbedded;
 use meter::Meter;
 use receive::Intake;
 use score::Scores;
@@ -72,6 +77,10 @@ pub(super) struct Progress {
     pub(super) path: Vec<Step<usize>>,
     /// What the stage that is running may have cost already.
     pub(super) in_flight: Meter,
+    /// The embedding that was made, or why there is none.
+    pub(super) embedding: Option<Box<EmbeddingUse>>,
+    /// Its vector.
+    pub(super) vector: Option<Vec<f32>>,
     /// The plan that was chosen, once it is.
     pub(super) plan: Option<usize>,
     /// The texts of the answers, where the decision log holds them.
@@ -104,16 +113,28 @@ impl Run<'_> {
         read: impl Fn(&Response) -> Result<T, AnswerError>,
     ) -> Result<Finished<T>, Error> {
         let mut scratch = feature::Scratch::default();
-        let (plan, forced) = match &self.request.tier {
-            Some(_) => (0, true),
-            None => (self.choose_plan(&mut scratch)?, false),
+        let forced = self.request.tier.is_some();
+        let embedded = if forced { Ok(()) } else { self.embed(progress).await };
+        let mut falling_back = false;
+        let (plan, mut queue) = match embedded {
+            Ok(()) => {
+                let vector = progress.vector.as_deref();
+                let plan = if forced { 0 } else { self.choose_plan(vector, &mut scratch)? };
+                progress.plan = (!forced).then_some(plan);
+                let mut queue = self.stages(plan)?;
+                queue.reverse();
+                (plan, queue)
+            }
+            Err(NotEmbedded::Failed(failure)) => (0, vec![self.without_embedding(&failure)?]),
+            Err(NotEmbedded::Store(error)) => return Err(self.no_ledger(&error)),
+            Err(NotEmbedded::OverBudget(full)) if !self.may_fall_back() => return Err(self.over_budget(full)),
+            Err(NotEmbedded::OverBudget(_)) => {
+                falling_back = true;
+                (0, self.cheaper_tiers(progress))
+            }
         };
-        progress.plan = (!forced).then_some(plan);
-        let mut queue = self.stages(plan)?;
-        queue.reverse();
         // The newest answer that the policy did not keep, for a budget that has no room for a better one.
         let mut at_hand = None;
-        let mut falling_back = false;
         while let Some(next) = queue.pop() {
             let setup = &self.route.tiers[next.tier];
             let scorers = self.scorers(plan, next);
@@ -270,6 +291,11 @@ impl Run<'_> {
 }
 
 impl Progress {
+    /// What the embedding cost.
+    pub(super) fn embedding_cost(&self) -> Usd {
+        self.embedding.as_ref().map_or(Usd::ZERO, |embedding| embedding.cost)
+    }
+
     /// Notes a stage that ran, and the text it answered with.
     fn record(&mut self, (step, text): (Step<usize>, Option<String>), keep_text: bool) {
         if keep_text {

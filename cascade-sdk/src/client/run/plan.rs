@@ -8,7 +8,11 @@ use cascade_sdk_core::feature::{self, RequestView};
 
 impl Run<'_> {
     /// The plan that the guard, the router or the draw of a mixture picks; the only one where there is none of them.
-    pub(super) fn choose_plan(&self, scratch: &mut feature::Scratch) -> Result<usize, Error> {
+    pub(super) fn choose_plan(
+        &self,
+        vector: Option<&[f32]>,
+        scratch: &mut feature::Scratch,
+    ) -> Result<usize, Error> {
         if !self.rules.reads_requests() {
             return Ok(0);
         }
@@ -17,7 +21,13 @@ impl Run<'_> {
             self.request.features.iter().map(|(k, v)| (k.as_str(), *v)).collect();
         let tags: Vec<(&str, &str)> =
             self.request.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let view = RequestView { text: &text, features: &features, tags: &tags, id: Some(self.id) };
+        let view = RequestView {
+            text: &text,
+            features: &features,
+            tags: &tags,
+            embedding: vector,
+            id: Some(self.id),
+        };
         // The predictions are needed even where the plan is kept: scores may read them.
         let chosen = feature::choose_plan(self.rules, &view, scratch).map_err(|missing| {
             Error::new(

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod providers;
+mod route_embedding;
 mod route_runtime;
 mod route_signals;
 mod routes;
@@ -132,12 +133,13 @@ use Kind::Whole;
 use Need::Required;
 
 /// The tables, one for each part of the file. Parents stand before their children.
-const TABLES: [&[Key]; 7] = [
+const TABLES: [&[Key]; 8] = [
     &[key("schema", Whole { min: 1, max: 1 }, Required, "", "Version of this file's format.")],
     providers::KEYS,
     tiers::KEYS,
     budgets::KEYS,
     routes::KEYS,
+    route_embedding::KEYS,
     route_signals::KEYS,
     route_runtime::KEYS,
 ];

@@ -1,5 +1,6 @@
 //! Reads `cascade.toml`: every finding in one run, each with its place and remedy.
 
+mod embedding;
 mod names;
 mod objective;
 mod provider;

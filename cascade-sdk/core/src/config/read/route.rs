@@ -2,7 +2,7 @@
 
 use super::objective::ObjectiveTable;
 use super::runtime::{self, RuntimeTable};
-use super::{Declared, names, request, signals};
+use super::{Declared, embedding, names, request, signals};
 use crate::config::section::{Read, Section};
 use crate::config::{
     Api, Budget, EarlyEscalation, Family, FitSettings, Goal, GuardSettings, Mode, Objective, Provider,
@@ -72,6 +72,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         traffic.finish();
         calls.map(|calls| calls.value)
     });
+    let embedding = section.section("embedding").map(embedding::read);
     let signals = signals::read_all(&mut section);
     let runtime = section.section("runtime").map(runtime::read).unwrap_or_default();
     section.finish();
@@ -92,6 +93,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
             tier: tier.map(|read| read.value.to_owned()),
         })
     });
+    let embedding = embedding.and_then(|table| route.check_embedding(&table));
     let signals = route.check_signals(&signals, &request, budget.is_some());
     route.check_runtime(&runtime, budget.is_some(), until_fitted.is_some());
     let goal = objective.as_ref().and_then(|table| route.check_objective(table));
@@ -123,6 +125,7 @@ fn read(entry: Read<'_, Section<'_>>, known: &Known<'_, '_>) -> Option<(Route, R
         guard,
         calls_per_day,
         until_fitted: until_fitted.map(|tier| tier.value.to_owned()),
+        embedding,
         signals,
         runtime: runtime.settings,
     };

@@ -196,8 +196,14 @@ mod tests {
         };
         let tiers = vec![tier("cheap", right(&|s| 0.4 + 0.3 * s), 2), tier("dear", right(&|_| 0.8), 10)];
         let all: Vec<u32> = (0..rows as u32).collect();
-        let table =
-            Table { tiers, log_row: all.clone(), group: all.clone(), groups: rows, weight: vec![1; rows] };
+        let table = Table {
+            tiers,
+            log_row: all.clone(),
+            group: all.clone(),
+            groups: rows,
+            weight: vec![1; rows],
+            ..Table::default()
+        };
         (table, all)
     }
 

@@ -266,6 +266,7 @@ mod tests {
             group: all.clone(),
             groups: rows,
             weight: vec![1; rows],
+            embedding_cost: Vec::new(),
         };
         (table, all, folds)
     }

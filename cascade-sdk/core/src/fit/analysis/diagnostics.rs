@@ -249,6 +249,7 @@ mod tests {
             group: (0..rows).collect(),
             groups: rows as usize,
             weight: vec![1; rows as usize],
+            embedding_cost: Vec::new(),
         }
     }
 

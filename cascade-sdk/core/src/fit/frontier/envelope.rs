@@ -159,6 +159,7 @@ mod tests {
             group: all.iter().map(|row| row / 2).collect(),
             groups: rows.div_ceil(2),
             weight: vec![1; rows],
+            embedding_cost: Vec::new(),
         };
         (table, all)
     }

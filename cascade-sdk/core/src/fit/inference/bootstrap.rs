@@ -214,6 +214,7 @@ mod tests {
             group,
             groups,
             tiers: Vec::new(),
+            embedding_cost: Vec::new(),
         }
     }
 

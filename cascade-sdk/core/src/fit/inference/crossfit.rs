@@ -151,6 +151,7 @@ mod tests {
             group: (0..rows).map(|row| row / 2).collect(),
             groups: rows.div_ceil(2) as usize,
             weight: vec![1; rows as usize],
+            embedding_cost: Vec::new(),
         }
     }
 

@@ -23,6 +23,7 @@ use crate::fit::frontier::pair::Pair;
 use crate::fit::frontier::point_set::{MOST_VERTICES, PointSet};
 use crate::fit::rows::table::{Table, Totals};
 use plans::PlannedRouter;
+use std::borrow::Cow;
 
 /// Everything routed cascades can do on some rows.
 pub struct RoutedCascades<'t> {
@@ -101,10 +102,16 @@ impl<'t> RoutedCascades<'t> {
                 .collect();
             let staircases = threads::map(threads, pairs.len(), |at| {
                 let pair = pairs[at];
-                if limits.is_empty() {
-                    sample.expected(&table_with_gains, pair)
+                // Its scores rest on the router's predictions, and every request begins at the cheap tier.
+                let table = if fit.reads_embedding() {
+                    table_with_gains.with_embeddings(|tier| tier == pair.cheap)
                 } else {
-                    pair_points(&table_with_gains, rows, pair, limits)
+                    Cow::Borrowed(&table_with_gains)
+                };
+                if limits.is_empty() {
+                    sample.expected(&table, pair)
+                } else {
+                    pair_points(&table, rows, pair, limits)
                 }
             });
             cascades.extend(staircases.into_iter().flatten());
@@ -137,6 +144,14 @@ fn better(
         (Some(point), Some(chain)) => Some(if is_better(chain.totals, point.totals) { chain } else { point }),
         (point, chain) => point.or(chain),
     }
+}
+
+/// The cut of a cascade on a gain per dollar, which rests on the router's predictions; `None` of one that needs no router.
+fn cut_of_gain(table: &Table, rule: &CascadeRule) -> Option<f64> {
+    rule.tiers.iter().zip(&rule.cuts).find_map(|(&tier, cut)| {
+        let score = table.tiers[tier].signals.get(cut.signal)?.combined.as_ref()?;
+        score.per_cost_of.map(|_| cut.at_least)
+    })
 }
 
 /// Weights scaled to a mean of 1.
@@ -212,10 +227,7 @@ impl FittedFamily for RoutedCascades<'_> {
             Draft::Planned(at) => self.planned.get(*at).map(|planned| planned.shadow_price),
             Draft::Abstaining(_) | Draft::Mixed(_) => None,
             // The cut of a gain per dollar is −λ.
-            Draft::Cascade(rule) => rule.tiers.iter().zip(&rule.cuts).find_map(|(&tier, cut)| {
-                let score = self.table.tiers[tier].signals.get(cut.signal)?.combined.as_ref()?;
-                score.per_cost_of.map(|_| (-cut.at_least).max(0.0))
-            }),
+            Draft::Cascade(rule) => cut_of_gain(&self.table, rule).map(|cut| (-cut).max(0.0)),
         }
     }
 

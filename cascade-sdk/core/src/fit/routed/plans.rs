@@ -1,7 +1,7 @@
 //! A router over plans: around a cascade, its parts and its neighbours on the frontier, each forecast as a whole.
 
 use super::super::limited::{Sums, row_sums};
-use super::Sample;
+use super::{Sample, cut_of_gain};
 use crate::feature::argmax;
 use crate::fit::frontier::operating::CascadeRule;
 use crate::fit::inference::crossfit::{clustered_error, weighted_mean};
@@ -62,6 +62,12 @@ impl Sample<'_> {
             .map(|plan| self.rows.iter().map(|&row| outcome(self.table, plan, row)).collect())
             .collect();
         let inputs = Inputs::new(self, &plans);
+        // The router's embedding; the cascade alone pays for it only where its own scores rest on the router.
+        let embedding = |row: u32| {
+            let read = self.router.reads_embedding();
+            self.table.embedding_cost.get(row as usize).copied().filter(|_| read).unwrap_or(0)
+        };
+        let own_reads = cut_of_gain(self.table, &plans[0]).is_some();
         let places: Vec<usize> = (0..self.rows.len()).collect();
         let mut totals = Sums::default();
         let mut lead = vec![0.0; self.rows.len()];
@@ -74,12 +80,15 @@ impl Sample<'_> {
                 let options = lines.iter().map(|(quality, cost)| (quality.value(row), cost.value(row)));
                 let plan = argmax(shadow_price, options);
                 let ((quality, cost), (own_quality, own_cost)) = (outcomes[plan][place], outcomes[0][place]);
-                // Quality and cost share the unit 10⁻¹².
-                lead[place] = ((quality - own_quality) as f64 - shadow_price * (cost - own_cost) as f64)
-                    / QUALITY_ONE as f64;
-                let chosen = &plans[plan];
                 let row = self.rows[place];
-                totals += row_sums(self.table, self.limits, row, chosen.walk(self.table, row));
+                let extra = if own_reads { 0 } else { embedding(row) };
+                // Quality and cost share the unit 10⁻¹².
+                lead[place] = ((quality - own_quality) as f64
+                    - shadow_price * (cost + extra - own_cost) as f64)
+                    / QUALITY_ONE as f64;
+                let mut walk = plans[plan].walk(self.table, row);
+                walk.cost = walk.cost.saturating_add(embedding(row));
+                totals += row_sums(self.table, self.limits, row, walk);
             }
         }
         let error = clustered_error(self.table, self.rows, &lead);

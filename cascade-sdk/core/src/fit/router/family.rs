@@ -10,6 +10,15 @@ use crate::fit::frontier::point_set::{MOST_VERTICES, PointSet};
 use crate::fit::limited::{self, Sums};
 use crate::fit::limits::{Limits, within};
 use crate::fit::rows::table::{Table, Totals};
+use std::borrow::Cow;
+
+/// Budgets at which routers are compared.
+const BUDGETS: u32 = 20;
+
+/// What a request costs that the router decides: the call of one tier, and the embedding that the router reads.
+fn paying<'t>(table: &'t Table, fit: &RouterFit) -> Cow<'t, Table> {
+    if fit.reads_embedding() { table.with_embeddings(|_| true) } else { Cow::Borrowed(table) }
+}
 
 /// The family `router`: single tiers and everything one fitted router can do by its λ, at what it is expected to reach.
 #[derive(Debug)]
@@ -34,11 +43,10 @@ impl<'t> RouterFamily<'t> {
         }
         let tiers = table.tiers.len();
         let allowed = limits.allowed(table.total_weight(rows));
-        let realised = limited::realised(table, rows, limits);
+        let alone = limited::realised(table, rows, limits);
+        let realised = limited::realised(&paying(table, &fit), rows, limits);
         let singles: Vec<Sums> = (0..tiers)
-            .map(|tier| {
-                realised.iter().skip(tier).step_by(tiers).fold(Sums::default(), |sum, row| sum + *row)
-            })
+            .map(|tier| alone.iter().skip(tier).step_by(tiers).fold(Sums::default(), |sum, row| sum + *row))
             .collect();
         let weight = table.total_weight(rows).max(1) as f64;
         let exceeds: Vec<f64> =
@@ -78,7 +86,7 @@ impl<'t> RouterFamily<'t> {
             let rule = CascadeRule { tiers: vec![tier], cuts: Vec::new() };
             (table.single(tier, rows), Draft::Cascade(rule))
         });
-        let routed = expected::frontier(table, rows, &fit.prospects());
+        let routed = expected::frontier(&paying(table, &fit), rows, &fit.prospects());
         let points = singles
             .chain(routed.into_iter().map(|point| (point.totals, Draft::Routed(point.shadow_price))))
             .collect();
@@ -88,6 +96,32 @@ impl<'t> RouterFamily<'t> {
     /// The deterministic frontier: cheapest first, quality strictly increasing.
     pub fn staircase(&self) -> &[(Totals, Draft)] {
         self.points.staircase()
+    }
+
+    /// Mean quality over budgets from the cheapest to the best single tier, along the hull: how far a router gets at all prices.
+    pub(super) fn reach(&self, rows: &[u32]) -> f64 {
+        let singles = (0..self.table.tiers.len()).map(|tier| self.table.single(tier, rows));
+        let Some(low) = singles.clone().map(|single| single.cost).min() else { return 0.0 };
+        let best = singles.reduce(|best, next| if next.quality > best.quality { next } else { best });
+        let span = best.map_or(0, |best| best.cost) - low;
+        let hull: Vec<(f64, f64)> =
+            self.points.hull().map(|(totals, _)| (totals.cost as f64, totals.quality as f64)).collect();
+        let at = |budget: f64| {
+            let after = hull.partition_point(|(cost, _)| *cost <= budget);
+            match (after.checked_sub(1).map(|before| hull[before]), hull.get(after)) {
+                (Some((cost, quality)), Some((next_cost, next_quality))) => {
+                    quality + (next_quality - quality) * (budget - cost) / (next_cost - cost)
+                }
+                (Some((_, quality)), None) => quality,
+                (None, _) => 0.0,
+            }
+        };
+        (1..=BUDGETS).map(|step| at(low as f64 + span as f64 * f64::from(step) / f64::from(BUDGETS))).sum()
+    }
+
+    /// The router and how it was chosen.
+    pub(super) fn into_fit(self) -> RouterFit {
+        self.fit
     }
 
     /// The router and how it was chosen.

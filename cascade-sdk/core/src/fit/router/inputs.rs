@@ -1,7 +1,8 @@
 //! What a router reads: learned from calibration prompts, labels and numbers, never from their outcomes.
 
 use crate::feature::{
-    Encoded, Inputs, NumberInput, RequestView, SURFACE_STATISTICS, Scratch, Standard, TagInput, TextInput,
+    EmbeddingInput, Encoded, Inputs, NumberInput, RequestView, SURFACE_STATISTICS, Scratch, Standard,
+    TagInput, TextInput,
 };
 use crate::fit::logistic::Design;
 use crate::fit::rows::affix;
@@ -28,13 +29,21 @@ pub(in crate::fit) struct Requests<'a> {
     rows: Vec<&'a Row>,
     features: Vec<Vec<(&'a str, f64)>>,
     tags: Vec<Vec<(&'a str, &'a str)>>,
+    embeddings: Vec<Option<&'a [f32]>>,
+    /// What made all of them; `None` unless every row has one.
+    embedded: Option<EmbeddingInput>,
 }
 
 impl<'a> Requests<'a> {
     /// The requests of table rows.
     pub(in crate::fit) fn new(log: &'a EvalLog, table: &Table, rows: &[u32]) -> Self {
-        let rows: Vec<&Row> =
-            rows.iter().map(|&row| &log.rows[table.log_row[row as usize] as usize]).collect();
+        let places: Vec<usize> = rows.iter().map(|&row| table.log_row[row as usize] as usize).collect();
+        let rows: Vec<&Row> = places.iter().map(|&row| &log.rows[row]).collect();
+        let embeddings: Vec<_> =
+            places.iter().map(|&row| log.embeddings.as_ref().and_then(|all| all.get(row))).collect();
+        let embedded = log.embeddings.as_ref().filter(|_| embeddings.iter().all(Option::is_some));
+        let embedded =
+            embedded.map(|all| EmbeddingInput { model: all.model.clone(), dimensions: all.dimensions });
         let features = rows
             .iter()
             .map(|row| row.features.iter().map(|(name, value)| (&**name, *value)).collect())
@@ -43,7 +52,7 @@ impl<'a> Requests<'a> {
             .iter()
             .map(|row| row.tags.iter().map(|(name, value)| (&**name, &**value)).collect())
             .collect();
-        Self { rows, features, tags }
+        Self { rows, features, tags, embeddings, embedded }
     }
 
     pub(in crate::fit) fn len(&self) -> usize {
@@ -55,13 +64,19 @@ impl<'a> Requests<'a> {
             text: self.rows[row].text.as_deref().unwrap_or(""),
             features: &self.features[row],
             tags: &self.tags[row],
+            embedding: self.embeddings[row],
             id: None,
         }
     }
 
     /// Learns what the router may read: only what every row has, since a request that lacks it would be an error.
     pub(in crate::fit) fn inputs(&self, threads: usize) -> Inputs {
-        let mut inputs = Inputs { text: None, numbers: self.numbers(), tags: self.tags() };
+        let mut inputs = Inputs {
+            embedding: self.embedded.clone(),
+            text: None,
+            numbers: self.numbers(),
+            tags: self.tags(),
+        };
         if !self.rows.is_empty() && self.rows.iter().all(|row| row.text.is_some()) {
             let texts: Vec<&str> = self.rows.iter().filter_map(|row| row.text.as_deref()).collect();
             let (prefix, suffix) = affix::learn(&texts);
@@ -137,7 +152,10 @@ fn standard(values: impl Iterator<Item = f64> + Clone) -> Standard {
 /// Requests as a design, with a column for every hashed bucket that several rows use.
 #[derive(Debug)]
 pub(in crate::fit) struct Encoding {
+    /// Its dense inputs begin with the embedding.
     pub(in crate::fit) design: Design,
+    /// How many of them that is.
+    pub(in crate::fit) embedding_len: usize,
     /// Length of each prompt in bytes without its shared parts.
     pub(in crate::fit) bytes: Vec<f64>,
     /// The hashed input of each sparse column of the design.
@@ -167,16 +185,17 @@ impl Encoding {
         for (at, &bucket) in (0_u32..).zip(&bucket) {
             column[bucket as usize] = at;
         }
-        let mut design =
-            Design { dense_len: inputs.dense_len(), sparse_len: bucket.len(), ..Design::default() };
+        let embedding_len = inputs.embedding_len();
+        let dense_len = embedding_len + inputs.dense_len();
+        let mut design = Design { dense_len, sparse_len: bucket.len(), ..Design::default() };
         let mut bytes = Vec::with_capacity(requests.len());
         for row in chunks.into_iter().flatten() {
-            design.dense.extend(&row.dense);
+            design.dense.extend(row.embedding.iter().chain(&row.dense));
             let known = |&(bucket, value): &(u32, f32)| (column[bucket as usize], value);
             design.sparse.extend(row.sparse.iter().map(known).filter(|(column, _)| *column != u32::MAX));
             design.sparse_end.push(design.sparse.len());
             bytes.push(row.bytes);
         }
-        Self { design, bytes, bucket }
+        Self { design, embedding_len, bytes, bucket }
     }
 }

@@ -30,7 +30,10 @@ use crate::money::PICO_PER_USD;
 /// Inverse strengths of the penalty that are tried, strongest first.
 const STRENGTHS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
 
-/// Which inputs a router uses; each includes the one before.
+/// The same for models that read an embedding: what it says is spread over hundreds of small numbers.
+const EMBEDDING_STRENGTHS: [f64; 6] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+/// Which inputs a router uses, the simplest first. Each but the last two includes the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Basis {
     /// None: the same prediction for every request.
@@ -41,6 +44,28 @@ pub enum Basis {
     Surface,
     /// And its hashed words and pieces.
     Words,
+    /// An embedding, the surface statistics and what the application knows, without words.
+    Embedding,
+    /// Everything.
+    EmbeddingAndWords,
+}
+
+impl Basis {
+    fn reads_words(self) -> bool {
+        matches!(self, Self::Words | Self::EmbeddingAndWords)
+    }
+
+    fn reads_embedding(self) -> bool {
+        matches!(self, Self::Embedding | Self::EmbeddingAndWords)
+    }
+
+    fn strengths(self) -> &'static [f64] {
+        match self {
+            Self::Constant => &STRENGTHS[..1],
+            Self::Embedding | Self::EmbeddingAndWords => &EMBEDDING_STRENGTHS,
+            Self::Known | Self::Surface | Self::Words => &STRENGTHS,
+        }
+    }
 }
 
 /// What was chosen out of fold.
@@ -113,6 +138,11 @@ impl RouterFit {
         self.choice.basis != Basis::Constant || self.choice.cost.iter().any(|&basis| basis != CostBasis::Mean)
     }
 
+    /// Whether its router reads an embedding, for which every request pays.
+    pub fn reads_embedding(&self) -> bool {
+        self.router.inputs.embedding.is_some()
+    }
+
     /// Predicted quality and cost out of fold: rows × tiers.
     pub fn prospects(&self) -> Vec<Prospect> {
         self.log_odds
@@ -168,6 +198,10 @@ impl<'a> Workbench<'a> {
         if self.inputs.text.is_some() {
             bases.extend([Basis::Surface, Basis::Words]);
         }
+        if self.inputs.embedding.is_some() {
+            bases.push(Basis::Embedding);
+            bases.extend(self.inputs.text.is_some().then_some(Basis::EmbeddingAndWords));
+        }
         bases
     }
 
@@ -176,10 +210,11 @@ impl<'a> Workbench<'a> {
         Part {
             dense_from: match basis {
                 Basis::Constant => self.encoding.design.dense_len,
-                Basis::Known => surface,
-                Basis::Surface | Basis::Words => 0,
+                Basis::Known => self.encoding.embedding_len + surface,
+                Basis::Surface | Basis::Words => self.encoding.embedding_len,
+                Basis::Embedding | Basis::EmbeddingAndWords => 0,
             },
-            sparse: basis == Basis::Words,
+            sparse: basis.reads_words(),
         }
     }
 
@@ -197,7 +232,7 @@ impl<'a> Workbench<'a> {
         let mut start: Vec<Option<Solution>> = vec![None; usize::from(self.folds)];
         for basis in self.bases() {
             let mut best: Option<Attempt> = None;
-            for &strength in if basis == Basis::Constant { &STRENGTHS[..1] } else { &STRENGTHS[..] } {
+            for &strength in basis.strengths() {
                 let attempt = self.attempt(basis, strength, &start);
                 trials.push(attempt.trial);
                 // Each solution is a good place to start from for the next, weaker penalty; it saw the same rows.
@@ -210,14 +245,32 @@ impl<'a> Workbench<'a> {
             }
             best_of_bases.extend(best);
         }
-        let chosen = self.simplest_of_the_best(&best_of_bases);
         let cost = threads::map(self.data.threads, self.tiers(), |tier| {
             self.costs(&self.tier_cost(tier)).choose(self.data.folds)
         });
-        let Attempt { trial: Trial { basis, strength, .. }, by_fold, .. } = best_of_bases.swap_remove(chosen);
-        let pooling =
-            if basis == Basis::Constant || self.tiers() < 2 { Pooling::NONE } else { self.pooling(&by_fold) };
-        self.fit(Choice { basis, strength, pooling, cost }, trials, Some(&by_fold))
+        let fit = |attempt: &Attempt, trials| {
+            let Attempt { trial: Trial { basis, strength, .. }, by_fold, .. } = attempt;
+            let alike = *basis == Basis::Constant || self.tiers() < 2;
+            let pooling = if alike { Pooling::NONE } else { self.pooling(by_fold) };
+            let choice = Choice { basis: *basis, strength: *strength, pooling, cost: cost.clone() };
+            self.fit(choice, trials, Some(by_fold))
+        };
+        let chosen = &best_of_bases[self.simplest_of_the_best(&best_of_bases)];
+        let fitted = fit(chosen, trials.clone());
+        let Data { table, rows, .. } = *self.data;
+        if !chosen.trial.basis.reads_embedding() || table.embedding_cost.is_empty() {
+            return fitted;
+        }
+        // Log loss knows no prices: an embedding must be worth its own.
+        let free = best_of_bases.iter().position(|attempt| attempt.trial.basis.reads_embedding());
+        let free = &best_of_bases[..free.unwrap_or(best_of_bases.len())];
+        let without = fit(&free[self.simplest_of_the_best(free)], trials);
+        let reach = |fit: RouterFit| {
+            let family = RouterFamily::new(table, rows, fit);
+            (family.reach(rows), family.into_fit())
+        };
+        let ((with_it, fitted), (without_it, without)) = (reach(fitted), reach(without));
+        if with_it > without_it { fitted } else { without }
     }
 
     /// The first basis whose paired shortfall in log loss from the best one is within one standard error, by group.
@@ -269,7 +322,7 @@ impl<'a> Workbench<'a> {
     }
 
     /// Fits with a choice. `by_fold` are the weights without each fold, where they are known.
-    fn fit(self, choice: Choice, trials: Vec<Trial>, by_fold: Option<&[Solution]>) -> RouterFit {
+    fn fit(&self, choice: Choice, trials: Vec<Trial>, by_fold: Option<&[Solution]>) -> RouterFit {
         let part = self.part(choice.basis);
         let train = |rows: &[usize]| {
             logistic::ascend(&self.encoding.design, &self.labels, rows, part, choice.strength, None).weights
@@ -366,22 +419,27 @@ impl<'a> Workbench<'a> {
         let uses_inputs_for_cost = choice.cost.contains(&CostBasis::Inputs);
         let uses_length = choice.cost.iter().any(|&basis| basis != CostBasis::Mean);
         let mut inputs = self.inputs.clone();
+        if !choice.basis.reads_embedding() {
+            inputs.embedding = None;
+        }
         if choice.basis < Basis::Surface && !uses_inputs_for_cost && !uses_length {
             inputs.text = None;
         } else if let Some(text) = &mut inputs.text {
-            text.hashed = choice.basis == Basis::Words;
+            text.hashed = choice.basis.reads_words();
         }
         if choice.basis == Basis::Constant && !uses_inputs_for_cost {
             inputs.numbers.clear();
             inputs.tags.clear();
         }
-        // Without text the dense inputs begin with the numbers; without known inputs there are surface statistics alone.
-        let dense_start = if inputs.text.is_none() { self.part(Basis::Known).dense_from } else { 0 };
-        let dense_len = inputs.dense_len();
-        let dense = (0..dense_len)
-            .flat_map(|input| (0..tiers).map(move |tier| (input, tier)))
-            .map(|(input, tier)| single(weights.get(1 + dense_start + input, tier)))
-            .collect();
+        // Without text the other dense inputs begin with the numbers; without known inputs there are surface statistics alone.
+        let first = if inputs.text.is_none() { Basis::Known } else { Basis::Surface };
+        let dense_start = self.part(first).dense_from;
+        let block = |start: usize, length: usize| -> Vec<f32> {
+            let places = (start..start + length).flat_map(|input| (0..tiers).map(move |tier| (input, tier)));
+            places.map(|(input, tier)| single(weights.get(1 + input, tier))).collect()
+        };
+        let embedding = block(0, inputs.embedding_len());
+        let dense = block(dense_start, inputs.dense_len());
         let (hashed, step) = self.quantise(&inputs, weights);
         Router {
             shadow_price: 0.0,
@@ -389,6 +447,7 @@ impl<'a> Workbench<'a> {
             inputs,
             heads: Heads {
                 intercept: (0..tiers).map(|tier| weights.get(0, tier)).collect(),
+                embedding,
                 dense,
                 hashed,
                 step,

@@ -5,6 +5,7 @@
 
 use crate::log::EvalLog;
 use crate::policy::Score;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Integer units in a quality of 1.
@@ -24,6 +25,8 @@ pub struct Table {
     pub group: Vec<u32>,
     /// Number of groups.
     pub groups: usize,
+    /// What the embedding of each row costs in pico-dollars; empty where there is none, or all are free.
+    pub embedding_cost: Vec<i64>,
     /// Integer weights without a common factor; all 1 where the log has no weights.
     pub weight: Vec<i64>,
 }
@@ -142,13 +145,35 @@ impl Table {
                     .collect(),
             })
             .collect();
+        let embedding_cost: Vec<i64> = match &log.embeddings {
+            Some(embeddings) => rows.iter().map(|&row| embeddings.cost[row].pico()).collect(),
+            None => Vec::new(),
+        };
+        let embedding_cost =
+            if embedding_cost.iter().any(|&cost| cost != 0) { embedding_cost } else { Vec::new() };
         Self {
             tiers,
+            embedding_cost,
             group,
             groups: numbers.len(),
             weight: integer_weights(rows.iter().map(|&row| log.rows[row].weight)),
             log_row: rows.iter().map(|&row| u32::try_from(row).unwrap_or(u32::MAX)).collect(),
         }
+    }
+
+    /// The same with each row's embedding charged to every call of some tiers: what a policy that reads it pays, where exactly
+    /// one of them is called for each request.
+    pub fn with_embeddings(&self, charged: impl Fn(usize) -> bool) -> Cow<'_, Self> {
+        if self.embedding_cost.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut table = self.clone();
+        for (_, tier) in table.tiers.iter_mut().enumerate().filter(|(tier, _)| charged(*tier)) {
+            for (cost, embedding) in tier.cost.iter_mut().zip(&self.embedding_cost) {
+                *cost = cost.saturating_add(*embedding);
+            }
+        }
+        Cow::Owned(table)
     }
 
     /// Number of rows.

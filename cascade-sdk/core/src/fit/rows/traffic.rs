@@ -267,7 +267,7 @@ fn first(rules: &Rules, traffic: &Traffic) -> (BTreeMap<String, f64>, f64) {
         let tags: Vec<(&str, &str)> =
             request.tags.iter().map(|(name, label)| (name.as_str(), label.as_str())).collect();
         let text = request.text.as_deref().unwrap_or("");
-        let view = RequestView { text, features: &features, tags: &tags, id: Some(&place) };
+        let view = RequestView { text, features: &features, tags: &tags, embedding: None, id: Some(&place) };
         // A prompt that is not known is no empty one; where a guard decides, none is read.
         let guarded = |plan: usize| plan == rules.plans.len();
         let plan = choose_plan(rules, &view, &mut scratch).ok();
@@ -324,6 +324,7 @@ mod tests {
     fn a_router_that_reads_prompts_decides_nothing_without_one() {
         let plan = |tier| Plan::new(vec![Stage { tier, rule: None }]);
         let heads = Heads {
+            embedding: Vec::new(),
             intercept: vec![0.0, 1.0],
             dense: Vec::new(),
             hashed: Vec::new(),

@@ -35,6 +35,7 @@ fn table(rows: usize, after: f64, before: f64, price: i64) -> (Table, Vec<Vec<f6
         group: (0..rows as u32).collect(),
         groups: rows,
         weight: vec![1; rows],
+        embedding_cost: Vec::new(),
     };
     (table, vec![prediction, vec![0.0; rows]])
 }

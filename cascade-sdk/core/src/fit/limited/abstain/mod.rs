@@ -217,6 +217,7 @@ mod tests {
             group: (0..8).collect(),
             groups: 8,
             weight: vec![1; 8],
+            embedding_cost: Vec::new(),
         }
     }
 
