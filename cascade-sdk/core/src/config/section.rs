@@ -80,15 +80,10 @@ impl<'d> Section<'d> {
     /// `true`, `false` or one of the key's words.
     pub(crate) fn boolean_or(&mut self, name: &str) -> Option<BooleanOr<'d>> {
         let (item, key) = self.take(name)?;
-        if !item.is_text() {
+        let word = if item.is_text() { item.text(self.findings()) } else { None };
+        let Some(value) = word.filter(|word| !matches!(*word, "true" | "false")) else {
             return item.boolean(self.findings()).map(BooleanOr::Boolean);
-        }
-        let value = item.text(self.findings())?;
-        if matches!(value, "true" | "false") {
-            let error = item.unknown_value(self.findings(), value, &[]);
-            self.findings().push(error.help(format!("write {value} without quotes")));
-            return None;
-        }
+        };
         Self::check_choice(self.findings(), &item, value, key.kind)?;
         Some(BooleanOr::Word(value))
     }

@@ -218,14 +218,33 @@ impl<'d> Item<'d> {
 
     fn expect<T>(&self, findings: &Findings, wanted: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
-            findings.push(self.error(
-                findings,
-                findings.codes.wrong_type,
-                format!("`{}` must be {wanted}", self.path),
-                format!("this is {}", kind(self.value)),
-            ));
+            let message = format!("`{}` must be {wanted}", self.path);
+            let label = format!("this is {}", kind(self.value));
+            let mut error = self.error(findings, findings.codes.wrong_type, message, label);
+            if let Some(meant) = rewritten(wanted, self.value) {
+                error = error.help(format!("write {meant}"));
+            }
+            findings.push(error);
         }
         value
+    }
+}
+
+/// What a value of the wrong type was probably meant to be, as it is written.
+fn rewritten(wanted: &str, value: &DeValue<'_>) -> Option<String> {
+    match (wanted, value) {
+        ("true or false", DeValue::String(text)) => {
+            matches!(&**text, "true" | "false").then(|| format!("{text} without quotes"))
+        }
+        ("a number" | "a decimal number" | "a whole number", DeValue::String(text)) => {
+            let number = text.trim().replace(',', ".");
+            let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            (plain && number.parse::<f64>().is_ok()).then(|| format!("{number} without quotes"))
+        }
+        ("a string", DeValue::Integer(number)) => Some(format!("{:?}, in quotes", number.as_str())),
+        ("a string", DeValue::Float(number)) => Some(format!("{:?}, in quotes", number.as_str())),
+        ("an array", DeValue::String(text)) => Some(format!("[{text:?}]")),
+        _ => None,
     }
 }
 
