@@ -14,7 +14,7 @@ use cascade_sdk::provider::Capabilities;
 use cascade_sdk_core::config::{Api, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::fit::rows::near;
-use cascade_sdk_core::log::{LogFiles, LogReading, leak};
+use cascade_sdk_core::log::{LogFiles, LogReading, leak, other_requests};
 use cascade_sdk_core::policy;
 use serde::Serialize;
 use serde_json::json;
@@ -81,6 +81,8 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
     let reading = check_log(project, route, findings);
     let log = match &reading {
         Ok(reading) => {
+            let schema = project.schema_text(route).ok().flatten();
+            findings.extend(other_requests(&reading.log, &project.config, route, schema.as_deref()));
             findings.extend(leak(&reading.log));
             let names = near::group_keys(&reading.log);
             findings.extend(near::leak(&reading.log, &names, route.fit.seed, route.fit.held_out));

@@ -116,6 +116,11 @@ impl Diagnostic {
         self
     }
 
+    /// Message and remedies as one line.
+    pub fn in_words(&self) -> String {
+        self.help.iter().fold(self.message.clone(), |words, help| words + "; " + help)
+    }
+
     /// True for errors.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

@@ -13,11 +13,12 @@ use crate::diag::Diagnostic;
 use crate::fit::analysis::combined;
 use crate::fit::inference::certify::{self, Promise, Trial};
 use crate::fit::inference::crossfit;
+use crate::fit::rows::coverage::{self, Coverage};
 use crate::fit::rows::near;
 use crate::fit::rows::pool::refuse_sparse_signals;
 use crate::fit::rows::table::{Table, Totals};
 use crate::fit::rows::traffic::{self, Traffic, Weighed};
-use crate::log::{Embeddings, EvalLog, Split, group_key};
+use crate::log::{Embeddings, EvalLog, Split, group_key, other_requests};
 
 /// Everything that is fixed before the first family is fitted.
 pub(super) struct Setup<'a> {
@@ -109,6 +110,12 @@ impl<'a> Setup<'a> {
         }
         check_embeddings(route, log)?;
         let (missing, mut warnings) = refuse_sparse_signals(&mut table, &calibration);
+        warnings.extend(coverage::rows_without_results(log, &table, &route.name));
+        if [Family::Router, Family::RoutedCascade].iter().any(|family| route.fit.families.contains(family)) {
+            warnings.extend(Coverage::of(log, &table).warnings());
+        }
+        let others = other_requests(log, input.config, route, input.schema);
+        warnings.extend(others.iter().map(Diagnostic::in_words));
         let limits = Limits::of(objective);
         if limits.list().iter().any(|limit| matches!(limit.tail, Tail::LatencyMs(_))) {
             warnings.extend(check_latencies(&table, &calibration, &route.name)?);

@@ -397,8 +397,9 @@ fn refuse_self_grading(
     let Some(grader) = &result.graded_by else { return };
     let show_text = problems.show_text;
     for signal in result.signals.keys() {
-        let judge = options.judges.get(signal.as_ref()).map_or(signal.as_ref(), String::as_str);
-        if judge == grader.as_ref() {
+        let judge = options.judges.get(signal.as_ref());
+        let judged = judge.is_some_and(|(tier, rubric)| super::names_judge(grader, tier, rubric));
+        if judged || signal == grader {
             problems.tally("log::self-graded", signal, || {
                 let message = format!(
                     "signal `{signal}` comes from `{}`, which also graded the row",
@@ -407,7 +408,7 @@ fn refuse_self_grading(
                 let path = ["results".to_owned(), tier.to_owned(), "graded_by".to_owned()];
                 place
                     .mark(Diagnostic::error("log::self-graded", message), &path, show_text)
-                    .help("grade with another tier or rubric, or leave the signal out")
+                    .help("grade with another tier or rubric, or leave the signal out; if the rubric was another one, name it: judge TIER: RUBRIC")
             });
         }
     }

@@ -5,7 +5,7 @@ use super::lines::{Line, Lines, LogHash, unpack};
 use super::parse::{self, Fault};
 use super::problems::{Place, Problems, RowText, short};
 use super::record::RowRecord;
-use super::{EvalLog, check, csv, embeddings, excerpt, judge_name};
+use super::{EvalLog, check, csv, embeddings, excerpt};
 use crate::config::{Config, EarlyEscalation, EmbeddingSettings, Route, SignalKind, SignalSettings};
 use crate::diag::{Diagnostic, Source};
 use crate::money::Price;
@@ -44,9 +44,9 @@ pub struct ReadOptions {
     pub reprice: bool,
     /// Only these tiers are read and checked; `None` reads all.
     pub tiers: Option<BTreeSet<String>>,
-    /// By signal, the judge it comes from ([`super::judge_name`]): such a signal is refused on rows that the same judge
-    /// graded.
-    pub judges: BTreeMap<String, String>,
+    /// By signal, the tier and the rubric of the judge it comes from: such a signal is refused on rows that the same judge
+    /// graded ([`super::names_judge`]).
+    pub judges: BTreeMap<String, (String, String)>,
     /// What made the rows' embeddings, and how long they are; without it they are passed over.
     pub embedding: Option<EmbeddingSettings>,
     /// A single broken row makes the whole log unusable.
@@ -89,7 +89,7 @@ impl ReadOptions {
     pub fn for_route(config: &Config, route: &Route) -> Self {
         let price = |name: &String| Some((name.clone(), config.tier(name)?.price));
         let judge = |signal: &SignalSettings| match &signal.kind {
-            SignalKind::Judge { tier, rubric } => Some((signal.name.clone(), judge_name(tier, rubric))),
+            SignalKind::Judge { tier, rubric } => Some((signal.name.clone(), (tier.clone(), rubric.clone()))),
             _ => None,
         };
         Self {

@@ -2,7 +2,7 @@
 
 use crate::synthetic::{Recipe, config, fit, log_of};
 use cascade_sdk_core::config::{Family, Goal};
-use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
+use cascade_sdk_core::fit::route::{FitInput, FitOptions, FitOutcome, fit_route};
 use cascade_sdk_core::money::Usd;
 
 fn errors(
@@ -111,4 +111,46 @@ fn a_new_tier_with_few_rows_is_reported_apart() {
     assert_eq!((report.left_out[0].name.as_str(), report.left_out[0].rows), ("b", 120));
     assert_eq!(report.rows.used, 600);
     assert!(report.families.iter().all(|family| family.plan.iter().all(|stage| stage.tier != "b")));
+}
+
+#[test]
+fn what_some_rows_lack_is_said_and_does_without() {
+    let half = |row: usize| Some(if row.is_multiple_of(3) { "test" } else { "calibration" });
+    let whole: Vec<String> = Recipe::default()
+        .lines(half)
+        .iter()
+        .enumerate()
+        .map(|(row, line)| {
+            let kind = format!(r#","tags":{{"kind":"k{}"}},"features":{{"size":{row}}},"results""#, row % 3);
+            line.replacen(r#","results""#, &kind, 1)
+        })
+        .collect();
+    let mut config = config(Goal::MaxCost(Usd::parse("0.0001").unwrap()), None);
+    config.routes[0].fit.families = vec![Family::Single, Family::Router];
+    let quiet = fit(&config, &log_of(&whole), 1);
+    assert!(quiet.report.warnings.is_empty(), "{:?}", quiet.report.warnings);
+    // A single held-out row without the tag, and one calibration row without a result of `c`.
+    let mut lines = whole.clone();
+    lines[0] = lines[0].replace(r#""tags":{"kind":"k0"},"#, "");
+    lines[1] = lines[1].replace(r#""c":{"#, r#""z":{"#);
+    lines[2] = lines[2].replace(r#""a":{"#, r#""a":{"request_hash":"another","#);
+    let outcome = fit(&config, &log_of(&lines), 1);
+    let warnings = &outcome.report.warnings;
+    assert!(warnings.iter().any(|text| text.starts_with("1 of 599 rows have no tag `kind`")), "{warnings:?}");
+    assert!(!warnings.iter().any(|text| text.contains("`size`")), "{warnings:?}");
+    assert!(
+        warnings.iter().any(|text| text.starts_with("tier `c` has no result in 1 of 600 rows")),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings
+            .iter()
+            .any(|text| text.starts_with("1 of 1 answers of tier `a` were given to other requests")),
+        "{warnings:?}"
+    );
+    let inputs = |outcome: &FitOutcome| {
+        let policy = outcome.policy.as_ref().unwrap();
+        policy.rules.router.as_ref().map(|router| router.inputs.tags.len())
+    };
+    assert_ne!(inputs(&outcome), Some(1));
 }

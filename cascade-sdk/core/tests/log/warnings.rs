@@ -76,10 +76,25 @@ fn a_judge_cannot_be_tested_by_its_own_grades() {
     let text = rows(&format!(
         r#"{{"quality":1,"cost_usd":1,"signals":{{"second_look":0.5}},"graded_by":"{grader}"}}"#
     ));
-    let judges = BTreeMap::from([("second_look".to_owned(), grader)]);
+    let judge = ("large".to_owned(), "helpful".to_owned());
+    let judges = BTreeMap::from([("second_look".to_owned(), judge)]);
     let options = ReadOptions { judges, ..ReadOptions::default() };
     let refused = show_all(&read_files(&[("log.jsonl", text.as_bytes())], &options).unwrap_err());
     assert!(refused.contains("log::self-graded: signal `second_look` comes from `judge large: helpful`, which also graded the row (in 3 places"), "{refused}");
+    for (name, is_same) in [
+        ("second_look", true),
+        ("large", true),
+        ("judge:large", true),
+        ("large/helpful", true),
+        ("large: helpful", true),
+        ("judge large: correct", false),
+        ("larger", false),
+        ("judge", false),
+        ("exact", false),
+    ] {
+        let spelled = text.replace(&judge_name("large", "helpful"), name);
+        assert_eq!(read_files(&[("log.jsonl", spelled.as_bytes())], &options).is_err(), is_same, "{name}");
+    }
     // Another judge is fine.
     assert!(read_lines(&text).is_ok());
     let same_name = rows(r#"{"quality":1,"cost_usd":1,"signals":{"judge":0.5},"graded_by":"judge"}"#);

@@ -6,6 +6,7 @@ use crate::feature::{
 };
 use crate::fit::logistic::Design;
 use crate::fit::rows::affix;
+use crate::fit::rows::coverage::Coverage;
 use crate::fit::rows::table::Table;
 use crate::fit::threads;
 use crate::log::{EvalLog, Row};
@@ -69,15 +70,15 @@ impl<'a> Requests<'a> {
         }
     }
 
-    /// Learns what the router may read: only what every row has, since a request that lacks it would be an error.
-    pub(in crate::fit) fn inputs(&self, threads: usize) -> Inputs {
+    /// Learns what the router may read of what every row has.
+    pub(in crate::fit) fn inputs(&self, known: &Coverage<'_>, threads: usize) -> Inputs {
         let mut inputs = Inputs {
             embedding: self.embedded.clone(),
             text: None,
-            numbers: self.numbers(),
-            tags: self.tags(),
+            numbers: self.numbers(known),
+            tags: self.tags(known),
         };
-        if !self.rows.is_empty() && self.rows.iter().all(|row| row.text.is_some()) {
+        if !self.rows.is_empty() && known.has_prompts() {
             let texts: Vec<&str> = self.rows.iter().filter_map(|row| row.text.as_deref()).collect();
             let (prefix, suffix) = affix::learn(&texts);
             inputs.text = Some(TextInput { prefix, suffix, surface: Vec::new(), hashed: true });
@@ -100,20 +101,20 @@ impl<'a> Requests<'a> {
             .collect()
     }
 
-    fn numbers(&self) -> Vec<NumberInput> {
+    fn numbers(&self, known: &Coverage<'_>) -> Vec<NumberInput> {
         let mut columns: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for (name, value) in self.features.iter().flatten() {
             columns.entry(name).or_default().push(*value);
         }
         columns
             .into_iter()
-            .filter(|(_, values)| values.len() == self.len())
+            .filter(|(name, _)| known.has_number(name))
             .map(|(name, values)| NumberInput { name: name.into(), standard: standard(values.into_iter()) })
             .filter(|input| input.standard.deviation > 0.0 && input.standard.deviation.is_finite())
             .collect()
     }
 
-    fn tags(&self) -> Vec<TagInput> {
+    fn tags(&self, known: &Coverage<'_>) -> Vec<TagInput> {
         let mut columns: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
         for (name, value) in self.tags.iter().flatten() {
             *columns.entry(name).or_default().entry(value).or_default() += 1;
@@ -121,7 +122,7 @@ impl<'a> Requests<'a> {
         columns
             .into_iter()
             // A label with one value says nothing; one with a value of its own for every row, neither.
-            .filter(|(_, counts)| counts.values().sum::<usize>() == self.len() && counts.len() > 1)
+            .filter(|(name, counts)| known.has_tag(name) && counts.len() > 1)
             .map(|(name, counts)| {
                 let mut common: Vec<(usize, &str)> = counts
                     .into_iter()

@@ -23,6 +23,7 @@ pub use crate::fit::router::family::RouterFamily;
 use crate::fit::router::inputs::{Encoding, Requests};
 pub use crate::fit::router::pooling::Pooling;
 use crate::fit::router::sweep::Prospect;
+use crate::fit::rows::coverage::Coverage;
 use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::log::EvalLog;
 use crate::money::PICO_PER_USD;
@@ -175,7 +176,7 @@ impl<'a> Workbench<'a> {
     fn new(data: &'a Data<'a>) -> Self {
         let table = data.table;
         let requests = Requests::new(data.log, table, data.rows);
-        let inputs = requests.inputs(data.threads);
+        let inputs = requests.inputs(&Coverage::of(data.log, table), data.threads);
         let encoding = Encoding::new(&requests, &inputs, data.threads);
         let weight: Vec<f64> = data.rows.iter().map(|&row| table.weight[row as usize] as f64).collect();
         let labels = Labels::new(table.tiers.len(), &weight, |row, tier| {
