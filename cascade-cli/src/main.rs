@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         }
     };
     let terminal = terminal::Terminal::new(cli.global.format);
-    match cmd::run(&cli, terminal) {
+    let code = match cmd::run(&cli, terminal) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Ok(Answer::Unclear) => ExitCode::from(2),
@@ -50,5 +50,7 @@ fn main() -> ExitCode {
             terminal.diagnostics(&failure.0);
             ExitCode::from(2)
         }
-    }
+    };
+    terminal.finish();
+    code
 }

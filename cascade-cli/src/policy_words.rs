@@ -125,6 +125,11 @@ pub(crate) fn per_1000_calls(estimate: &Estimate) -> String {
     interval(estimate, |cost| dollars_f64(CALLS * cost))
 }
 
+/// An amount with its interval.
+pub(crate) fn amount(estimate: &Estimate) -> String {
+    interval(estimate, dollars_f64)
+}
+
 /// A plain figure with its interval.
 pub(crate) fn figure(estimate: &Estimate) -> String {
     interval(estimate, |value| format!("{value:.2}"))

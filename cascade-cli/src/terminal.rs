@@ -9,6 +9,10 @@ use cascade_sdk_core::diag::{Style, render_all};
 use serde::Serialize;
 use serde_json::Value;
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+/// Findings that wait for the end of the command in JSON format: one array is valid JSON, two are not.
+static FINDINGS: Mutex<Vec<Diagnostic>> = Mutex::new(Vec::new());
 
 /// Where and in which form a command speaks.
 #[derive(Clone, Copy, Debug)]
@@ -48,24 +52,33 @@ impl Terminal {
         }
     }
 
-    /// Prints findings on standard error.
+    /// Prints findings on standard error; in JSON format they come with [`Self::finish`].
     pub(crate) fn diagnostics(self, diagnostics: &[Diagnostic]) {
         if diagnostics.is_empty() {
             return;
         }
-        if self.format == Format::Github {
-            self.print(&github::annotations(diagnostics));
-            return;
+        match self.format {
+            Format::Github => self.print(&github::annotations(diagnostics)),
+            Format::Json => {
+                FINDINGS.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(diagnostics);
+            }
+            Format::Human => {
+                let mut out = anstream::stderr().lock();
+                // anstream takes the colours out where the terminal or NO_COLOR asks for it.
+                let _ = out.write_all(render_all(diagnostics, Style::Colour).as_bytes());
+                if let Some(more) = more_about(diagnostics) {
+                    let _ = writeln!(out, "\n{more}");
+                }
+            }
         }
-        let style = match self.format {
-            Format::Json => Style::Json,
-            // anstream takes the colours out where the terminal or NO_COLOR asks for it.
-            Format::Human | Format::Github => Style::Colour,
-        };
-        let mut out = anstream::stderr().lock();
-        let _ = out.write_all(render_all(diagnostics, style).as_bytes());
-        if let Some(more) = more_about(diagnostics).filter(|_| style == Style::Colour) {
-            let _ = writeln!(out, "\n{more}");
+    }
+
+    /// The last word of a command: its findings in JSON format, as one array.
+    #[expect(clippy::unused_self, reason = "who prints must hold the terminal")]
+    pub(crate) fn finish(self) {
+        let findings = std::mem::take(&mut *FINDINGS.lock().unwrap_or_else(PoisonError::into_inner));
+        if !findings.is_empty() {
+            let _ = anstream::stderr().lock().write_all(render_all(&findings, Style::Json).as_bytes());
         }
     }
 

@@ -69,6 +69,7 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
     lines.push(match (errors, warnings) {
         (0, 0) => "all is well".into(),
         (0, warnings) if fine => format!("no errors, {} to read", count(warnings, "warning")),
+        (0, warnings) => format!("{}, which --strict takes for errors", count(warnings, "warning")),
         (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
     });
     terminal.print_lines(&lines);

@@ -164,7 +164,9 @@ fn compare(project: Option<&Project>, old: Version, new: Version) -> Comparison 
     let policy = new.policy.as_ref().or(old.policy.as_ref());
     let name = policy.map(|policy| policy.route.clone()).unwrap_or_default();
     let rows = on_log(project, &name, &old, &new);
-    Comparison { route: name, old, new, rows }
+    let calls_per_day =
+        project.and_then(|project| project.config.route(&name)).and_then(|route| route.calls_per_day);
+    Comparison { route: name, old, new, calls_per_day, rows }
 }
 
 fn on_log(

@@ -15,6 +15,7 @@ use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::report::{AlwaysTier, HeldOut};
 use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{EvalLog, LogFiles, ReadOptions, Split, group_key, half};
+use cascade_sdk_core::money::DAYS_PER_MONTH;
 use cascade_sdk_core::policy::Policy;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -40,6 +41,11 @@ struct Measured {
     /// Rows without a result or grade of some tier.
     skipped: usize,
     figures: HeldOut,
+    /// The mean cost in US dollars a month and its interval, where the route says how many calls a day it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usd_per_month: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usd_per_month_ci: Option<[f64; 2]>,
     /// Always using each tier on the same rows, cheapest first.
     tiers: Vec<Always>,
 }
@@ -214,7 +220,11 @@ fn evaluate(
         figures: AlwaysTier::new(&comparison, 1 + tier, Some(0)),
     });
     let ungraded = table.log_row.iter().filter(|row| !graded.contains(&(**row as usize))).count();
+    let figures = HeldOut::new(&figures, &policy.rules.tiers, outcomes.cost_in_dearest_percent());
+    let monthly = route.calls_per_day.map(|calls| calls * DAYS_PER_MONTH);
     Ok(Measured {
+        usd_per_month: monthly.map(|calls| calls * figures.cost_usd),
+        usd_per_month_ci: monthly.map(|calls| figures.cost_usd_ci.map(|cost| calls * cost)),
         split: match split {
             Half::All => "all",
             Half::Calibration => "calibration",
@@ -222,7 +232,7 @@ fn evaluate(
         },
         rows: rows.len(),
         skipped: unreadable + log.rows.len() - table.len() + ungraded,
-        figures: HeldOut::new(&figures, &policy.rules.tiers, outcomes.cost_in_dearest_percent()),
+        figures,
         tiers: always.collect(),
     })
 }
@@ -283,6 +293,9 @@ impl Measured {
             cost(figures.cost_usd),
             range(figures.cost_usd_ci.map(cost))
         ));
+        if let (Some(month), Some(ci)) = (self.usd_per_month, self.usd_per_month_ci) {
+            lines.push(format!("a month           {} {}", dollars_f64(month), range(ci.map(dollars_f64))));
+        }
         lines.push(format!("calls a request   {:.2}", figures.calls));
         let shares = figures.share.iter().map(|(tier, share)| format!("{tier} {} %", percent(*share)));
         lines.push(format!("answered by       {}", shares.collect::<Vec<_>>().join(", ")));

@@ -72,7 +72,10 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
         terminal.print_lines(&fit_report::lines(&outcome.report));
     }
     let Some(fitted) = outcome.policy else {
-        terminal.note(&format!("no policy is written; `{}` stays as it is", path.display()));
+        terminal.note(&match committed {
+            Some(_) => format!("no policy is written; `{}` stays as it is", path.display()),
+            None => "no policy is written".to_owned(),
+        });
         return Ok(Answer::No);
     };
     let text = policy::write(&fitted);

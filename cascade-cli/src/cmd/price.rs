@@ -153,7 +153,7 @@ fn refit(
     let new = Version { name: "at these prices".into(), policy: Some(fitted), lacks_weights: false };
     let rows = rows::compare(log, route, &old, &new);
     terminal.note(&format!("nothing is written; `cascade fit {} --reprice` would", route.name));
-    Ok(Ok(show::Comparison { route: route.name.clone(), old, new, rows }))
+    Ok(Ok(show::Comparison { route: route.name.clone(), old, new, calls_per_day: route.calls_per_day, rows }))
 }
 
 fn lines(route: &Route, tiers: &[TierPrice], has_log: bool) -> Vec<String> {

@@ -10,6 +10,7 @@ use crate::terminal::Terminal;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, prepare_for};
 use cascade_sdk_core::fit::rows::traffic::Traffic;
+use serde_json::json;
 use std::num::NonZeroUsize;
 
 /// Runs the command.
@@ -39,14 +40,20 @@ pub(crate) fn run(global: &Global, args: &Report, terminal: Terminal) -> Result<
         options: FitOptions { threads, learning_curve: true, ..FitOptions::default() },
     };
     let outcome = prepare_for(&input, traffic.as_ref())?.fit()?;
+    let mut written = vec![args.output.clone()];
     files::write_atomically(&args.output, report::page(&outcome.report).as_bytes())?;
-    terminal.note(&format!("wrote `{}`", args.output.display()));
     if let Some(directory) = &args.svg {
         for picture in report::pictures(&outcome.report) {
             let path = directory.join(picture.name).with_extension("svg");
             files::write_atomically(&path, report::alone(&picture).as_bytes())?;
-            terminal.note(&format!("wrote `{}`", path.display()));
+            written.push(path);
         }
+    }
+    if terminal.is_json() {
+        terminal.print_json(&json!({ "route": route.name, "written": written }));
+    }
+    for path in written {
+        terminal.note(&format!("wrote `{}`", path.display()));
     }
     Ok(Answer::Yes)
 }

@@ -4,9 +4,10 @@ use super::changes::{alone, changes, tiers};
 use super::rows::{HeldOut, RowChange, RowsDiff};
 use super::versions::Version;
 use crate::money::dollars_f64;
-use crate::policy_words::{figure, per_1000_calls, percent};
+use crate::policy_words::{amount, figure, per_1000_calls, percent};
 use crate::table;
 use crate::words::{item, some_of, wrap};
+use cascade_sdk_core::money::DAYS_PER_MONTH;
 use cascade_sdk_core::policy::{Abstained, Estimate, Policy};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ pub(crate) struct Comparison {
     pub(crate) route: String,
     pub(crate) old: Version,
     pub(crate) new: Version,
+    /// Calls a day, where the configuration says so: costs are then shown in US dollars a month as well.
+    pub(crate) calls_per_day: Option<f64>,
     /// What the log says, or in words why it says nothing.
     pub(crate) rows: Result<RowsDiff, String>,
 }
@@ -48,6 +51,13 @@ impl Comparison {
     /// True if one policy does, promises or rests on something that the other does not.
     pub(crate) fn differ(&self) -> bool {
         self.old.policy != self.new.policy
+    }
+
+    /// The mean cost in US dollars a month.
+    fn monthly(&self, policy: &Policy) -> Option<Estimate> {
+        let calls = self.calls_per_day? * DAYS_PER_MONTH;
+        let Estimate { value, low, high } = policy.expected.cost_usd;
+        Some(Estimate { value: value * calls, low: low * calls, high: high * calls })
     }
 
     fn changes(&self) -> Vec<String> {
@@ -88,7 +98,13 @@ impl Comparison {
         };
         let abstentions =
             [optional("abstained", |of| of.share), optional("quality_answered", |of| of.quality_answered)];
-        let expected: Vec<Figure> = expected.into_iter().chain(abstentions.into_iter().flatten()).collect();
+        let monthly = self.calls_per_day.map(|_| {
+            let of =
+                |version: &Version| version.policy.as_ref().and_then(|of| self.monthly(of)).map(Into::into);
+            Figure { of: "usd_per_month".into(), old: of(&self.old), new: of(&self.new) }
+        });
+        let more = monthly.into_iter().chain(abstentions.into_iter().flatten());
+        let expected: Vec<Figure> = expected.into_iter().chain(more).collect();
         let shares = tiers(self.old.policy.as_ref(), self.new.policy.as_ref());
         let shares = shares.into_iter().map(|tier| Figure {
             of: tier.to_owned(),
@@ -151,6 +167,9 @@ impl Comparison {
         let (before, now) = (&old.expected, &new.expected);
         add("quality %".into(), Some(before.quality), Some(now.quality), percent);
         add("$ per 1000 calls".into(), Some(before.cost_usd), Some(now.cost_usd), per_1000_calls);
+        if self.calls_per_day.is_some() {
+            add("$ a month".into(), self.monthly(old), self.monthly(new), amount);
+        }
         add("calls a request".into(), Some(before.calls), Some(now.calls), figure);
         if before.abstained.is_some() || now.abstained.is_some() {
             let (before, now) = (before.abstained, now.abstained);

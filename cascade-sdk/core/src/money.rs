@@ -195,6 +195,9 @@ impl fmt::Debug for TokenPrice {
     }
 }
 
+/// Mean length of a month of the Gregorian calendar, in days: a cost a call times calls a day times this is a cost a month.
+pub const DAYS_PER_MONTH: f64 = 365.242_5 / 12.0;
+
 /// What a call used, in tokens as the provider counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Usage {

@@ -159,19 +159,20 @@ impl Setup<'_> {
     }
 }
 
-pub(super) fn nothing_to_judge(selected: bool, test: &[u32]) -> Verdict {
-    let text = if !selected {
-        "Infeasible: no policy keeps the constraint on calibration rows."
-    } else if test.is_empty() {
-        "Undecided: nothing was held out to judge by."
-    } else {
-        "Undecided."
+/// `refused` says why the policy that was chosen is not to be used.
+pub(super) fn nothing_to_judge(selected: bool, refused: Option<&str>, test: &[u32]) -> Verdict {
+    let text = match refused {
+        Some(reason) if !selected => &format!("No policy: {reason}."),
+        None if !selected => "Infeasible: no policy keeps the constraint on calibration rows.",
+        _ if test.is_empty() => "The verdict is undecided: nothing was held out to judge by.",
+        _ => "The verdict is undecided.",
     };
     Verdict {
         worth_it: false,
         versus: None,
         quality_gain: None,
         cost_saving: None,
+        monthly_saving_usd: None,
         gain_over_mixture: None,
         smallest_visible_gain: None,
         rows_needed: None,

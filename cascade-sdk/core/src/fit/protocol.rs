@@ -68,11 +68,13 @@ impl Setup<'_> {
             (std::mem::take(&mut self.warnings), std::mem::take(&mut self.missing));
         let mut fits = self.fit_all(&folds)?;
         let Selection { family: mut selected, standings, rival } = self.select(&fits, &folds)?;
+        let mut refused = None;
         let certificate = match selected.and_then(|family| fits.iter_mut().find(|fit| fit.family == family)) {
             Some(fit) if !self.certification.is_empty() => match self.certify(fit)? {
                 Ok(certificate) => Some(certificate),
                 Err(reason) => {
-                    warnings.push(reason);
+                    warnings.push(reason.clone());
+                    refused = Some(reason);
                     selected = None;
                     None
                 }
@@ -89,10 +91,12 @@ impl Setup<'_> {
                 guard = fit.guard.take();
             }
             if guard.is_none() {
-                warnings.push(format!(
+                let reason = format!(
                     "slices that fail are kept on `{}`, and then no policy that was tried keeps the objective's constraints",
                     self.table.tiers[guarding.reference].name
-                ));
+                );
+                warnings.push(reason.clone());
+                refused = Some(reason);
                 selected = None;
             }
         }
@@ -101,8 +105,10 @@ impl Setup<'_> {
         }
         let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
         let (comparison, singles_at) = self.compare(&fits);
-        let verdict =
-            comparison.as_ref().map(|comparison| self.judge(comparison, selected, &fits, singles_at, rival));
+        let verdict = comparison
+            .as_ref()
+            .zip(selected)
+            .map(|(comparison, selected)| self.judge(comparison, selected, &fits, singles_at, rival));
         let mut families = Vec::new();
         for (position, fit) in fits.iter().enumerate() {
             let tail = fit.outcomes.cost_in_dearest_percent();
@@ -164,7 +170,9 @@ impl Setup<'_> {
             }),
             guard,
             early_escalation: selected.and_then(|fit| fit.early.clone()),
-            verdict: (&verdict.unwrap_or_else(|| outcome::nothing_to_judge(selected.is_some(), &self.test)))
+            verdict: (&verdict.unwrap_or_else(|| {
+                outcome::nothing_to_judge(selected.is_some(), refused.as_deref(), &self.test)
+            }))
                 .into(),
             pairs: pairs.pairs,
             envelope: pairs.envelope,
@@ -476,12 +484,11 @@ impl Setup<'_> {
     fn judge(
         &self,
         comparison: &Comparison,
-        selected: Option<&Fit<'_>>,
+        selected: &Fit<'_>,
         fits: &[Fit<'_>],
         singles: usize,
         rival: Option<Rival>,
     ) -> Verdict {
-        let Some(selected) = selected else { return outcome::nothing_to_judge(false, &self.test) };
         let position = fits.iter().position(|fit| fit.family == selected.family).unwrap_or(0);
         let selected_tier = match &selected.chosen.draft {
             Draft::Cascade(rule)

@@ -5,6 +5,7 @@ use crate::config::Family;
 use crate::fit::inference::compare::{Comparison, Means};
 use crate::fit::inference::crossfit::Rival;
 use crate::fit::rows::table::{Table, Totals};
+use crate::money::DAYS_PER_MONTH;
 use crate::policy::{Abstained, Estimate};
 use std::fmt::Write as _;
 
@@ -20,6 +21,9 @@ pub struct Verdict {
     pub quality_gain: Option<Estimate>,
     /// 1 − cost / the reference's cost, held-out.
     pub cost_saving: Option<Estimate>,
+    /// What it saves against the reference in US dollars a month, negative where it costs more; where the route says how
+    /// many calls a day it has.
+    pub monthly_saving_usd: Option<Estimate>,
     /// Gain over the random mixture of single tiers at equal calibration cost, in quality at equal cost.
     pub gain_over_mixture: Option<Estimate>,
     /// The smallest gain, in quality, that these held-out rows show with a power of 80 %.
@@ -117,6 +121,7 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
             versus: None,
             quality_gain: None,
             cost_saving: None,
+            monthly_saving_usd: None,
             gain_over_mixture: None,
             smallest_visible_gain: None,
             rows_needed: None,
@@ -169,12 +174,15 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
         versus: Some(name.clone()),
         quality_gain: Some(quality_gain),
         cost_saving: Some(cost_saving),
+        monthly_saving_usd: facts.calls_per_day.map(|calls| {
+            comparison.paired(|m| (m(single).cost - m(who.selected).cost) * calls * DAYS_PER_MONTH)
+        }),
         gain_over_mixture: over_mixture,
         smallest_visible_gain: (standard_error > 0.0).then_some(DETECTION * standard_error),
         rows_needed: rows_needed(standard_error, rows, facts.smallest_gain),
         text: String::new(),
     };
-    verdict.text = words(&verdict, name, &versus_single, facts, comparison, who, single);
+    verdict.text = words(&verdict, name, &versus_single, facts, comparison, who);
     verdict
 }
 
@@ -192,7 +200,8 @@ fn rows_needed(standard_error: f64, rows: usize, smallest_gain: f64) -> Option<u
     reason = "positive, and saturating at u64::MAX"
 )]
 pub fn rows_to_show(gain: f64, variance: f64) -> u64 {
-    (variance * (DETECTION / gain).powi(2)).ceil() as u64
+    let ratio = DETECTION / gain;
+    (variance * ratio * ratio).ceil() as u64
 }
 
 /// The smallest gain that so many held-out rows show with a power of 80 %; the inverse of [`rows_to_show`].
@@ -207,7 +216,6 @@ fn words(
     facts: &Facts<'_>,
     comparison: &Comparison,
     who: &Contestants,
-    single: usize,
 ) -> String {
     let mut text = String::new();
     let points = |estimate: &Estimate| {
@@ -239,9 +247,9 @@ fn words(
         } else if versus_single.high < 0.0 {
             format!("Not worth it: the {family} policy loses to")
         } else if beats_single {
-            format!("Undecided: the {family} policy beats")
+            format!("The verdict is undecided: the {family} policy beats")
         } else {
-            format!("Undecided: the {family} policy does not clearly beat")
+            format!("The verdict is undecided: the {family} policy does not clearly beat")
         };
         let _ = write!(
             text,
@@ -291,9 +299,10 @@ fn words(
             _ => text.push('.'),
         }
     }
-    if let Some(calls) = facts.calls_per_day.filter(|_| !single_model) {
-        let monthly = comparison.paired(|m| (m(single).cost - m(who.selected).cost) * calls * DAYS_PER_MONTH);
-        text.push_str(&monthly_words(calls, &monthly, reference));
+    if let (Some(calls), Some(monthly), false) =
+        (facts.calls_per_day, &verdict.monthly_saving_usd, single_model)
+    {
+        text.push_str(&monthly_words(calls, monthly, reference));
     }
     text
 }
@@ -305,8 +314,8 @@ fn one_model(reference: &str, facts: &Facts<'_>) -> String {
     let most = 100.0 * rival.most();
     if rival.most() > facts.smallest_gain {
         format!(
-            "Undecided, so use one model, the simplest: `{reference}`. On calibration rows no other family is clearly \
-             better, but the {family} may still gain up to {most:.1} points (95 % limit, at equal cost)."
+            "The verdict is undecided, so use one model, the simplest: `{reference}`. On calibration rows no other family is \
+             clearly better, but the {family} may still gain up to {most:.1} points (95 % limit, at equal cost)."
         )
     } else {
         format!(
@@ -346,9 +355,6 @@ fn monthly_words(calls: f64, saving: &Estimate, reference: &str) -> String {
         )
     }
 }
-
-/// Mean length of a month of the Gregorian calendar.
-const DAYS_PER_MONTH: f64 = 365.242_5 / 12.0;
 
 fn whole(dollars: f64) -> String {
     if dollars.abs() < 100.0 { format!("{dollars:.2}") } else { format!("{dollars:.0}") }

@@ -69,8 +69,7 @@ pub struct FitReport {
     pub switching_points: Vec<SwitchingPoint>,
     /// Held-out curves by family.
     pub curves: BTreeMap<&'static str, Vec<CurveReport>>,
-    /// The price of paying the cheap call first, if a router was fitted (MATH.md 9).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The price of paying the cheap call first (MATH.md 9); null unless a router and a pair were fitted.
     pub structural_cost: Option<StructuralCost>,
     /// The same at each budget; empty without a router.
     #[serde(skip_serializing_if = "Vec::is_empty")]

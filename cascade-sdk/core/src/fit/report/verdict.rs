@@ -21,6 +21,10 @@ pub struct VerdictReport {
     pub cost_saving: Option<f64>,
     /// Its interval.
     pub cost_saving_ci: Option<[f64; 2]>,
+    /// See [`Verdict::monthly_saving_usd`].
+    pub monthly_saving_usd: Option<f64>,
+    /// Its interval.
+    pub monthly_saving_usd_ci: Option<[f64; 2]>,
     /// Gain over the random mixture of single tiers at equal calibration cost.
     pub gain_over_mixture: Option<f64>,
     /// Its interval.
@@ -45,6 +49,8 @@ impl From<&Verdict> for VerdictReport {
             quality_gain_ci: ends(&verdict.quality_gain),
             cost_saving: value(&verdict.cost_saving),
             cost_saving_ci: ends(&verdict.cost_saving),
+            monthly_saving_usd: value(&verdict.monthly_saving_usd),
+            monthly_saving_usd_ci: ends(&verdict.monthly_saving_usd),
             gain_over_mixture: value(&verdict.gain_over_mixture),
             gain_over_mixture_ci: ends(&verdict.gain_over_mixture),
             smallest_visible_gain: verdict.smallest_visible_gain,

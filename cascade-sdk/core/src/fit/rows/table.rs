@@ -241,8 +241,8 @@ pub(in crate::fit) fn integer_weights(weights: impl Iterator<Item = f64> + Clone
         return weights.map(|_| 1).collect();
     }
     let is_whole = |weight: f64| weight >= 0.5 && (weight - weight.round()).abs() <= 1e-12 * weight;
-    let decimal = (0..=6)
-        .map(|decimals| 10.0_f64.powi(decimals))
+    let decimal = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6]
+        .into_iter()
         .take_while(|scale| largest * scale <= 1e9)
         .find(|scale| weights.clone().all(|weight| is_whole(weight * scale)));
     let scale = decimal.unwrap_or(WEIGHT_ONE / largest);
