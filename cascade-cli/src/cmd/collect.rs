@@ -468,8 +468,11 @@ impl Providers {
         let settings = project.config.provider(name).ok_or_else(|| {
             Diagnostic::error("cli::internal", format!("the provider `{name}` is not declared"))
         })?;
-        let connected = provider::connect(settings, None, &|key| std::env::var(key).ok())
-            .map_err(|error| Diagnostic::error("collect::provider", error.to_string()))?;
+        let connected =
+            provider::connect(settings, None, &|key| std::env::var(key).ok()).map_err(|error| {
+                let help = format!("set what [providers.{name}] names, or correct it there");
+                Diagnostic::error("collect::provider", error.to_string()).help(help)
+            })?;
         let permits = settings.max_concurrency.map_or(Semaphore::MAX_PERMITS, |limit| limit as usize);
         let limits = LaneLimits {
             gate: Arc::new(Semaphore::new(permits)),

@@ -89,7 +89,10 @@ impl Work<'_> {
         args: &Collect,
         again: Again<'_>,
     ) -> Result<Vec<Judging>> {
-        let unbounded = |why: String| Failure::from(Diagnostic::error("collect::price", why));
+        let unbounded = |why: String| {
+            let help = "give every tier that is asked max_output_tokens, and check the prices";
+            Failure::from(Diagnostic::error("collect::price", why).help(help))
+        };
         let tiers: Vec<&Tier> = plans.iter().map(|plan| plan.tier).collect();
         let mut priced = Vec::new();
         for mut signal in signals_of(self.project, self.route, &tiers, args)? {
@@ -165,8 +168,10 @@ pub(super) fn signals_of(
             verifier = Some(Arc::new(ByProgram(Program::new(&flag, command, args.grader_memory_mb)?)));
         }
         let judge = declared.kind.judge().and_then(|name| project.config.tier(name));
-        let scorer = Scorer::new(declared, judge, verifier)
-            .map_err(|why| Failure::from(Diagnostic::error("collect::signal", why)))?;
+        let scorer = Scorer::new(declared, judge, verifier).map_err(|why| {
+            let help = format!("mend [routes.{}.signals.{}]", route.name, declared.name);
+            Failure::from(Diagnostic::error("collect::signal", why).help(help))
+        })?;
         for tier in tiers.iter().filter(|tier| declared.covers(&tier.name)) {
             signals.push(Signal {
                 scorer: scorer.clone(),

@@ -207,7 +207,7 @@ fn evaluate(
             .into());
     }
     table.order_by_cost(&rows);
-    let failed = |error| Diagnostic::error("eval::replay", format!("{error}"));
+    let failed = |error| super::not_replayed("eval::replay", &error, route);
     let outcomes = Outcomes::of(&policy.rules, log, &table, &rows).map_err(failed)?;
     let singles: Vec<Outcomes> =
         (0..table.tiers.len()).map(|tier| Outcomes::single(&table, tier, &rows)).collect();

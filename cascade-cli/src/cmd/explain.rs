@@ -181,7 +181,7 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         .help("rows are named by their `id`")
         .into());
     };
-    let failed = |error| Failure::from(Diagnostic::error("explain::replay", format!("{error}")));
+    let failed = |error| Failure::from(super::not_replayed("explain::replay", &error, route));
     let rules = &policy.rules;
     let replay = Replay::new(rules, log).map_err(failed)?;
     let mut scratch = replay.scratch();

@@ -18,6 +18,10 @@ mod schema;
 use crate::cli::{Cli, Command};
 use crate::failure::{Answer, Result};
 use crate::terminal::Terminal;
+use cascade_sdk_core::config::Route;
+use cascade_sdk_core::diag::Diagnostic;
+use cascade_sdk_core::name::shell_word;
+use cascade_sdk_core::replay::ReplayError;
 
 /// Runs a command.
 ///
@@ -39,4 +43,16 @@ pub(crate) fn run(cli: &Cli, terminal: Terminal) -> Result<Answer> {
         Command::Schema(args) => Ok(schema::run(args, terminal)),
         Command::Completions(args) => Ok(completions::run(args, terminal)),
     }
+}
+
+/// A log that a policy cannot be run on, and what to do.
+fn not_replayed(code: &'static str, error: &ReplayError, route: &Route) -> Diagnostic {
+    let help = match error {
+        ReplayError::NoSuchTier(_) | ReplayError::NotCollected { .. } => {
+            format!("collect what is missing: `cascade collect {} --prompts …`", shell_word(&route.name))
+        }
+        ReplayError::MissingInput { .. } => "add it to the row in the log, or leave the row out".to_owned(),
+        _ => "correct the row in the log".to_owned(),
+    };
+    Diagnostic::error(code, error.to_string()).help(help)
 }

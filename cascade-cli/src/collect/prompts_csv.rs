@@ -67,9 +67,12 @@ pub(super) fn parse(name: &str, bytes: &[u8], defaults: Defaults) -> Result<Vec<
                 "",
             )
         };
-        match line(&fields)
-            .map_err(|(key, message)| Box::new(at(key, Diagnostic::error("prompts::value", message))))
-        {
+        match line(&fields).map_err(|(key, message)| {
+            Box::new(at(
+                key,
+                Diagnostic::error("prompts::value", message).help("correct the cell, or leave it empty"),
+            ))
+        }) {
             Ok(line) => match check(line, defaults, at) {
                 Ok(prompt) => {
                     found.add(number, prompt, || at("id", Diagnostic::error("prompts::duplicate-id", "")));

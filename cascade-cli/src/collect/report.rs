@@ -49,7 +49,9 @@ pub(crate) fn dry_run(
     log: &Path,
     terminal: Terminal,
 ) -> Result<()> {
-    let overflow = |error: MoneyError| Failure::from(Diagnostic::error("collect::price", error.to_string()));
+    let overflow = |error: MoneyError| {
+        Failure::from(Diagnostic::error("collect::price", error.to_string()).help("check the prices"))
+    };
     let mut rows = Vec::new();
     for plan in plans {
         let most = plan.queue.iter().map(|prompt| spend::most_cost(plan.tier, job.size(*prompt), 0));

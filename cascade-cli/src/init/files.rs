@@ -91,6 +91,11 @@ fn config(answers: &Answers) -> String {
     if answers.api.gives_log_probabilities() && answers.api != Api::Replay {
         text.push_str("top_logprobs = 5             # the signals of an answer are made of these\n");
     }
+    let _ = writeln!(
+        text,
+        "\n# More signals, where these are none or too weak: a \"verifier\" of your own, a \"judge\", or \"self_consistency\".\n\
+         # [routes.{route}.signals.agreement]\n# kind = \"self_consistency\"\n# samples = 3\n# temperature = 0.8"
+    );
     text
 }
 

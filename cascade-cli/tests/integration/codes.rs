@@ -1,12 +1,17 @@
 //! Mistakes as people make them: each is told by its code, and says what to do.
 
 use crate::fit::{CONFIG, log, project};
-use crate::project::Project;
+use crate::project::{Project, Ran};
 
 /// Runs the command and looks for a finding of that code with a remedy.
 #[track_caller]
-fn tells(code: &str, project: &Project, arguments: &[&str]) {
-    let ran = project.run(arguments);
+pub(crate) fn tells(code: &str, project: &Project, arguments: &[&str]) {
+    tells_ran(code, &project.run(arguments));
+}
+
+/// Looks for a finding of that code with a remedy.
+#[track_caller]
+pub(crate) fn tells_ran(code: &str, ran: &Ran) {
     let said = format!("{}\n{}", ran.stderr, ran.stdout);
     let start = said.find(&format!("[{code}]")).unwrap_or_else(|| panic!("no {code}:\n{said}"));
     let finding = &said[start..];
@@ -183,4 +188,95 @@ fn files_that_are_not_what_they_should_be() {
     let project = project();
     std::fs::create_dir(project.path("folder")).unwrap();
     tells("cli::io", &project, &["fit", "triage", "--traffic", "folder"]);
+}
+
+/// A router that reads the tag `kind`, without which a prompt does not say which tier it needs.
+fn routed() -> Project {
+    let project = Project::new();
+    project.write("cascade.toml", &CONFIG.replace("\"pair\"", "\"router\""));
+    let row = |row: usize| {
+        let kind = ["easy", "hard"][row % 2];
+        let head = format!(r#"{{"id":"x{row}","tags":{{"kind":"{kind}"}},"input":"question {row}","#);
+        ROW.replacen(r#"{"id":"x","input":"q","#, &head, 1).replacen(
+            r#""quality":1"#,
+            &format!(r#""quality":{}"#, 1 - row % 2),
+            1,
+        ) + "\n"
+    };
+    project.write("evals/a.jsonl", &(0..400).map(row).collect::<String>());
+    project.run(&["fit", "triage"]).expect_code(0);
+    project
+}
+
+#[test]
+fn requests_without_what_a_router_reads() {
+    let project = routed();
+    tells("explain::missing-input", &project, &["explain", "triage", "q"]);
+    project.write("new.jsonl", &ROW.replacen("\"x\"", "\"y\"", 1));
+    tells("eval::replay", &project, &["eval", "triage", "--on", "new.jsonl", "--no-drift"]);
+    let log = project.read("evals/a.jsonl") + ROW;
+    project.write("evals/a.jsonl", &log);
+    tells("explain::replay", &project, &["explain", "triage", "--row", "x"]);
+}
+
+#[test]
+fn policies_of_another_route() {
+    let project = fitted("");
+    let policy = project.read("policies/triage.toml");
+    project.write("policies/triage.toml", &policy.replacen("route = \"triage\"", "route = \"other\"", 1));
+    tells("policy::foreign", &project, &["check"]);
+}
+
+#[test]
+fn promises_on_another_log() {
+    let certified = CONFIG.replace("max_cost_usd = 0.0009", "min_quality = 0.8\nconfidence = 0.9");
+    let project = project();
+    project.write("cascade.toml", &certified);
+    project.run(&["fit", "triage"]).expect_code(0);
+    assert!(project.read("policies/triage.toml").contains("[certificate]"));
+    project.write("evals/a.jsonl", &(log(-0.6) + "\n" + ROW));
+    tells("check::certificate", &project, &["check"]);
+}
+
+#[test]
+fn revisions_without_git() {
+    let project = fitted("");
+    let mut command = project.command(&["diff", "triage", "HEAD"]);
+    tells_ran("diff::git", &command.env("PATH", "").output().unwrap().into());
+}
+
+#[test]
+fn arguments_that_are_no_use() {
+    tells("cli::usage", &project(), &["collect", "triage", "--prompts", "p.jsonl", "--max-spend", "much"]);
+}
+
+#[test]
+fn files_that_cannot_be_imported() {
+    let project = Project::new();
+    project.write("a.jsonl", "{}\n");
+    project.write("a.json", "{}");
+    project.write("a.csv", "id,model,score\nx,small\n");
+    project.write("b.csv", "id,model,score\nx,small,1\n");
+    project.write("a.parquet", "PAR1");
+    let import = |from: &str, more: &[&'static str]| {
+        [&["import", from, "--out", "log.jsonl"], more]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let tells = |code: &str, from: &str, more: &[&'static str]| {
+        let arguments = import(from, more);
+        tells(code, &project, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    tells("import::format", "promptfoo", &["a.json"]);
+    tells("import::format", "lm-eval", &["--tier", "small=a.jsonl"]);
+    tells("import::format", "decisions", &["a.jsonl"]);
+    tells("import::format", "table", &["a.jsonl", "--map", "id=id"]);
+    tells("import::format", "table", &["a.csv", "--map", "id=id"]);
+    tells("import::format", "table", &["a.parquet", "--map", "id=id"]);
+    tells("import::format", "routerbench", &["b.csv"]);
+    tells("import::name", "table", &["b.csv", "--map", "id=identity"]);
+    tells("import::name", "table", &["b.csv", "--map", "colour=model"]);
+    tells("import::name", "table", &["b.csv", "--map", "id=id"]);
 }

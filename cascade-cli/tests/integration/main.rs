@@ -8,6 +8,7 @@
 mod abstain;
 mod check;
 mod codes;
+mod codes_collect;
 mod collect;
 mod collect_kill;
 mod collect_signals;
