@@ -34,6 +34,7 @@ items! {
     client = "Client";
     client_spec = "ClientSpec";
     error = "Error";
+    eval_prompt = "EvalPrompt";
     from_client = "FromClient";
     input_kind = "InputKind";
     into_request = "IntoRequest";

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "replay")]
 pub use cascade_sdk_core::log;
+#[cfg(feature = "replay")]
+pub use cascade_sdk_core::replay::{DecidedRow, DecidedStage, ReplayError, replay_decisions};
 pub use cascade_sdk_core::{config, decide, diag, money, policy};
 
 #[cfg(feature = "runtime")]
@@ -18,6 +20,8 @@ mod client;
 pub mod embedding;
 #[cfg(feature = "runtime")]
 mod error;
+#[cfg(feature = "runtime")]
+mod eval_prompts;
 #[cfg(feature = "runtime")]
 mod generated;
 #[cfg(feature = "runtime")]
@@ -46,6 +50,8 @@ pub use client::{Answer, AnswerStream, Builder, Call, Client, PolicySource, Stre
 #[cfg(feature = "runtime")]
 pub use error::Error;
 #[cfg(feature = "runtime")]
+pub use eval_prompts::EvalPrompt;
+#[cfg(feature = "runtime")]
 pub use observe::signals;
 #[cfg(feature = "runtime")]
 pub use request::{Bound, Image, IntoRequest, Message, Part, Request, Role, Tool, ToolCall, ToolResult};
@@ -61,6 +67,7 @@ pub mod __private {
     pub mod v1 {
         pub use crate::client::{AnswerStream, Builder, Call, Client, ClientSpec, RouteSpec};
         pub use crate::error::Error;
+        pub use crate::eval_prompts::EvalPrompt;
         pub use crate::generated::{
             FeatureValue, FromClient, InputKind, NeededInput, RouteInputs, TagValue, check_inputs, needed,
         };

@@ -15,7 +15,7 @@ use cascade_sdk_core::config::{Api, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::fit::rows::near;
 use cascade_sdk_core::log::{LogFiles, LogReading, leak, other_requests};
-use cascade_sdk_core::policy;
+use cascade_sdk_core::policy::{self, Returns};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
@@ -186,6 +186,10 @@ fn check_policy(
     let fitted = &policy.fitted;
     let rows = fitted.calibration_rows + fitted.test_rows;
     let state = if stale.is_empty() { "fresh" } else { "stale" };
+    if !stale.iter().any(Diagnostic::is_error) {
+        let returns = |tier| Returns::declared(&project.config, tier);
+        findings.extend(policy::unavailable_signals(&policy.rules, &project.config, &route.name, returns));
+    }
     let known = if log.is_some() { "" } else { "; whether its log changed cannot be told without the log" };
     findings.extend(stale);
     format!("{state}: {} fitted on {}{known}", policy.family.name(), count(rows, "row"))

@@ -17,6 +17,7 @@ use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{EvalLog, LogFiles, ReadOptions, Split, group_key, half};
 use cascade_sdk_core::money::DAYS_PER_MONTH;
 use cascade_sdk_core::policy::Policy;
+use cascade_sdk_core::replay::{ReplayError, replay_decisions};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -207,8 +208,15 @@ fn evaluate(
             .into());
     }
     table.order_by_cost(&rows);
-    let failed = |error| super::not_replayed("eval::replay", &error, route);
-    let outcomes = Outcomes::of(&policy.rules, log, &table, &rows).map_err(failed)?;
+    let failed = |error: ReplayError| super::not_replayed("eval::replay", &error, route);
+    // What the log lacks of rows that are not evaluated is no matter.
+    let mut decisions: Vec<_> = replay_decisions(&policy.rules, log).map_err(failed)?.map(Some).collect();
+    let decided = rows.iter().filter_map(|row| {
+        let log_row = *table.log_row.get(*row as usize)?;
+        decisions.get_mut(log_row as usize)?.take()
+    });
+    let decided = decided.collect::<std::result::Result<Vec<_>, ReplayError>>().map_err(failed)?;
+    let outcomes = Outcomes::of_decisions(&policy.rules, &decided);
     let singles: Vec<Outcomes> =
         (0..table.tiers.len()).map(|tier| Outcomes::single(&table, tier, &rows)).collect();
     let mut policies = vec![(&outcomes, policy.rules.tiers.len())];

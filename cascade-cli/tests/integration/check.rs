@@ -62,3 +62,49 @@ fn what_an_api_cannot_give_limits_the_families() {
     assert_eq!(pair["possible"], false, "{found}");
     assert_eq!(found["routes"][0]["outlook"]["tiers"][0]["signals"], json!([]));
 }
+
+#[test]
+fn a_signal_that_no_client_could_have_is_told_by_fit_and_check() {
+    // The log has `mean_logprob`, but the requests of this route would not ask for log-probabilities.
+    let project = project();
+    let config = CONFIG.replace("top_logprobs = 2", "temperature = 0.0");
+    project.write("cascade.toml", &config);
+    let ran = project.run(&["fit", "triage"]).expect_code(0);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told =
+        "reads the signal `mean_logprob` of the tier `small`, but requests do not ask for log-probabilities";
+    assert!(words(&ran.stdout).contains(told), "{}", ran.stdout);
+    assert!(
+        words(&ran.stdout).contains("set `top_logprobs` under [routes.triage.request]"),
+        "{}",
+        ran.stdout
+    );
+    let ran = project.run(&["check"]).expect_code(1);
+    assert!(ran.stderr.contains("policy::signal-unavailable") && ran.stderr.contains(told), "{}", ran.stderr);
+
+    // An api that returns none: the fit leaves the signal out, and what it writes can be applied.
+    let config = config.replace(
+        "api = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"",
+        "api = \"anthropic\"\napi_key_env = \"KEY\"",
+    );
+    project.write("cascade.toml", &config);
+    let ran = project.run(&["fit", "triage"]).expect_code(0);
+    assert!(
+        words(&ran.stdout).contains("whose api `anthropic` returns no log-probabilities"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!project.read("policies/triage.toml").contains("mean_logprob"));
+    project.run(&["check"]).expect_code(0);
+
+    // A score of the application's own, which nothing computes; then its provider returns it.
+    let log = project.read("evals/a.jsonl").replace("mean_logprob", "my_score");
+    project.write("evals/a.jsonl", &log);
+    project.write("cascade.toml", CONFIG);
+    project.run(&["fit", "triage"]).expect_code(0);
+    let ran = project.run(&["check"]).expect_code(1);
+    assert!(ran.stderr.contains("`my_score` of the tier `small`, which nobody computes"), "{}", ran.stderr);
+    let own = CONFIG.replace("api = \"openai\"\n", "api = \"openai\"\nsignals = [\"my_score\"]\n");
+    project.write("cascade.toml", &own);
+    project.run(&["check"]).expect_code(0);
+}

@@ -9,7 +9,7 @@ use cascade_sdk_core::config::{self, AnswerForm, Config, Route};
 use cascade_sdk_core::diag::{self, Diagnostic, Source};
 use cascade_sdk_core::feature::Router;
 use cascade_sdk_core::name::shell_word;
-use cascade_sdk_core::policy::{self, Policy};
+use cascade_sdk_core::policy::{self, Policy, Returns};
 
 /// Mistakes, and what is generated in spite of them.
 pub(crate) struct Refused {
@@ -111,7 +111,19 @@ impl Checker<'_> {
         };
         match policy::read(&Source::new(file.shown.as_str(), file.text.as_str())) {
             Ok(mut policy) => {
-                self.findings.extend(policy::staleness(&policy, self.config, &route.name, schema));
+                let stale = policy::staleness(&policy, self.config, &route.name, schema);
+                // Of one that has to be fitted again there is nothing more to say.
+                if !stale.iter().any(Diagnostic::is_error) {
+                    let returns = |tier| Returns::declared(self.config, tier);
+                    let config = self.config;
+                    self.findings.extend(policy::unavailable_signals(
+                        &policy.rules,
+                        config,
+                        &route.name,
+                        returns,
+                    ));
+                }
+                self.findings.extend(stale);
                 let weights =
                     policy.rules.router.as_mut().and_then(|router| self.weights(route, &file, router));
                 let plan = PolicyPlan { file: file.embedded, path: route.policy.clone(), weights };

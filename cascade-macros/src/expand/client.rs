@@ -20,7 +20,7 @@ pub(super) fn client(
     let ClientItem { attrs, vis, ident } = item;
     let span = ident.span();
     let name = ident.to_string();
-    let Sdk { client, builder, error, client_spec, from_client, .. } = sdk;
+    let Sdk { client, builder, error, eval_prompt, client_spec, from_client, .. } = sdk;
     let enums = plan.routes.iter().map(|route| tiers::tiers(route, vis, sdk, span));
     let policies = plan.routes.iter().filter_map(|route| policy(route, span));
     let methods = plan.routes.iter().enumerate().map(|(index, route)| method(index, route, sdk, span));
@@ -49,6 +49,19 @@ pub(super) fn client(
             /// Makes a client by hand: with providers of the application's own, and in tests.
             pub fn builder() -> #builder<Self> {
                 #builder::new(Self::__CASCADE_SPEC)
+            }
+
+            /// Writes requests of the application to a file of prompts that `cascade collect` reads as it is; how many there are.
+            /// It needs no key and no network, and never overwrites other prompts.
+            ///
+            /// # Errors
+            /// `Error::is_config()`, with every request that `collect` could not ask as the client does, or why the file cannot be
+            /// written.
+            pub fn write_eval_prompts(
+                path: impl ::core::convert::AsRef<::std::path::Path>,
+                requests: impl ::core::iter::IntoIterator<Item = impl ::core::convert::Into<#eval_prompt>>,
+            ) -> ::core::result::Result<usize, #error> {
+                #client::write_eval_prompts(path, requests)
             }
 
             #(#methods)*

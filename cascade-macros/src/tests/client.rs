@@ -1,4 +1,4 @@
-use super::{Package, TWO_TIERS, fitted, messages};
+use super::{Package, TWO_TIERS, fitted, fitted_for, messages};
 use cascade_sdk_core::config::Family;
 use cascade_sdk_core::feature::{CostHead, Heads, Inputs, NumberInput, Router, Standard, TagInput};
 use cascade_sdk_core::policy::{Guard, Plan, Stage};
@@ -48,6 +48,23 @@ fn a_policy_that_does_not_belong_is_an_error_with_the_command_that_mends_it() {
         let messages = messages(&package.client("struct Llm;"));
         assert!(messages.iter().any(|message| message.contains(expected)), "{expected}: {messages:#?}");
         assert!(messages.iter().all(|message| message.contains("cascade")), "{messages:#?}");
+    }
+}
+
+#[test]
+fn a_signal_that_requests_do_not_ask_for_is_an_error_at_its_place() {
+    let unasked = TWO_TIERS.replace("top_logprobs = 5", "temperature = 0.0");
+    let package = Package::new(&unasked);
+    package.write("policies/triage.toml", &fitted_for(&unasked, |_| {}));
+    let messages = messages(&package.client("struct Llm;"));
+    assert_eq!(messages.len(), 1, "{messages:#?}");
+    for part in [
+        "[policy::signal-unavailable]",
+        "`mean_logprob` of the tier `small`",
+        "cascade.toml:24:16",
+        "set `top_logprobs`",
+    ] {
+        assert!(messages[0].contains(part), "{part}: {}", messages[0]);
     }
 }
 
@@ -193,10 +210,7 @@ fn paths_are_relative_to_the_configuration() {
     let package = Package::new(TWO_TIERS);
     package.write(
         "models/cascade.toml",
-        &TWO_TIERS.replace(
-            "[routes.triage.objective]",
-            "request = { answer = { schema = \"team.json\" } }\n[routes.triage.objective]",
-        ),
+        &TWO_TIERS.replace("top_logprobs = 5", "top_logprobs = 5\nanswer = { schema = \"team.json\" }"),
     );
     package.write("models/policies/triage.toml", "schema = 1\n");
     let messages = messages(&package.client_with("\"models/cascade.toml\"", "struct Llm;"));

@@ -16,9 +16,14 @@ const TWO_TIERS: &str = include_str!("two_tiers.toml");
 
 /// A policy for the route of [`TWO_TIERS`], fresh after `change`.
 fn fitted(change: impl FnOnce(&mut Policy)) -> String {
+    fitted_for(TWO_TIERS, change)
+}
+
+/// The same for another configuration.
+fn fitted_for(config: &str, change: impl FnOnce(&mut Policy)) -> String {
     let text = include_str!("../../../cascade-sdk/core/tests/policy/ok/pair.toml");
     let mut policy = policy::read(&Source::new("pair.toml", text)).unwrap();
-    let (config, _) = config::read(&Source::new("cascade.toml", TWO_TIERS));
+    let (config, _) = config::read(&Source::new("cascade.toml", config));
     policy.fitted.config_hash = config::fingerprint(&config.unwrap(), "triage", None).unwrap();
     change(&mut policy);
     policy::write(&policy)

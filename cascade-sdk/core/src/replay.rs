@@ -351,6 +351,83 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// What a policy decides about one row of a log.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DecidedRow<'a> {
+    /// The row's id.
+    pub id: &'a str,
+    /// The plan that was chosen: index into [`Rules::plans`].
+    pub plan: usize,
+    /// The stages that ran, in order.
+    pub stages: Vec<DecidedStage<'a>>,
+    /// The tier whose answer is returned; `None` where the last stage failed or the policy abstained.
+    pub answered_by: Option<&'a str>,
+    /// True if a stage abstained: the answer is "don't know", and its quality what the policy says it counts as.
+    pub abstained: bool,
+    /// Quality of the answer, from 0 to 1; 0 if there is none, NaN if the log has no grade of it.
+    pub quality: f64,
+    /// Everything that was paid: calls, and the signals that rules read.
+    pub cost: Usd,
+    /// Sum of the latencies of the stages in milliseconds; NaN if one is unknown.
+    pub latency_ms: f64,
+}
+
+/// One stage of a [`DecidedRow`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DecidedStage<'a> {
+    /// The tier that was asked.
+    pub tier: &'a str,
+    /// What was decided about its answer, and why.
+    pub decision: Decision,
+    /// Cost of the call.
+    pub cost: Usd,
+    /// Cost of the signals that the rule needed.
+    pub signal_cost: Usd,
+    /// Tokens that had arrived when the answer was given up, if it was.
+    pub given_up_after: Option<u64>,
+}
+
+/// Replays a log at the level of decisions: what a policy would have done with each row, at what price and quality. Rows need
+/// no `output`. The client over the `replay` provider, `cascade eval` and the fit give the same figures, row by row
+/// (DESIGN.md 9, invariant 1).
+///
+/// One item for each row, in the order of [`EvalLog::rows`] (by id). A router whose weights stand in a file of their own must be
+/// complete: see [`crate::policy::complete`].
+///
+/// # Errors
+/// [`ReplayError::NoSuchTier`] at once if the log has no result of a tier of the rules. For single rows:
+/// [`ReplayError::NotCollected`] if a tier that the policy asks was not collected, [`ReplayError::MissingInput`] if the router
+/// reads something that the row does not have, [`ReplayError::Overflow`] if its costs exceed any amount.
+pub fn replay_decisions<'a>(
+    rules: &'a Rules,
+    log: &'a EvalLog,
+) -> Result<impl Iterator<Item = Result<DecidedRow<'a>, ReplayError>>, ReplayError> {
+    let replay = Replay::new(rules, log)?;
+    let mut scratch = replay.scratch();
+    Ok((0..log.rows.len()).map(move |row| replay.decided(row, &mut scratch)))
+}
+
+impl<'a> Replay<'a> {
+    /// One row (index into [`EvalLog::rows`]) with its names.
+    ///
+    /// # Errors
+    /// As [`Replay::row`].
+    pub fn decided(&self, row: usize, scratch: &mut Scratch<'a>) -> Result<DecidedRow<'a>, ReplayError> {
+        let name = |tier: usize| self.rules.tiers.get(tier).map_or("", String::as_str);
+        let mut stages = Vec::new();
+        let outcome = self.trace(row, scratch, |step| {
+            let Step { tier, decision, cost, signal_cost, given_up_after } = step;
+            stages.push(DecidedStage { tier: name(tier), decision, cost, signal_cost, given_up_after });
+        })?;
+        let Outcome { plan, tier, failed, abstained, quality, cost, latency_ms, calls: _ } = outcome;
+        let answered_by = (!failed && !abstained).then(|| name(tier));
+        let id = &*self.log.rows[row].id;
+        Ok(DecidedRow { id, plan, stages, answered_by, abstained, quality, cost, latency_ms })
+    }
+}
+
 /// Space reused from row to row; see [`Replay::scratch`].
 #[derive(Debug)]
 pub struct Scratch<'a> {
@@ -358,4 +435,61 @@ pub struct Scratch<'a> {
     router: feature::Scratch,
     features: Vec<(&'a str, f64)>,
     tags: Vec<(&'a str, &'a str)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Why;
+    use crate::log::{LogSource, ReadOptions, read};
+    use crate::policy::{AcceptRule, Cut, Plan, ScoreSource, Stage};
+
+    /// Kept, escalated, failed at the last stage, and a row without the dear tier that would have needed it. No row has an output.
+    const LOG: &str = r#"{"id":"a","input":"1","results":{"small":{"quality":1,"cost_usd":1e-6,"latency_ms":5,"signals":{"s":0.9}}}}
+{"id":"b","input":"2","results":{"small":{"quality":0,"cost_usd":2e-6,"signals":{"s":0.1}},"large":{"quality":0.75,"cost_usd":1e-4}}}
+{"id":"c","input":"3","results":{"small":{"quality":0,"cost_usd":3e-6,"signals":{"s":null}},"large":{"quality":0,"cost_usd":2e-4,"error":"refused"}}}
+{"id":"d","input":"4","results":{"small":{"quality":0,"cost_usd":4e-6,"signals":{"s":0.2}}}}
+"#;
+
+    fn rules(tiers: [&str; 2]) -> Rules {
+        let rule = AcceptRule { score: ScoreSource::Signal(0), at_least: Cut(0.5) };
+        Rules {
+            tiers: tiers.map(str::to_owned).into(),
+            signals: vec!["s".into()],
+            plans: vec![Plan::new(vec![Stage { tier: 0, rule: Some(rule) }, Stage { tier: 1, rule: None }])],
+            ..Rules::default()
+        }
+    }
+
+    fn log() -> EvalLog {
+        read([LogSource::new("log.jsonl", LOG.as_bytes())], &ReadOptions::default()).unwrap().log
+    }
+
+    #[test]
+    fn every_row_has_its_decision_or_says_what_it_lacks() {
+        let (log, rules) = (log(), rules(["small", "large"]));
+        let rows: Vec<_> = replay_decisions(&rules, &log).unwrap().collect();
+        let [a, b, c, d] = <[_; 4]>::try_from(rows).unwrap();
+        let a = a.unwrap();
+        assert_eq!((a.id, a.plan, a.answered_by, a.quality), ("a", 0, Some("small"), 1.0));
+        assert_eq!((a.stages.len(), a.cost, a.latency_ms), (1, Usd::from_pico(1_000_000), 5.0));
+        assert!(matches!(a.stages[0].decision, Decision::Accept { .. }));
+        let b = b.unwrap();
+        assert_eq!((b.answered_by, b.quality, b.cost), (Some("large"), 0.75, Usd::from_pico(102_000_000)));
+        assert_eq!(b.stages.iter().map(|stage| stage.tier).collect::<Vec<_>>(), ["small", "large"]);
+        assert!(matches!(b.stages[0].decision, Decision::Escalate(Why::BelowThreshold { .. })));
+        let c = c.unwrap();
+        assert_eq!((c.answered_by, c.quality, c.cost), (None, 0.0, Usd::from_pico(203_000_000)));
+        assert!(matches!(c.stages[0].decision, Decision::Escalate(Why::MissingSignal)));
+        assert_eq!(c.stages[1].decision, Decision::Fail);
+        let lacks = ReplayError::NotCollected { id: "d".into(), tier: "large".into() };
+        assert_eq!(d, Err(lacks));
+    }
+
+    #[test]
+    fn a_tier_that_the_log_does_not_know_is_said_at_once() {
+        let (log, rules) = (log(), rules(["small", "huge"]));
+        let error = replay_decisions(&rules, &log).map(Iterator::count);
+        assert_eq!(error, Err(ReplayError::NoSuchTier("huge".into())));
+    }
 }

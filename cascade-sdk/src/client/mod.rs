@@ -27,6 +27,7 @@ pub use stream::{AnswerStream, StreamEvent};
 
 use crate::answer::{AnswerError, AnswerSchema};
 use crate::error::{Error, Kind};
+use crate::eval_prompts::{self, EvalPrompt};
 use crate::provider::Response;
 use crate::request::{IntoRequest, Request};
 use crate::routed::{Paced, Routed, Step, TierName};
@@ -39,6 +40,7 @@ use run::explore::Exploration;
 use run::{Finished, Outlet, Progress, Run};
 use std::fmt;
 use std::future::poll_fn;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +84,24 @@ impl Client {
     /// Calls a route by its position in [`ClientSpec::routes`].
     pub fn call<Tier: TierName>(&self, route: usize, request: impl IntoRequest) -> Call<'_, Tier> {
         Call::new(self, route, request.into_request())
+    }
+
+    /// Writes requests to a file of prompts that `cascade collect` reads as it is: one JSON object a line, with the id, messages,
+    /// tags, features and conversation of the request, and the reference and grader of an [`EvalPrompt`]. Returns how many there
+    /// are.
+    ///
+    /// It needs no client, no key and no network. A request without an id gets one made of what it asks, which is the same in
+    /// every run. The route's own system prompt is left out, since `collect` takes it from the configuration as the client does.
+    /// A file that is there is left alone if it holds just this, and never overwritten otherwise.
+    ///
+    /// # Errors
+    /// [`Error::is_config`], with every request that `collect` could not ask as the client does: an id used twice, tools,
+    /// images, an empty text; or why the file cannot be written. No message quotes a prompt.
+    pub fn write_eval_prompts<P: Into<EvalPrompt>>(
+        path: impl AsRef<Path>,
+        requests: impl IntoIterator<Item = P>,
+    ) -> Result<usize, Error> {
+        eval_prompts::write(path.as_ref(), requests)
     }
 
     /// Stops taking requests; those under way end at once with [`Error::is_cancelled`], and what they spent is accounted

@@ -5,8 +5,7 @@ use super::route::TierSetup;
 use cascade_sdk_core::config::{self, Config};
 use cascade_sdk_core::diag::{Diagnostic, Source, Style, render};
 use cascade_sdk_core::hash;
-use cascade_sdk_core::policy::{self, OperatingPoint, Plan, Policy, Rules, Stage};
-use cascade_sdk_core::signal::BuiltIn;
+use cascade_sdk_core::policy::{self, OperatingPoint, OwnSignals, Plan, Policy, Returns, Rules, Stage};
 use std::sync::Arc;
 
 /// Where the policy of a route comes from.
@@ -134,6 +133,7 @@ pub(super) struct CheaperPoint {
 impl ActivePolicy {
     /// Resolves and checks a policy, or the one tier that answers without one; every mistake is reported.
     pub(super) fn new(
+        config: &Config,
         route: &config::Route,
         tiers: &[TierSetup],
         embeddings: Option<&EmbeddingSetup>,
@@ -149,9 +149,7 @@ impl ActivePolicy {
             mistakes
                 .push(format!("the policy of route `{0}` has no stages: run `cascade fit {0}`", route.name));
         }
-        for setup in tiers {
-            check_signals(route, setup, &rules, &mut mistakes);
-        }
+        mistakes.extend(check_signals(config, &route.name, tiers, &rules));
         check_embedding(route, embeddings, &rules, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -162,11 +160,7 @@ impl ActivePolicy {
             for (index, point) in points {
                 let rules = point.rules(&rules);
                 // A point whose signals this client cannot compute is no place to move to.
-                let mut unusable = Vec::new();
-                for setup in tiers {
-                    check_signals(route, setup, &rules, &mut unusable);
-                }
-                if unusable.is_empty() {
+                if check_signals(config, &route.name, tiers, &rules).is_empty() {
                     let OperatingPoint { cost_usd, shadow_price, .. } = *point;
                     cheaper.push(CheaperPoint { index, cost_usd, shadow_price, rules });
                 }
@@ -254,54 +248,14 @@ fn check_embedding(
     }
 }
 
-/// Every signal that the rules read of a tier must be one that the tier can give.
-fn check_signals(route: &config::Route, setup: &TierSetup, rules: &Rules, mistakes: &mut Vec<String>) {
-    let TierSetup { tier, capabilities, .. } = setup;
-    for signal in signals_of(rules, &tier.name) {
-        if capabilities.own_signals {
-            continue;
-        }
-        if let Some(declared) = route.signal(signal) {
-            if !declared.covers(&tier.name) {
-                mistakes.push(format!(
-                    "the policy of route `{0}` reads signal `{signal}` of tier `{1}`, whose answers do not get it: add `{1}` to `tiers` under [routes.{0}.signals.{signal}]",
-                    route.name, tier.name
-                ));
-            }
-            continue;
-        }
-        let Some(built_in) = BuiltIn::parse(signal) else {
-            mistakes.push(format!(
-                "the policy of route `{0}` reads signal `{signal}` of tier `{1}`, which this client cannot compute: declare it under [routes.{0}.signals.{signal}]",
-                route.name, tier.name
-            ));
-            continue;
-        };
-        let alternatives = route.request.top_logprobs.unwrap_or(0).min(capabilities.top_logprobs);
-        if capabilities.top_logprobs == 0 || !tier.log_probabilities {
-            mistakes.push(format!(
-                "the policy of route `{}` reads signal `{signal}` of tier `{}`, whose provider returns no log-probabilities",
-                route.name, tier.name
-            ));
-        } else if route.request.top_logprobs.is_none() || built_in.needs_alternatives() && alternatives < 2 {
-            mistakes.push(format!(
-                "the policy of route `{0}` reads signal `{signal}` of tier `{1}`, but requests do not ask for it: set `top_logprobs` under [routes.{0}.request] as it was when the log was collected",
-                route.name, tier.name
-            ));
-        }
-    }
-}
-
-/// The signals of a tier that some rule reads, each once.
-fn signals_of<'r>(rules: &'r Rules, tier: &str) -> Vec<&'r String> {
-    let of_tier = |stage: &Stage| rules.tiers.get(stage.tier).is_some_and(|name| name == tier);
-    let mut indices: Vec<usize> = Vec::new();
-    for (number, plan) in rules.plans.iter().enumerate() {
-        for (place, _) in plan.stages.iter().enumerate().filter(|(_, stage)| of_tier(stage)) {
-            indices.extend(rules.signals_read_at(number, place));
-        }
-    }
-    indices.sort_unstable();
-    indices.dedup();
-    indices.into_iter().filter_map(|index| rules.signals.get(index)).collect()
+/// Every signal that the rules read of a tier must be one that its provider gives: the one at hand, which may be another than
+/// the configuration names.
+fn check_signals(config: &Config, route: &str, tiers: &[TierSetup], rules: &Rules) -> Vec<String> {
+    let returns = |tier: &config::Tier| {
+        let setup = tiers.iter().find(|setup| setup.tier.name == tier.name);
+        let capabilities = setup.map(|setup| setup.capabilities).unwrap_or_default();
+        let own_signals = if capabilities.own_signals { OwnSignals::Any } else { OwnSignals::Named(&[]) };
+        Returns { top_logprobs: capabilities.top_logprobs, own_signals }
+    };
+    errors(&policy::unavailable_signals(rules, config, route, returns))
 }

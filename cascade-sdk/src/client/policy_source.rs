@@ -185,7 +185,7 @@ pub(super) fn load(path: &Path, check: &Check<'_>, source: PolicySource) -> Resu
     });
     let join = |mistakes: Vec<String>| format!("{name}:\n{}", mistakes.join("\n"));
     let fitted = fitted.map_err(join)?;
-    ActivePolicy::new(route, check.tiers, check.embeddings, Some(fitted), source).map_err(join)
+    ActivePolicy::new(config, route, check.tiers, check.embeddings, Some(fitted), source).map_err(join)
 }
 
 /// That `until_fitted` does nothing beside a policy is said of one that is compiled in, not of one that comes at run time.

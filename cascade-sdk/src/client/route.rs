@@ -130,7 +130,7 @@ impl Route {
         let current = route.runtime.current_tier.as_ref().or(route.until_fitted.as_ref());
         let shadow_tier = current.filter(|_| shadow).cloned();
         let made = embeddings.as_ref();
-        let base = ActivePolicy::new(route, &tiers, made, policy, PolicySource::BakedIn)
+        let base = ActivePolicy::new(config, route, &tiers, made, policy, PolicySource::BakedIn)
             .map_err(|found| mistakes.extend(found))
             .ok();
         let check = Check { config, route, tiers: &tiers, embeddings: made, schema: schema_text.as_deref() };

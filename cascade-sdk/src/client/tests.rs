@@ -86,6 +86,7 @@ pub(super) fn config(budget: Option<(i64, OnExceeded)>) -> Config {
             length_key: None,
             allow_http: false,
             log: Vec::new(),
+            signals: Vec::new(),
             max_concurrency: None,
             requests_per_minute: None,
         }],

@@ -126,8 +126,7 @@ impl Capabilities {
     /// What a wire format can carry. A server behind it may still leave parts out.
     pub const fn of(api: Api) -> Self {
         Self {
-            // More than this no provider returns.
-            top_logprobs: if api.gives_log_probabilities() { 20 } else { 0 },
+            top_logprobs: api.top_logprobs(),
             json_schema: api.takes_json_schema(),
             // What is replayed does not depend on them.
             tools: api.takes_tools() || !api.uses_network(),

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Answers each call from a row of an eval log: found by the request's id if it has one of the caller's, else by its
+/// Answers each call from a row of an eval log: found by the request's id if that is the name of a row, else by its
 /// routing text, if that is unique in the log.
 ///
 /// Cost, usage, signals and latency are the row's. A row that failed fails again. What the log does not have is an error that

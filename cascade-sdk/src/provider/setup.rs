@@ -88,6 +88,7 @@ mod tests {
             length_key: None,
             allow_http: false,
             log: Vec::new(),
+            signals: Vec::new(),
             max_concurrency: None,
             requests_per_minute: None,
         }

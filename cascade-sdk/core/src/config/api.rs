@@ -53,6 +53,12 @@ impl Api {
         !matches!(self, Self::Anthropic)
     }
 
+    /// Most alternatives per token whose log-probabilities it can return; 0 if it returns none.
+    pub const fn top_logprobs(self) -> u8 {
+        // More than this no provider returns.
+        if self.gives_log_probabilities() { 20 } else { 0 }
+    }
+
     /// True if it can hold an answer to a JSON Schema. Where a model cannot, the schema becomes a part of the system prompt.
     pub const fn takes_json_schema(self) -> bool {
         true

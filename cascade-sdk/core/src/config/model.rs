@@ -69,6 +69,8 @@ pub struct Provider {
     pub allow_http: bool,
     /// For `replay`: a log of its own instead of the route's.
     pub log: Vec<String>,
+    /// Signals that a provider of the application's own returns with its answers.
+    pub signals: Vec<String>,
     /// Most requests in flight at once during `collect`.
     pub max_concurrency: Option<u32>,
     /// Most requests begun in a minute during `collect`.

@@ -29,6 +29,7 @@ use crate::fit::inference::compare::Comparison;
 use crate::fit::inference::crossfit::{self, Rival, Scored, Standing};
 use crate::fit::inference::simulate::Outcomes;
 use crate::fit::inference::slices;
+use crate::fit::rows::pool::warn_of_unavailable;
 use crate::fit::rows::table::Totals;
 use crate::fit::rows::traffic;
 use crate::policy::{Certificate, Rules};
@@ -133,6 +134,8 @@ impl Setup<'_> {
             }
             _ => None,
         };
+        let rules = policy.iter().map(|policy| &policy.rules);
+        warnings.extend(rules.flat_map(|rules| warn_of_unavailable(rules, self.input.config, self.route)));
         let held_out = comparison.as_ref().map(|comparison| (comparison, singles_at, position));
         let weight = self.table.total_weight(&self.calibration);
         let options = self.input.options;

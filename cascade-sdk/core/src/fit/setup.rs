@@ -15,7 +15,7 @@ use crate::fit::inference::certify::{self, Promise, Trial};
 use crate::fit::inference::crossfit;
 use crate::fit::rows::coverage::{self, Coverage};
 use crate::fit::rows::near;
-use crate::fit::rows::pool::refuse_sparse_signals;
+use crate::fit::rows::pool::{refuse_sparse_signals, refuse_unavailable_signals};
 use crate::fit::rows::table::{Table, Totals};
 use crate::fit::rows::traffic::{self, Traffic, Weighed};
 use crate::log::{Embeddings, EvalLog, Split, group_key, other_requests};
@@ -109,7 +109,9 @@ impl<'a> Setup<'a> {
             guard::check_tag(settings, log, &table, &route.name)?;
         }
         check_embeddings(route, log)?;
-        let (missing, mut warnings) = refuse_sparse_signals(&mut table, &calibration);
+        let mut warnings = refuse_unavailable_signals(&mut table, input.config, route);
+        let (missing, sparse) = refuse_sparse_signals(&mut table, &calibration);
+        warnings.extend(sparse);
         warnings.extend(coverage::rows_without_results(log, &table, &route.name));
         if [Family::Router, Family::RoutedCascade].iter().any(|family| route.fit.families.contains(family)) {
             warnings.extend(Coverage::of(log, &table).warnings());

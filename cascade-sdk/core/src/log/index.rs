@@ -17,7 +17,7 @@ pub struct Index {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// No row has this id.
+    /// No row has this id, and none has this routing text.
     UnknownId(String),
     /// No row has this routing text.
     UnknownText,
@@ -31,14 +31,18 @@ pub enum LookupError {
 impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownId(id) => write!(f, "the log has no row with id `{}`", super::problems::short(id)),
+            Self::UnknownId(id) => write!(
+                f,
+                "the log has no row with id `{}` and none with this exact prompt; a replay only knows what was collected",
+                super::problems::short(id)
+            ),
             Self::UnknownText => f.write_str(
                 "the log has no row with this exact prompt; a replay only knows what was collected",
             ),
             Self::AmbiguousText { rows } => {
                 write!(
                     f,
-                    "the log has {rows} rows with this exact prompt; name one of them by the request's id"
+                    "the log has {rows} rows with this exact prompt; name one of them by the request's id (`Request::with_id`)"
                 )
             }
         }
@@ -59,16 +63,17 @@ impl Index {
         Self { by_text }
     }
 
-    /// The row of a request: by its id if it has one, else by its exact routing text.
+    /// The row of a request: by its id if that is the name of a row, else by its exact routing text. Applications name requests
+    /// by ids of their own as well, such as those of traces, which no log knows.
     ///
     /// # Errors
     /// If there is no such row, or the text is that of several.
     pub fn find(&self, log: &EvalLog, id: Option<&str>, text: &str) -> Result<usize, LookupError> {
-        if let Some(id) = id {
-            return log.row_index(id).ok_or_else(|| LookupError::UnknownId(id.to_owned()));
+        if let Some(row) = id.and_then(|id| log.row_index(id)) {
+            return Ok(row);
         }
         match self.by_text.get(&sha256(text.as_bytes())) {
-            None => Err(LookupError::UnknownText),
+            None => Err(id.map_or(LookupError::UnknownText, |id| LookupError::UnknownId(id.to_owned()))),
             Some((row, 1)) => Ok(*row as usize),
             Some((_, rows)) => Err(LookupError::AmbiguousText { rows: *rows as usize }),
         }

@@ -46,6 +46,8 @@ codes! {
     LOG_CHANGED = "policy::log-changed";
     /// The policy was fitted by another version of the algorithm.
     OTHER_ALGORITHM = "policy::other-algorithm";
+    /// The policy reads a signal that no call of its tier can give.
+    SIGNAL_UNAVAILABLE = "policy::signal-unavailable";
     /// A policy exists, so `until_fitted` does nothing.
     FITTED = "policy::fitted";
 }

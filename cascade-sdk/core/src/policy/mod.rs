@@ -14,6 +14,7 @@ mod router_text;
 mod rules;
 mod schema;
 mod sidecar;
+mod signals;
 mod staleness;
 mod stop_text;
 mod write;
@@ -23,6 +24,9 @@ pub use read::read;
 pub use rules::*;
 pub use schema::json_schema;
 pub use sidecar::complete;
+#[cfg(feature = "fit")]
+pub(crate) use signals::left_out;
+pub use signals::{OwnSignals, Returns, SignalLack, signal_lack, unavailable_signals};
 pub use staleness::{log_changed, missing, staleness};
 pub use write::write;
 

@@ -1,7 +1,7 @@
 //! Inputs that leave little to fit: a clear answer, never a panic.
 
 use crate::synthetic::{Recipe, config, fit, log_of};
-use cascade_sdk_core::config::{Family, Goal};
+use cascade_sdk_core::config::{Api, Config, Family, Goal};
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, FitOutcome, fit_route};
 use cascade_sdk_core::money::Usd;
 
@@ -153,4 +153,40 @@ fn what_some_rows_lack_is_said_and_does_without() {
         policy.rules.router.as_ref().map(|router| router.inputs.tags.len())
     };
     assert_ne!(inputs(&outcome), Some(1));
+}
+
+/// The signals of the policy, and what the report says of signals.
+fn signals_and_warnings(change: impl Fn(&mut Config)) -> (Vec<String>, Vec<String>) {
+    let mut config = config(Goal::MaxQualityLoss { versus: "c".into(), by: 0.02 }, None);
+    config.routes[0].fit.families = vec![Family::Single, Family::Pair];
+    change(&mut config);
+    let lines = Recipe::default().lines(|_| None);
+    let lines: Vec<String> = lines.iter().map(|line| line.replace("confidence", "mean_logprob")).collect();
+    let outcome = fit(&config, &log_of(&lines), 1);
+    let warnings = outcome.report.warnings.into_iter().filter(|warning| warning.contains("signal"));
+    (outcome.policy.unwrap().rules.signals, warnings.collect())
+}
+
+#[test]
+fn signals_that_no_client_could_have_are_named() {
+    let through = |config: &mut Config, api| {
+        for provider in &mut config.providers {
+            provider.api = api;
+        }
+    };
+    // What is replayed has whatever the log has.
+    let (replayed, warnings) = signals_and_warnings(|config| through(config, Api::Replay));
+    assert!(!replayed.is_empty() && warnings.is_empty(), "{warnings:?}");
+    // What a line of the configuration gives back takes part, and its lack is told.
+    let (asked, warnings) = signals_and_warnings(|config| through(config, Api::OpenAi));
+    assert_eq!(asked, replayed);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("set `top_logprobs` under [routes.answer.request]"), "{warnings:?}");
+    // What nothing gives back takes no part.
+    let (none, warnings) = signals_and_warnings(|config| through(config, Api::Anthropic));
+    assert_eq!(none, [""; 0]);
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    let told =
+        "the signal `mean_logprob` of the tier `a`, whose api `anthropic` returns no log-probabilities, ";
+    assert!(warnings[0].starts_with(told), "{warnings:?}");
 }

@@ -220,7 +220,10 @@ fn requests_find_their_row() {
     let index = Index::new(&log);
     assert_eq!(index.find(&log, Some("b"), "anything"), Ok(1));
     assert_eq!(index.find(&log, None, "prompt of c"), Ok(2));
-    assert_eq!(index.find(&log, Some("d"), "prompt of c"), Err(LookupError::UnknownId("d".to_owned())));
+    // An id that is no row's, such as a trace's, leaves the prompt to find the row.
+    assert_eq!(index.find(&log, Some("d"), "prompt of c"), Ok(2));
+    assert_eq!(index.find(&log, Some("d"), "prompt of d"), Err(LookupError::UnknownId("d".to_owned())));
+    assert_eq!(index.find(&log, Some("d"), "prompt of a"), Err(LookupError::AmbiguousText { rows: 2 }));
     assert_eq!(index.find(&log, None, "Prompt of c"), Err(LookupError::UnknownText));
     assert_eq!(index.find(&log, None, "prompt of a"), Err(LookupError::AmbiguousText { rows: 2 }));
 }

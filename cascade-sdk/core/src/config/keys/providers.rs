@@ -59,6 +59,13 @@ pub(super) const KEYS: &[Key] = &[
         "For `replay`: eval logs of its own instead of the route's; paths or globs relative to this file.",
     ),
     key(
+        "providers.*.signals",
+        Texts,
+        Optional,
+        "",
+        "Signals that come with the answers where the application brings a provider of its own; nothing else computes them.",
+    ),
+    key(
         "providers.*.max_concurrency",
         Whole { min: 1, max: 10_000 },
         Optional,

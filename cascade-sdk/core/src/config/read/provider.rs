@@ -24,6 +24,8 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
     let length_key = section.choice("length_key");
     let allow_http = section.boolean("allow_http");
     let log = section.item("log").map(|item| (section.texts_of(&item, "log").unwrap_or_default(), item));
+    let signals =
+        section.item("signals").map(|item| (section.texts_of(&item, "signals").unwrap_or_default(), item));
     let max_concurrency = section.whole("max_concurrency");
     let requests_per_minute = section.whole("requests_per_minute");
     section.finish();
@@ -42,7 +44,8 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
         log.iter().map(|(_, item)| item).collect()
     } else {
         let texts = [&base_url, &api_key_env, &api_key_header].into_iter().flatten().map(|read| &read.item);
-        texts.chain(&headers).chain(&query).chain(allow_http.iter().map(|read| &read.item)).collect()
+        let others = allow_http.iter().map(|read| &read.item).chain(signals.iter().map(|(_, item)| item));
+        texts.chain(&headers).chain(&query).chain(others).collect()
     };
     unused.extend(length_key.iter().filter(|_| api != Api::OpenAi).map(|read| &read.item));
     for item in unused {
@@ -73,6 +76,9 @@ fn read(entry: Read<'_, Section<'_>>) -> Option<Provider> {
         allow_http: allow_http.is_some_and(|allow| allow.value),
         log: log
             .map(|(log, _)| log.into_iter().map(|read| read.value.to_owned()).collect())
+            .unwrap_or_default(),
+        signals: signals
+            .map(|(signals, _)| signals.into_iter().map(|read| read.value.to_owned()).collect())
             .unwrap_or_default(),
         max_concurrency: max_concurrency.and_then(|most| u32::try_from(most.value).ok()),
         requests_per_minute: requests_per_minute.and_then(|most| u32::try_from(most.value).ok()),

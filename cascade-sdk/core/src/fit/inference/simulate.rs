@@ -5,7 +5,7 @@ use crate::fit::limits::{Limits, Over};
 use crate::fit::rows::table::{Table, Totals, quality_units};
 use crate::log::EvalLog;
 use crate::policy::Rules;
-use crate::replay::{KnownPredictions, Replay, ReplayError};
+use crate::replay::{DecidedRow, KnownPredictions, Replay, ReplayError};
 
 /// What a policy did on some rows, one entry for each of them.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,21 @@ impl Outcomes {
         known: &KnownPredictions,
     ) -> Result<Self, ReplayError> {
         Self::run(rules, &Replay::new(rules, log)?.with_predictions(known), table, rows)
+    }
+
+    /// The same from decisions that were replayed before.
+    pub fn of_decisions(rules: &Rules, decisions: &[DecidedRow<'_>]) -> Self {
+        let mut outcomes = Self { abstention: rules.abstention, ..Self::default() };
+        for row in decisions {
+            outcomes.quality.push(quality_units(row.quality));
+            outcomes.cost.push(row.cost.pico());
+            outcomes.calls.push(u32::try_from(row.stages.len()).unwrap_or(u32::MAX));
+            let last = row.stages.last().filter(|_| !row.abstained);
+            let tier = last.and_then(|last| rules.tiers.iter().position(|tier| tier == last.tier));
+            outcomes.tier.push(tier.and_then(|tier| u32::try_from(tier).ok()).unwrap_or(NOBODY));
+            outcomes.latency_ms.push(row.latency_ms);
+        }
+        outcomes
     }
 
     fn run(rules: &Rules, replay: &Replay<'_>, table: &Table, rows: &[u32]) -> Result<Self, ReplayError> {

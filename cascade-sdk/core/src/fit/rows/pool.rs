@@ -1,12 +1,13 @@
 //! Which tiers and signals take part in a fit, and what is said of those that do not.
 
-use crate::config::Route;
+use crate::config::{Config, Route};
 use crate::diag::Diagnostic;
 use crate::fit::analysis::newcomer;
 use crate::fit::report::{LeftOut, MissingSignal};
 use crate::fit::rows::table::Table;
 use crate::log::{EvalLog, Split};
 use crate::name;
+use crate::policy::{self, Returns, Rules, SignalLack};
 
 /// The tiers with enough calibration rows, and those that are reported apart: a tier that was collected for less than
 /// half as many rows as the best covered one would shrink the rows all families share.
@@ -74,6 +75,44 @@ fn left_out(route: &Route, log: &EvalLog, tier: &str, pool: &[&str], halves: &[S
         quality: on_shared(tier).unwrap_or(0.0),
         others: pool.iter().filter_map(|other| Some(((*other).to_owned(), on_shared(other)?))).collect(),
     })
+}
+
+/// Drops signals that no call of their tier can give when the policy is applied, whatever the configuration asks for: a
+/// policy that reads one is refused everywhere. The warnings say which.
+///
+/// A signal that one line of the configuration gives back takes part, and the policy that reads it is warned of: see
+/// [`warn_of_unavailable`].
+pub(in crate::fit) fn refuse_unavailable_signals(
+    table: &mut Table,
+    config: &Config,
+    route: &Route,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for column in &mut table.tiers {
+        let Some(tier) = config.tier(&column.name) else { continue };
+        let returns = Returns::declared(config, tier);
+        let lack = |signal: &str| {
+            policy::signal_lack(route, tier, signal, returns).filter(|lack| !lack.is_mendable())
+        };
+        let refused: Vec<(SignalLack, &str)> =
+            column.signals.iter().filter_map(|signal| Some((lack(&signal.name)?, &*signal.name))).collect();
+        if let Some((first, _)) = refused.first() {
+            let names: Vec<&str> = refused.iter().map(|(_, signal)| *signal).collect();
+            warnings.push(policy::left_out(config, tier, &names, *first));
+        }
+        column.signals.retain(|signal| lack(&signal.name).is_none());
+    }
+    warnings
+}
+
+/// Says which signals of a fitted policy could not be had by the configuration as it is, and what to do about it.
+pub(in crate::fit) fn warn_of_unavailable(rules: &Rules, config: &Config, route: &Route) -> Vec<String> {
+    let findings =
+        policy::unavailable_signals(rules, config, &route.name, |tier| Returns::declared(config, tier));
+    findings
+        .into_iter()
+        .map(|finding| format!("{}, so no client will take it: {}", finding.message, finding.help.join("; ")))
+        .collect()
 }
 
 /// Notes where signals are missing on calibration rows and drops those missing in over half of the answers there; the
