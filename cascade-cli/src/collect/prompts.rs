@@ -439,4 +439,38 @@ mod tests {
         assert_eq!(ids, ["a", "a#2", "a#3"]);
         assert!(prompts.iter().all(|prompt| prompt.about.group.as_deref() == Some("a")));
     }
+
+    /// What the client writes of its own requests is what is asked: see `Client::write_eval_prompts`.
+    #[test]
+    fn prompts_that_an_application_writes_are_read_as_they_are() {
+        use cascade_sdk::{Client, EvalPrompt, Message as Said, Request, Session};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("prompts.jsonl");
+        let sum = Request::new("2+2?").with_id("sum").tag("kind", "arithmetic").feature("length", 4.0);
+        let talk = [Said::user("Hello"), Said::assistant("Hi"), Said::user("And now?")];
+        let talk = Request::from_messages(talk).with_system("Be brief.").with_session(Session::new("chat-1"));
+        let prompts = [
+            EvalPrompt::new(sum).with_reference("4").with_grader("numeric"),
+            EvalPrompt::new(talk).with_reference("now").with_options(["now", "later"]),
+            EvalPrompt::new("plain").with_reference("plain"),
+        ];
+        assert_eq!(Client::write_eval_prompts(&path, prompts).unwrap(), 3);
+        let read = read(&path, Defaults { grader: Some(GraderName::Contains), samples: None }).unwrap();
+        let [sum, talk, plain] = <[_; 3]>::try_from(read).unwrap();
+        assert_eq!((sum.id.as_str(), sum.ask, sum.graded_by), ("sum", Ask::Input("2+2?".into()), "numeric"));
+        assert_eq!((sum.about.tags["kind"].as_str(), sum.about.features["length"]), ("arithmetic", 4.0));
+        assert_eq!(sum.grader.grade("It is 4."), Some(1.0));
+        let said = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        let told = [
+            said("system", "Be brief."),
+            said("user", "Hello"),
+            said("assistant", "Hi"),
+            said("user", "And now?"),
+        ];
+        assert_eq!((talk.ask, talk.graded_by), (Ask::Messages(told.into()), "contains"));
+        let About { group, session, turn, .. } = talk.about;
+        assert_eq!((group.as_deref(), session.as_deref(), turn), (Some("chat-1"), Some("chat-1"), Some(0)));
+        assert_eq!((plain.ask, plain.about), (Ask::Input("plain".into()), About::default()));
+        assert!(plain.id.len() == 16 && plain.id != talk.id);
+    }
 }
