@@ -451,7 +451,7 @@ mod tests {
         let talk = Request::from_messages(talk).with_system("Be brief.").with_session(Session::new("chat-1"));
         let prompts = [
             EvalPrompt::new(sum).with_reference("4").with_grader("numeric"),
-            EvalPrompt::new(talk).with_reference("now").with_options(["now", "later"]),
+            EvalPrompt::new(talk).with_reference("now").with_grader("choice").with_options(["now", "later"]),
             EvalPrompt::new("plain").with_reference("plain"),
         ];
         assert_eq!(Client::write_eval_prompts(&path, prompts).unwrap(), 3);
@@ -467,10 +467,11 @@ mod tests {
             said("assistant", "Hi"),
             said("user", "And now?"),
         ];
-        assert_eq!((talk.ask, talk.graded_by), (Ask::Messages(told.into()), "contains"));
+        assert_eq!((talk.ask, talk.graded_by), (Ask::Messages(told.into()), "choice"));
         let About { group, session, turn, .. } = talk.about;
         assert_eq!((group.as_deref(), session.as_deref(), turn), (Some("chat-1"), Some("chat-1"), Some(0)));
         assert_eq!((plain.ask, plain.about), (Ask::Input("plain".into()), About::default()));
+        assert_eq!(plain.graded_by, "contains");
         assert!(plain.id.len() == 16 && plain.id != talk.id);
     }
 }
