@@ -367,8 +367,10 @@ pub struct DecidedRow<'a> {
     pub abstained: bool,
     /// Quality of the answer, from 0 to 1; 0 if there is none, NaN if the log has no grade of it.
     pub quality: f64,
-    /// Everything that was paid: calls, and the signals that rules read.
+    /// Everything that was paid: calls, the signals that rules read, and the embedding that the router read.
     pub cost: Usd,
+    /// The part of it that the embedding cost.
+    pub embedding_cost: Usd,
     /// Sum of the latencies of the stages in milliseconds; NaN if one is unknown.
     pub latency_ms: f64,
 }
@@ -421,10 +423,11 @@ impl<'a> Replay<'a> {
             let Step { tier, decision, cost, signal_cost, given_up_after } = step;
             stages.push(DecidedStage { tier: name(tier), decision, cost, signal_cost, given_up_after });
         })?;
-        let Outcome { plan, tier, failed, abstained, quality, cost, latency_ms, calls: _ } = outcome;
+        let Outcome { plan, tier, failed, abstained, quality, cost, embedding_cost, latency_ms, calls: _ } =
+            outcome;
         let answered_by = (!failed && !abstained).then(|| name(tier));
         let id = &*self.log.rows[row].id;
-        Ok(DecidedRow { id, plan, stages, answered_by, abstained, quality, cost, latency_ms })
+        Ok(DecidedRow { id, plan, stages, answered_by, abstained, quality, cost, embedding_cost, latency_ms })
     }
 }
 
