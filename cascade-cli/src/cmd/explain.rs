@@ -422,7 +422,7 @@ fn story(rules: &Rules, plan: &Plan, place: usize, step: Option<&Step>) -> Stage
             Decision::Abstain { score, below } => {
                 format!("abstained: score {} is below {}", ShownScore(score), ShownScore(below))
             }
-            Decision::Fail => "failed, and there is no further stage".to_owned(),
+            _ => "failed, and there is no further stage".to_owned(),
         }),
         signals: BTreeMap::new(),
         cost_usd: cost.map(Usd::to_f64),

@@ -81,16 +81,9 @@ impl Signal {
     }
 
     fn answer_of<'a>(&'a self, job: &'a Job, prompt: usize, text: &'a str) -> Answered<'a> {
-        Answered {
-            route: &self.route,
-            tier: &self.tier,
-            settings: &job.settings,
-            schema: &job.schema,
-            request: &job.requests[prompt],
-            text,
-            // Prompts of a file define no tools.
-            tool_calls: &[],
-        }
+        // Prompts of a file define no tools.
+        let (from, request) = ((self.route.as_str(), &self.tier), &job.requests[prompt]);
+        Answered::new(from, &job.settings, &job.schema, request, text)
     }
 
     /// The most that scoring a prompt's answer can cost before there is one.

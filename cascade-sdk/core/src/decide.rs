@@ -18,6 +18,7 @@ pub struct Observation<'a> {
 
 /// What to do with the answer of a stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Decision {
     /// Return it.
     Accept {
@@ -39,6 +40,7 @@ pub enum Decision {
 
 /// Why an answer was not kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Why {
     /// The score lies below the threshold.
     BelowThreshold {

@@ -199,6 +199,8 @@ impl fmt::Debug for TokenPrice {
 pub const DAYS_PER_MONTH: f64 = 365.242_5 / 12.0;
 
 /// What a call used, in tokens as the provider counts them.
+///
+/// Providers of applications make it field by field, so it is exhaustive: end the literal with `..Usage::default()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Usage {
     /// All input tokens, cached and freshly cached ones included.

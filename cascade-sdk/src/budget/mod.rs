@@ -19,6 +19,7 @@ use std::time::Duration;
 
 /// One limit that a reservation must fit into.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ledger {
     /// Whose it is: `support`, `support/route/triage` or `support/tenant/acme`.
     pub key: String,
@@ -28,8 +29,16 @@ pub struct Ledger {
     pub window: Duration,
 }
 
+impl Ledger {
+    /// A limit of its own: stores get theirs from the client.
+    pub fn new(key: impl Into<String>, limit: Usd, window: Duration) -> Self {
+        Self { key: key.into(), limit, window }
+    }
+}
+
 /// What is asked of a store.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Ask<'a> {
     /// The limits: the reservation fits into all of them, or none is touched.
     pub ledgers: &'a [Ledger],
@@ -43,8 +52,17 @@ pub struct Ask<'a> {
     pub lifetime: Duration,
 }
 
+impl<'a> Ask<'a> {
+    /// Asks for an amount for a call that goes out at once and may take so long: for tests of stores, which get theirs from the
+    /// client.
+    pub fn new(ledgers: &'a [Ledger], amount: Usd, lifetime: Duration) -> Self {
+        Self { ledgers, amount, until_sent: Duration::ZERO, lifetime }
+    }
+}
+
 /// The answer of a store.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Reserved {
     /// The amount is set aside.
     Lease(Box<dyn Lease>),
@@ -59,11 +77,19 @@ pub enum Reserved {
 
 /// How far a ledger's window is spent, and how far it has passed.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Burn {
     /// Share of the limit that is spent or reserved.
     pub spent: f64,
     /// Share of the window that has passed.
     pub elapsed: f64,
+}
+
+impl Burn {
+    /// So much of the limit is spent or reserved, and so much of the window has passed; both are shares.
+    pub fn new(spent: f64, elapsed: f64) -> Self {
+        Self { spent, elapsed }
+    }
 }
 
 /// Keeps ledgers.

@@ -79,7 +79,7 @@ impl BudgetSetup {
                 (BudgetScope::All, _) => name.clone(),
                 (BudgetScope::Route, _) => format!("{name}/route/{route}"),
                 (BudgetScope::Tenant, Some(tenant)) => format!("{name}/tenant/{tenant}"),
-                (BudgetScope::Tenant, None) => {
+                (_, _) => {
                     let message = format!(
                         "route `{route}`: the budget `{name}` is per tenant: name one with `Request::with_tenant`"
                     );

@@ -79,8 +79,8 @@ impl<'a> Common<'a> {
             id,
             route: &route.name,
             mode: match route.runtime.mode {
-                Mode::Policy => "policy",
                 Mode::Shadow => "shadow",
+                _ => "policy",
             },
             policy: PolicyRow { source: policy.source.name(), hash: policy.hash.as_deref() },
             canary: route.policies.canary().map(|canary| CanaryRow {
@@ -122,7 +122,6 @@ impl<'a> StepRow<'a> {
         let (decision, why, score, at_least) = match step.decision {
             Decision::Accept { score } => ("accept", None, score, None),
             Decision::Abstain { score, .. } => ("abstain", None, Some(score), None),
-            Decision::Fail => ("fail", None, None, None),
             Decision::Escalate(why) => match why {
                 Why::BelowThreshold { score, at_least } => {
                     ("escalate", Some("below_threshold"), Some(score), Some(at_least))
@@ -136,7 +135,10 @@ impl<'a> StepRow<'a> {
                 Why::MissingSignal => ("escalate", Some("missing_signal"), None, None),
                 Why::Failed => ("escalate", Some("failed"), None, None),
                 Why::Always => ("escalate", Some("always"), None, None),
+                // Named here when the decision function learns another.
+                _ => ("escalate", None, None, None),
             },
+            _ => ("fail", None, None, None),
         };
         let (tier, model) = route
             .tiers

@@ -326,19 +326,16 @@ async fn a_budget_without_room_for_the_large_tier_rejects_or_keeps_what_there_is
         let script = Scripted::new().reply("small", doubtful("a"));
         let client = client_of(&script, config(Some((limit, on_exceeded))), AnswerSchema::TEXT);
         let result = client.call::<Tier>(0, "x").await;
-        match on_exceeded {
-            OnExceeded::Reject => {
-                let error = result.unwrap_err();
-                assert!(error.is_budget());
-                assert_eq!(error.spent(), Usd::from_pico(15_000_000));
-            }
-            OnExceeded::Cheapest => {
-                let routed = result.unwrap();
-                assert_eq!(
-                    (routed.answer.as_str(), routed.tier, routed.kept_for_budget),
-                    ("a", Tier::Small, true)
-                );
-            }
+        if on_exceeded == OnExceeded::Reject {
+            let error = result.unwrap_err();
+            assert!(error.is_budget());
+            assert_eq!(error.spent(), Usd::from_pico(15_000_000));
+        } else {
+            let routed = result.unwrap();
+            assert_eq!(
+                (routed.answer.as_str(), routed.tier, routed.kept_for_budget),
+                ("a", Tier::Small, true)
+            );
         }
     }
 }

@@ -39,6 +39,7 @@ use std::time::Duration;
 /// An answer that is to be scored. It was read already: what does not parse has no signals.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "it holds a prompt and an answer")]
+#[non_exhaustive]
 pub struct Answered<'a> {
     /// Name of the route.
     pub route: &'a str,
@@ -54,6 +55,19 @@ pub struct Answered<'a> {
     pub text: &'a str,
     /// The tools that it asks to be called instead of answering, or beside it.
     pub tool_calls: &'a [ToolCall],
+}
+
+impl<'a> Answered<'a> {
+    /// An answer in text, to a call that was made like this.
+    pub fn new(
+        (route, tier): (&'a str, &'a Tier),
+        settings: &'a RequestSettings,
+        schema: &'a AnswerSchema,
+        request: &'a Request,
+        text: &'a str,
+    ) -> Self {
+        Self { route, tier, settings, schema, request, text, tool_calls: &[] }
+    }
 }
 
 /// Asks models on behalf of a signal: within a budget, with retries, and counting what it costs.

@@ -198,7 +198,7 @@ mod redis {
     }
 
     fn ledger(limit: Usd, window: Duration) -> Ledger {
-        Ledger { key: "b".into(), limit, window }
+        Ledger::new("b", limit, window)
     }
 
     const YEAR: Duration = Duration::from_secs(366 * 86_400);
@@ -278,15 +278,10 @@ mod redis {
         let ledgers = [ledger(limit, YEAR)];
         let lease = async |amount: i64, lifetime: u64| {
             let lifetime = Duration::from_millis(lifetime);
-            let ask = Ask {
-                ledgers: &ledgers,
-                amount: Usd::from_pico(amount),
-                until_sent: Duration::ZERO,
-                lifetime,
-            };
+            let ask = Ask::new(&ledgers, Usd::from_pico(amount), lifetime);
             match store.reserve(&ask).await.unwrap() {
                 Reserved::Lease(lease) => Some(lease),
-                Reserved::Full { .. } => None,
+                _ => None,
             }
         };
         let most = limit.pico();
@@ -308,8 +303,7 @@ mod redis {
         let Some(server) = Server::start() else { return };
         let store = RedisBudgets::new(&server.url).unwrap().with_prefix("short");
         let ledgers = [ledger(Usd::from_pico(10), Duration::from_secs(1))];
-        let ask =
-            Ask { ledgers: &ledgers, amount: Usd::from_pico(10), until_sent: Duration::ZERO, lifetime: YEAR };
+        let ask = Ask::new(&ledgers, Usd::from_pico(10), YEAR);
         let mut windows = 0;
         while windows < 2 {
             match store.reserve(&ask).await.unwrap() {
@@ -321,6 +315,7 @@ mod redis {
                     assert!(retry_after <= Duration::from_secs(1));
                     tokio::time::sleep(retry_after).await;
                 }
+                other => panic!("{other:?}"),
             }
         }
     }

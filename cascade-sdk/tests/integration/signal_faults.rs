@@ -124,7 +124,7 @@ fn worst_of_a_call(config_text: &str) -> Usd {
     let scorer = Scorer::new(&route.signals[0], config.tier("grader"), None).unwrap();
     let (settings, schema, request) = (&route.request, &AnswerSchema::TEXT, &Request::new("hello"));
     let text = "SECRET";
-    let answered = Answered { route: "two", tier, settings, schema, request, text, tool_calls: &[] };
+    let answered = Answered::new(("two", tier), settings, schema, request, text);
     scorer.worst_cases(answered).unwrap()[0]
 }
 

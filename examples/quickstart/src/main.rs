@@ -117,7 +117,7 @@ fn why(step: &Step<AnswerTier>, by_router: bool) -> String {
         Decision::Accept { score: None } => "last stage".into(),
         Decision::Escalate(why) => format!("escalated: {why}"),
         Decision::Abstain { score, .. } => format!("gave up, score {score:.3}"),
-        Decision::Fail => "no answer".into(),
+        _ => "no answer".into(),
     }
 }
 

@@ -79,6 +79,7 @@ pub struct Provider {
 
 /// What a server that speaks the format of OpenAI calls the longest output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LengthKey {
     /// `max_tokens`
     MaxTokens,
@@ -158,6 +159,7 @@ pub struct Budget {
 
 /// Who has the limit of a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum BudgetScope {
     /// All routes that name the budget, together.
     #[default]
@@ -170,6 +172,7 @@ pub enum BudgetScope {
 
 /// What a budget does with a request that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnExceeded {
     /// Refuse it.
     Reject,
@@ -275,6 +278,7 @@ pub enum Goal {
 
 /// A family of policies (DESIGN.md 2), from the simplest on: selection breaks ties in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Family {
     /// One model for everything.
     Single,

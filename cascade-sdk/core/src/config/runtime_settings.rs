@@ -62,6 +62,7 @@ impl Default for RuntimeSettings {
 
 /// When the answer of a stage that the policy may refuse is given up before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum EarlyEscalation {
     /// Never.
     #[default]
@@ -74,6 +75,7 @@ pub enum EarlyEscalation {
 
 /// Who answers the requests of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Mode {
     /// The policy decides.
     #[default]
@@ -84,6 +86,7 @@ pub enum Mode {
 
 /// What the turns of a session share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sticky {
     /// A turn starts at the tier that answered the last one: once escalated, stay.
     Up,

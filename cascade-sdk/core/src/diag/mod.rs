@@ -52,6 +52,7 @@ impl Source {
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Severity {
     /// Works, but probably not as meant.
     Warning,

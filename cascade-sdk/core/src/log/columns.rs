@@ -20,6 +20,7 @@ pub struct EvalLog {
 
 /// Which half a row belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Split {
     /// Used to choose.
     Calibration,

@@ -213,7 +213,7 @@ impl Run<'_> {
                     would.abstained = true;
                     break;
                 }
-                Decision::Fail => break,
+                _ => break,
             }
         }
         Some(would)
