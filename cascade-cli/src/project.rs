@@ -135,6 +135,19 @@ impl Project {
         ReadOptions { reprice: args.reprice, strict: args.strict, ..options }
     }
 
+    /// How the log is read beside the committed policy: with the prices it was fitted with.
+    pub(crate) fn read_options_as_fitted(&self, route: &Route, args: &ReadLog) -> ReadOptions {
+        let options = self.read_options(route, args);
+        let repriced = self.committed_policy(route).is_some_and(|policy| policy.fitted.repriced);
+        ReadOptions { reprice: options.reprice || repriced, ..options }
+    }
+
+    /// The route's policy file as far as it can be read, fresh or stale.
+    pub(crate) fn committed_policy(&self, route: &Route) -> Option<Policy> {
+        let path = self.path(&route.policy);
+        committed_policy(&path, &std::fs::read_to_string(&path).ok()?)
+    }
+
     /// The files of the route's log, if all are there.
     pub(crate) fn find_log(&self, route: &Route) -> Option<LogFiles> {
         let files = LogFiles::find(&self.directory, &route.log);
@@ -188,6 +201,17 @@ impl Project {
         }
         terminal.diagnostics(&findings);
         Ok(policy)
+    }
+}
+
+/// The committed policy. Of one with merge conflicts, the side with more attempts at a certificate: merging must not
+/// make them forgotten.
+pub(crate) fn committed_policy(path: &Path, text: &str) -> Option<Policy> {
+    let read = |text: &str| policy::read(&Source::new(path.display().to_string(), text)).ok();
+    let attempts = |policy: &Policy| policy.certificate.as_ref().map_or(0, |certificate| certificate.attempt);
+    match policy::conflict_sides(text) {
+        Some(sides) => sides.iter().filter_map(|side| read(side)).max_by_key(attempts),
+        None => read(text),
     }
 }
 

@@ -165,7 +165,9 @@ impl Check {
             }
             return;
         }
-        match self.fit(config, route, schema.as_deref(), &logs) {
+        let made = std::fs::read_to_string(&committed).ok();
+        let made = made.and_then(|text| policy::read(&Source::new(route.policy.as_str(), text)).ok());
+        match self.fit(config, route, schema.as_deref(), &logs, made.as_ref()) {
             Some(policy) => {
                 self.write(&refitted, policy::write(&policy).as_bytes());
                 if let Some(weights) = policy.rules.router.as_ref().and_then(Router::sidecar) {
@@ -223,15 +225,19 @@ impl Check {
         }
     }
 
-    /// A policy fitted anew; what is wrong has been said where there is none.
+    /// A policy fitted anew, in the way the committed one was made; what is wrong has been said where there is none.
     fn fit(
         &mut self,
         config: &Config,
         route: &Route,
         schema: Option<&str>,
         logs: &LogFiles,
+        made: Option<&Policy>,
     ) -> Option<Policy> {
-        let reading = match logs.read(&ReadOptions::for_route(config, route)) {
+        let made = made.map(|policy| &policy.fitted);
+        let mut reading = ReadOptions::for_route(config, route);
+        reading.reprice = made.is_some_and(|made| made.repriced);
+        let reading = match logs.read(&reading) {
             Ok(reading) => reading,
             Err(findings) => {
                 self.report(&findings);
@@ -244,7 +250,12 @@ impl Check {
             log: &reading.log,
             unreadable_rows: reading.skipped,
             schema,
-            options: FitOptions { threads: self.threads, details: false, ..FitOptions::default() },
+            options: FitOptions {
+                threads: self.threads,
+                details: false,
+                refit_on_all: made.is_some_and(|made| made.refit_on_all),
+                ..FitOptions::default()
+            },
         };
         let policy = match fit_route(&input) {
             Ok(outcome) => outcome.policy,

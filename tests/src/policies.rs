@@ -64,6 +64,7 @@ pub fn pair(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
             test_rows: 1531,
             seed: 7,
             refit_on_all: false,
+            repriced: false,
             traffic_hash: None,
         },
         objective: route.objective.clone().unwrap_or(Objective {

@@ -139,7 +139,7 @@ fn check_log(
         // Nothing is wrong with that: logs may be too large, or too private, to stand beside the configuration.
         return Err("none here yet; `cascade collect` makes one");
     }
-    let options = project.read_options(route, &ReadLog { reprice: false, strict: false });
+    let options = project.read_options_as_fitted(route, &ReadLog { reprice: false, strict: false });
     match files.read(&options) {
         Ok(reading) => {
             findings.extend(reading.diagnostics.iter().cloned());
@@ -185,7 +185,9 @@ fn check_policy(
     }
     let fitted = &policy.fitted;
     let rows = fitted.calibration_rows + fitted.test_rows;
-    let state = if stale.is_empty() { "fresh" } else { "stale" };
+    // `until_fitted` beside a policy is a mistake, but none of the policy's.
+    let fresh = stale.iter().all(|finding| finding.code == policy::codes::FITTED);
+    let state = if fresh { "fresh" } else { "stale" };
     if !stale.iter().any(Diagnostic::is_error) {
         let returns = |tier| Returns::declared(&project.config, tier);
         findings.extend(policy::unavailable_signals(&policy.rules, &project.config, &route.name, returns));

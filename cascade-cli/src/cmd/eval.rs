@@ -66,7 +66,7 @@ pub(crate) fn run(global: &Global, args: &Eval, terminal: Terminal) -> Result<An
     let project = Project::load(global, terminal)?;
     let route = project.route(&args.route)?;
     let policy = project.policy(route, args.policy.as_deref(), terminal)?;
-    let options = project.read_options(route, &args.log);
+    let options = project.read_options_as_fitted(route, &args.log);
     let evaluation = if args.logs.is_empty() {
         let reading = project.read_log(route, &options, terminal)?;
         let measured = evaluate(route, &policy, &reading.log, reading.skipped, args.split)?;

@@ -158,7 +158,7 @@ pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result
     let policy = project.policy(route, args.policy.as_deref(), terminal)?;
     let explanation = match &args.row {
         Some(id) => {
-            let options = project.read_options(route, &ReadLog { reprice: false, strict: false });
+            let options = project.read_options_as_fitted(route, &ReadLog { reprice: false, strict: false });
             let log = project.read_log(route, &options, terminal)?.log;
             of_row(route, &policy, &log, id, args.show_words)?
         }

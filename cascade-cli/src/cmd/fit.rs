@@ -4,7 +4,7 @@ use crate::cli::{Fit, Global};
 use crate::failure::{Answer, Failure, Result};
 use crate::files;
 use crate::fit_report;
-use crate::project::Project;
+use crate::project::{Project, committed_policy};
 use crate::terminal::Terminal;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::diag::{Diagnostic, Source};
@@ -24,9 +24,6 @@ use std::path::{Path, PathBuf};
 pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Answer> {
     let project = Project::load(global, terminal)?;
     let route = project.route(&args.route)?;
-    let options = project.read_options(route, &args.log);
-    let reading = project.read_log(route, &options, terminal)?;
-    let schema = project.schema_text(route)?;
     let path = project.path(&route.policy);
     let committed = match std::fs::read_to_string(&path) {
         Ok(text) => Some(text),
@@ -35,8 +32,18 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
     };
     let before = committed.as_deref().and_then(|text| committed_policy(&path, text));
     // What is checked is whether the committed policy can be made again, in the way it was made.
-    let refit_on_all =
-        args.refit_on_all || args.check && before.as_ref().is_some_and(|before| before.fitted.refit_on_all);
+    let made = before.as_ref().map(|before| &before.fitted);
+    let refit_on_all = args.refit_on_all || args.check && made.is_some_and(|made| made.refit_on_all);
+    let repriced = made.is_some_and(|made| made.repriced);
+    let mut options = project.read_options(route, &args.log);
+    options.reprice |= args.check && repriced;
+    if repriced && !options.reprice {
+        terminal.note(
+            "the committed policy was fitted with --reprice; this fit takes the costs that the log states",
+        );
+    }
+    let reading = project.read_log(route, &options, terminal)?;
+    let schema = project.schema_text(route)?;
     let traffic = args.traffic.as_deref().map(read_traffic).transpose()?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let input = FitInput {
@@ -89,7 +96,8 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
             return Ok(Answer::Yes);
         }
         let weighed = before.as_ref().is_some_and(|before| before.fitted.traffic_hash.is_some());
-        let flag = if weighed || traffic.is_some() { " --traffic FILE" } else { "" };
+        let traffic = if weighed || traffic.is_some() { " --traffic FILE" } else { "" };
+        let flag = [traffic, if options.reprice { " --reprice" } else { "" }].concat();
         terminal.diagnostics(&[differs(
             &path.display().to_string(),
             committed.as_deref(),
@@ -107,7 +115,14 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
         }
         files::write_atomically(&path, text.as_bytes())?;
         remove_old_weights(before.as_ref(), &fitted, &path);
-        terminal.note(&format!("wrote `{}`; review and commit it", path.display()));
+        match &weights {
+            Some((weights, _)) => {
+                terminal
+                    .note(&format!("wrote `{}`; review it and commit it with its weights:", path.display()));
+                terminal.note(&format!("  {}", weights.display()));
+            }
+            None => terminal.note(&format!("wrote `{}`; review and commit it", path.display())),
+        }
         if route.until_fitted.is_some() {
             terminal.note("now take `until_fitted` out of cascade.toml: the policy decides");
         }
@@ -119,17 +134,6 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
 pub(super) fn read_traffic(file: &Path) -> Result<Traffic> {
     let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
     Ok(Traffic::read(&file.display().to_string(), &text)?)
-}
-
-/// The committed policy. Of one with merge conflicts, the side with more attempts at a certificate: merging must not
-/// make them forgotten.
-pub(super) fn committed_policy(path: &Path, text: &str) -> Option<Policy> {
-    let read = |text: &str| policy::read(&Source::new(path.display().to_string(), text)).ok();
-    let attempts = |policy: &Policy| policy.certificate.as_ref().map_or(0, |certificate| certificate.attempt);
-    match policy::conflict_sides(text) {
-        Some(sides) => sides.iter().filter_map(|side| read(side)).max_by_key(attempts),
-        None => read(text),
-    }
 }
 
 /// Which attempt at a certificate this is. Fitting the same inputs again is no new attempt; other rows, other

@@ -1,6 +1,6 @@
 //! `cascade report`.
 
-use super::fit::{committed_policy, read_traffic};
+use super::fit::read_traffic;
 use crate::cli::{Global, Report};
 use crate::failure::{Answer, Result};
 use crate::files;
@@ -20,7 +20,7 @@ use std::num::NonZeroUsize;
 pub(crate) fn run(global: &Global, args: &Report, terminal: Terminal) -> Result<Answer> {
     let project = Project::load(global, terminal)?;
     let route = project.route(&args.route)?;
-    let reading = project.read_log(route, &project.read_options(route, &args.log), terminal)?;
+    let reading = project.read_log(route, &project.read_options_as_fitted(route, &args.log), terminal)?;
     let schema = project.schema_text(route)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let traffic = args.traffic.as_deref().map(read_traffic).transpose()?;
@@ -60,8 +60,7 @@ pub(crate) fn run(global: &Global, args: &Report, terminal: Terminal) -> Result<
 
 /// True if the rows of the committed policy were not weighed as these requests weigh them.
 fn is_weighed_otherwise(project: &Project, route: &Route, traffic: Option<&Traffic>) -> bool {
-    let path = project.path(&route.policy);
-    let text = std::fs::read_to_string(&path).ok();
-    let policy = text.and_then(|text| committed_policy(&path, &text));
-    policy.is_some_and(|policy| policy.fitted.traffic_hash.as_deref() != traffic.map(Traffic::hash))
+    project
+        .committed_policy(route)
+        .is_some_and(|policy| policy.fitted.traffic_hash.as_deref() != traffic.map(Traffic::hash))
 }

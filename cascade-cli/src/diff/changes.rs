@@ -292,6 +292,13 @@ fn fitted(old: &Policy, new: &Policy, found: &mut Vec<String>) {
             "rows are weighed as the log has them".into()
         });
     }
+    if before.repriced != now.repriced {
+        found.push(if now.repriced {
+            "costs are tokens × the configuration's prices (--reprice)".into()
+        } else {
+            "costs are those of the log again".into()
+        });
+    }
     if before.refit_on_all != now.refit_on_all {
         found.push(if now.refit_on_all {
             "thresholds come from all rows; the figures are still those of the calibration fit".into()

@@ -57,6 +57,23 @@ fn new_prices_are_tried_on_the_log_without_asking_again() {
     assert_eq!(json["refit"]["differ"], true);
     let before = project.read("policies/triage.toml");
     assert!(before.contains("max_cost_usd = 0.0009"), "nothing was written");
+    // What is stale says which fit follows the price, and every command goes on with it.
+    let stale = run(&project, &["fit", "triage", "--check"]).expect_code(1);
+    assert!(stale.stderr.contains("policy"), "{}", stale.stderr);
+    let stale = run(&project, &["check"]).expect_code(1);
+    assert!(stale.stderr.contains("if a price has changed, with `--reprice`"), "{}", stale.stderr);
+    run(&project, &["fit", "triage", "--reprice"]).expect_code(0);
+    assert!(project.read("policies/triage.toml").contains("repriced = true"));
+    run(&project, &["fit", "triage", "--check"]).expect_code(0);
+    let fine = run(&project, &["check", "--strict"]).expect_code(0);
+    assert!(!fine.stderr.contains("cost-differs"), "{}", fine.stderr);
+    let cost = |arguments: &[&str]| run(&project, arguments).expect_code(0).json();
+    let tiers = &cost(&["eval", "triage", "--format", "json"])["tiers"];
+    let of_large = tiers[1]["cost_usd"].as_f64().unwrap();
+    assert!((of_large - 0.0005).abs() < 1e-12, "{tiers}");
+    let back = run(&project, &["fit", "triage"]).expect_code(0);
+    assert!(back.stderr.contains("was fitted with --reprice"), "{}", back.stderr);
+    assert!(!project.read("policies/triage.toml").contains("repriced"));
 }
 
 #[test]

@@ -103,6 +103,7 @@ pub(crate) fn policy_of(config_text: &str, rules: Rules) -> String {
             test_rows: 3,
             seed: 7,
             refit_on_all: false,
+            repriced: false,
             traffic_hash: None,
         },
         objective: Objective {

@@ -148,6 +148,7 @@ impl Setup<'_> {
                 test_rows: self.test.len(),
                 seed: self.route.fit.seed,
                 refit_on_all: self.input.options.refit_on_all && certificate.is_none(),
+                repriced: self.input.log.repriced,
                 traffic_hash: self.traffic.as_ref().map(|(traffic, _)| traffic.hash().to_owned()),
             },
             objective: self.objective.clone(),

@@ -130,7 +130,7 @@ impl Builder {
         let rows =
             unique.iter().filter_map(|row| rows.get_mut(*row as usize).and_then(Option::take)).collect();
         let embeddings = self.embeddings.map(|embeddings| embeddings.pick(&unique));
-        (EvalLog { rows, tiers, embeddings, hash }, duplicates)
+        (EvalLog { rows, tiers, embeddings, repriced: options.reprice, hash }, duplicates)
     }
 }
 

@@ -14,6 +14,8 @@ pub struct EvalLog {
     pub tiers: Vec<TierColumns>,
     /// Embeddings of the prompts, where the reader was told what made them.
     pub embeddings: Option<Embeddings>,
+    /// Whether costs are tokens × the prices of the configuration even where rows state them.
+    pub repriced: bool,
     /// Lower-case hex SHA-256 over the sorted SHA-256 of the lines (DESIGN.md 6).
     pub hash: String,
 }

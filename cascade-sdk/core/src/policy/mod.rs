@@ -77,6 +77,8 @@ pub struct Fitted {
     /// Whether thresholds were refitted on all rows after the report (`--refit-on-all`); the figures are then those of
     /// the fit on calibration rows.
     pub refit_on_all: bool,
+    /// Whether costs are tokens × the configuration's prices even where the log states them (`--reprice`).
+    pub repriced: bool,
     /// SHA-256 of the requests like which rows were weighed (`--traffic`).
     pub traffic_hash: Option<String>,
 }

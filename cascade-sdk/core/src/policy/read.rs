@@ -265,6 +265,7 @@ const FITTED: &[&str] = &[
     "test_rows",
     "seed",
     "refit_on_all",
+    "repriced",
     "traffic_hash",
 ];
 
@@ -277,6 +278,8 @@ fn fitted(mut fields: Fields<'_>) -> Option<Fitted> {
     let seed = fields.whole("seed");
     let findings = fields.table.findings;
     let refit_on_all = fields.item("refit_on_all").and_then(|item| item.boolean(findings));
+    let repriced =
+        if fields.table.has("repriced") { fields.item("repriced")?.boolean(findings)? } else { false };
     let traffic_hash =
         if fields.table.has("traffic_hash") { Some(fields.hash("traffic_hash")?) } else { None };
     fields.finish();
@@ -288,6 +291,7 @@ fn fitted(mut fields: Fields<'_>) -> Option<Fitted> {
         test_rows: test_rows?,
         seed: seed?,
         refit_on_all: refit_on_all?,
+        repriced,
         traffic_hash,
     })
 }

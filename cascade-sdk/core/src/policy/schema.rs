@@ -111,6 +111,14 @@ fn fitted() -> Json {
             ("test_rows", count("Rows used for reporting."), true),
             ("seed", count("Seed of every random choice."), true),
             ("refit_on_all", value("boolean", "Whether thresholds were refitted on all rows."), true),
+            (
+                "repriced",
+                value(
+                    "boolean",
+                    "Whether costs are tokens × price even where the log states them; absent: no.",
+                ),
+                false,
+            ),
             ("traffic_hash", hash("SHA-256 of the requests like which rows were weighed."), false),
         ],
         "What it was fitted from.",

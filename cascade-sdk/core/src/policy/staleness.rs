@@ -55,7 +55,13 @@ pub fn staleness(
         );
         let error = Diagnostic::error(codes::STALE, message);
         let text = "its tiers, prices, request, objective or fit";
-        findings.push(config.places.label(error, &["routes", route], text).help(refit.as_str()));
+        let reprice = if policy.fitted.repriced { " --reprice" } else { "" };
+        let error = config.places.label(error, &["routes", route], text).help(format!("{refit}{reprice}"));
+        findings.push(if policy.fitted.repriced {
+            error
+        } else {
+            error.help("if a price has changed, with `--reprice`: else costs stay those that the log states")
+        });
     } else if policy.fitted.algorithm != ALGORITHM {
         let message = format!(
             "the policy `{path}` was fitted by version {} of the algorithm; this is version {ALGORITHM}",

@@ -72,6 +72,9 @@ fn fitted(writer: &mut Writer, fitted: &Fitted) {
     writer.pair("test_rows", fitted.test_rows.to_string());
     writer.pair("seed", fitted.seed.to_string());
     writer.pair("refit_on_all", fitted.refit_on_all.to_string());
+    if fitted.repriced {
+        writer.pair("repriced", "true");
+    }
     if let Some(hash) = &fitted.traffic_hash {
         writer.pair("traffic_hash", string(hash));
     }

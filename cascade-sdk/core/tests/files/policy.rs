@@ -502,6 +502,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             test_rows: test as usize,
             seed,
             refit_on_all,
+            repriced: seed % 2 == 1,
             traffic_hash: refit_on_all.then(|| "ab".repeat(32)),
         },
     );

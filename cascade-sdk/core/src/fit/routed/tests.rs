@@ -198,6 +198,7 @@ fn policies_read_back_with_all_points_of_the_frontier() {
                 test_rows: case.test.len(),
                 seed: 7,
                 refit_on_all: false,
+                repriced: false,
                 traffic_hash: None,
             },
             objective: Objective {
