@@ -1,7 +1,9 @@
 //! Embeddings of requests: a vector for each prompt, which a policy's router may read before anything is generated.
 
 use crate::money::Usd;
+use crate::provider::ProviderError;
 use async_trait::async_trait;
+use cascade_sdk_core::config::EmbeddingSettings;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +90,8 @@ impl fmt::Debug for Embedding {
 pub struct EmbeddingUse {
     /// What it cost in US dollars.
     pub cost: Usd,
+    /// The part of it that is an upper bound, because the server does not say.
+    pub estimated: Usd,
     /// How long it took.
     pub latency: Duration,
     /// Why there was none; the tier named by `on_failure` then answered.
@@ -104,6 +108,8 @@ pub enum EmbeddingFailure {
     Panic,
     /// The embedder has none. What it says may quote the prompt, so it is shown by [`EmbeddingFailure::detail`] only.
     Error(Arc<str>),
+    /// The provider's server gave none.
+    Provider(ProviderError),
     /// The vector has another length than the configuration says.
     Length {
         /// The length that it should have.
@@ -116,21 +122,32 @@ pub enum EmbeddingFailure {
 }
 
 impl EmbeddingFailure {
+    /// What is wrong with a vector, if anything is.
+    pub fn of_vector(settings: &EmbeddingSettings, vector: &[f32]) -> Option<Self> {
+        let (expected, found) = (settings.dimensions, vector.len());
+        if expected != found {
+            return Some(Self::Length { expected, found });
+        }
+        (!vector.iter().all(|value| value.is_finite())).then_some(Self::NotFinite)
+    }
+
     /// The word for it in decision logs.
     pub fn log_word(&self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::Panic => "panic",
             Self::Error(_) => "error",
+            Self::Provider(error) => error.log_word(),
             Self::Length { .. } => "length",
             Self::NotFinite => "not_finite",
         }
     }
 
-    /// What the embedder says. It may quote the prompt: do not log it carelessly.
+    /// What the embedder or the server says. It may quote the prompt: do not log it carelessly.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Error(detail) => Some(detail),
+            Self::Provider(error) => error.detail(),
             _ => None,
         }
     }
@@ -142,6 +159,7 @@ impl fmt::Display for EmbeddingFailure {
             Self::Timeout => f.write_str("the embedder took too long"),
             Self::Panic => f.write_str("the embedder panicked"),
             Self::Error(_) => f.write_str("the embedder has no vector"),
+            Self::Provider(error) => write!(f, "no embedding from the provider: {error}"),
             Self::Length { expected, found } => {
                 write!(f, "the embedder made a vector of {found} numbers, not of {expected}")
             }

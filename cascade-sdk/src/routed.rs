@@ -73,7 +73,8 @@ impl<T, Tier> Routed<T, Tier> {
 
     /// The part of [`Routed::cost`] for which the provider gave no usage, counted at its upper bound.
     pub fn estimated(&self) -> Usd {
-        total(&self.path, Step::total_estimated)
+        let embedding = self.embedding.as_ref().map_or(Usd::ZERO, |used| used.estimated);
+        total(&self.path, Step::total_estimated).saturating_add(embedding)
     }
 
     /// All tokens that providers reported, those of signals included.

@@ -57,6 +57,7 @@ impl Account<'_> {
         let in_flight = self.progress.in_flight.get();
         let calls = total(path, Step::total_cost).saturating_add(in_flight);
         let cost = calls.saturating_add(self.progress.embedding_cost());
+        let embedding = self.progress.embedding.as_ref().map(|used| used.estimated).unwrap_or_default();
         let latency = self.started.elapsed();
         telemetry::count(self.route, path, outcome, cost, latency);
         let Some(log) = &self.route.decision_log else { return };
@@ -72,7 +73,9 @@ impl Account<'_> {
                 outcome,
                 answered_by,
                 cost,
-                estimated: total(path, Step::total_estimated).saturating_add(in_flight),
+                estimated: total(path, Step::total_estimated)
+                    .saturating_add(in_flight)
+                    .saturating_add(embedding),
                 latency,
                 forced: self.forced,
                 kept_for_budget,

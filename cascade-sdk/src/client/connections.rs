@@ -124,7 +124,8 @@ impl<'b, C> Connections<'b, C> {
         }
     }
 
-    /// Who makes the embeddings of a route, if it has any: the log, where one answers all of its tiers, else the application.
+    /// Who makes the embeddings of a route, if it has any: the log, where one answers all of its tiers, else the application,
+    /// else the provider that the route names.
     pub(super) fn embeddings(&self, route: &config::Route) -> Result<Option<EmbeddingSetup>, String> {
         let Some(settings) = &route.embedding else { return Ok(None) };
         let config = &self.builder.config;
@@ -139,8 +140,19 @@ impl<'b, C> Connections<'b, C> {
             let source = self.builder.open_vectors(route, directory, patterns)?;
             return Ok(Some(EmbeddingSetup::new(settings.clone(), source)));
         }
-        let own = self.builder.embedders.get(&settings.model);
-        Ok(own.map(|own| EmbeddingSetup::new(settings.clone(), EmbeddingSource::Own(Arc::clone(own)))))
+        if let Some(own) = self.builder.embedders.get(&settings.model) {
+            return Ok(Some(EmbeddingSetup::new(settings.clone(), EmbeddingSource::Own(Arc::clone(own)))));
+        }
+        // Where the application answers for a provider, nothing goes to its server.
+        let server = settings.served.as_ref().map(|served| &served.provider);
+        let Some(name) = server.filter(|name| !self.builder.providers.contains_key(*name)) else {
+            return Ok(None);
+        };
+        let provider = config
+            .provider(name)
+            .ok_or_else(|| format!("route `{}`: there is no provider `{name}`", route.name))?;
+        let source = self.builder.connect_embeddings(provider)?;
+        Ok(source.map(|source| EmbeddingSetup::new(settings.clone(), source)))
     }
 }
 
@@ -159,6 +171,22 @@ impl<C> Builder<C> {
             "provider `{}`: the feature `http` of cascade-sdk is off: give the builder a provider of your own",
             provider.name
         ))
+    }
+
+    #[cfg(feature = "http")]
+    fn connect_embeddings(&self, provider: &config::Provider) -> Result<Option<EmbeddingSource>, String> {
+        let env = |name: &str| std::env::var(name).ok();
+        crate::provider::EmbeddingServer::connect(provider, self.overrides.base_url.as_deref(), &env)
+            .map(|server| Some(EmbeddingSource::Server(server)))
+            .map_err(|error| error.to_string())
+    }
+
+    /// Nobody, so that a policy which reads embeddings asks for an embedder.
+    #[cfg(not(feature = "http"))]
+    #[expect(clippy::unused_self, reason = "with the feature it reads the overrides")]
+    #[expect(clippy::unnecessary_wraps, reason = "with the feature a key may be missing")]
+    fn connect_embeddings(&self, _: &config::Provider) -> Result<Option<EmbeddingSource>, String> {
+        Ok(None)
     }
 
     #[cfg(feature = "replay")]

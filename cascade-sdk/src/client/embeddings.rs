@@ -1,8 +1,11 @@
 //! Who makes the embeddings of a route.
 
 use crate::embedding::{Embedder, Embedding, EmbeddingFailure};
+use crate::money::Usd;
 #[cfg(feature = "replay")]
 use crate::provider::Replay;
+#[cfg(feature = "http")]
+use crate::provider::{EmbeddingBill, EmbeddingCall, EmbeddingServer};
 use crate::signal::unless_it_panics;
 use cascade_sdk_core::config::EmbeddingSettings;
 use std::fmt;
@@ -12,6 +15,9 @@ use std::sync::Arc;
 pub(super) enum EmbeddingSource {
     /// The application.
     Own(Arc<dyn Embedder>),
+    /// The server of a provider.
+    #[cfg(feature = "http")]
+    Server(EmbeddingServer),
     /// The log that answers the route's calls.
     #[cfg(feature = "replay")]
     Log(Replay),
@@ -24,6 +30,21 @@ pub(super) struct EmbeddingSetup {
     source: EmbeddingSource,
 }
 
+/// What came of making one.
+pub(super) struct Made {
+    /// Of the right length and finite.
+    pub(super) vector: Result<Vec<f32>, EmbeddingFailure>,
+    pub(super) bill: Bill,
+}
+
+/// What it cost.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bill {
+    pub(super) cost: Usd,
+    /// The part of it that is an upper bound.
+    pub(super) estimated: Usd,
+}
+
 impl EmbeddingSetup {
     pub(super) fn new(settings: EmbeddingSettings, source: EmbeddingSource) -> Self {
         Self { settings, source }
@@ -31,34 +52,78 @@ impl EmbeddingSetup {
 
     /// Whether nobody is paid for it now.
     pub(super) fn is_replayed(&self) -> bool {
-        !matches!(self.source, EmbeddingSource::Own(_))
+        #[cfg(feature = "replay")]
+        return matches!(self.source, EmbeddingSource::Log(_));
+        #[cfg(not(feature = "replay"))]
+        false
     }
 
-    /// The embedding of a text, or of the row of that id: of the right length, finite, and with its cost.
-    pub(super) async fn make(&self, id: Option<&str>, text: &str) -> Result<Embedding, EmbeddingFailure> {
-        let made = match &self.source {
-            EmbeddingSource::Own(embedder) => {
-                let work = unless_it_panics(async { embedder.embed(text).await });
-                match tokio::time::timeout(self.settings.timeout, work).await {
-                    Err(_) => return Err(EmbeddingFailure::Timeout),
-                    Ok(None) => return Err(EmbeddingFailure::Panic),
-                    Ok(Some(made)) => made.map_err(|error| error.to_string()),
-                }
-            }
-            #[cfg(feature = "replay")]
-            EmbeddingSource::Log(replay) => replay.embedding(id, text),
-        };
+    /// The most that the embedding of a text costs, as far as is known.
+    pub(super) fn most_cost(&self, text: &str) -> Usd {
+        match &self.source {
+            #[cfg(feature = "http")]
+            EmbeddingSource::Server(_) if text.is_empty() => Usd::ZERO,
+            #[cfg(feature = "http")]
+            EmbeddingSource::Server(_) => EmbeddingCall::new(&self.settings, &[text]).most_cost(),
+            _ => self.settings.cost,
+        }
+    }
+
+    /// The embedding of a text, or of the row of that id.
+    pub(super) async fn make(&self, id: Option<&str>, text: &str, max_retries: u32) -> Made {
         #[cfg(not(feature = "replay"))]
         let _ = id;
-        let Embedding { vector, cost } = made.map_err(|detail| EmbeddingFailure::Error(detail.into()))?;
-        let (expected, found) = (self.settings.dimensions, vector.len());
-        if expected != found {
-            return Err(EmbeddingFailure::Length { expected, found });
+        #[cfg(not(feature = "http"))]
+        let _ = max_retries;
+        match &self.source {
+            EmbeddingSource::Own(embedder) => {
+                let work = unless_it_panics(async { embedder.embed(text).await });
+                self.given(match tokio::time::timeout(self.settings.timeout, work).await {
+                    Err(_) => Err(EmbeddingFailure::Timeout),
+                    Ok(None) => Err(EmbeddingFailure::Panic),
+                    Ok(Some(made)) => made.map_err(|error| EmbeddingFailure::Error(error.to_string().into())),
+                })
+            }
+            #[cfg(feature = "replay")]
+            EmbeddingSource::Log(replay) => {
+                self.given(replay.embedding(id, text).map_err(|why| EmbeddingFailure::Error(why.into())))
+            }
+            #[cfg(feature = "http")]
+            EmbeddingSource::Server(server) => self.served(server, text, max_retries).await,
         }
-        if !vector.iter().all(|value| value.is_finite()) {
-            return Err(EmbeddingFailure::NotFinite);
+    }
+
+    /// What an embedder gives; one that fails has sent no bill.
+    fn given(&self, made: Result<Embedding, EmbeddingFailure>) -> Made {
+        let made = made.and_then(|made| match EmbeddingFailure::of_vector(&self.settings, &made.vector) {
+            Some(failure) => Err(failure),
+            None => Ok(made),
+        });
+        match made {
+            Ok(Embedding { vector, cost }) => {
+                let cost = cost.unwrap_or(self.settings.cost);
+                Made { vector: Ok(vector), bill: Bill { cost, ..Bill::default() } }
+            }
+            Err(failure) => Made { vector: Err(failure), bill: Bill::default() },
         }
-        Ok(Embedding { vector, cost: Some(cost.unwrap_or(self.settings.cost)) })
+    }
+
+    /// What a server gives. It is paid for a vector that cannot be used as well.
+    #[cfg(feature = "http")]
+    async fn served(&self, server: &EmbeddingServer, text: &str, max_retries: u32) -> Made {
+        if text.is_empty() {
+            // Servers refuse it; the vector of zeros says nothing either.
+            return Made { vector: Ok(vec![0.0; self.settings.dimensions]), bill: Bill::default() };
+        }
+        let texts = [text];
+        let call = EmbeddingCall::new(&self.settings, &texts);
+        let result = server.embed(&call, max_retries).await;
+        let EmbeddingBill { cost, estimated } = call.bill(&result);
+        let vector = result.map_err(EmbeddingFailure::Provider).and_then(|reply| {
+            let vector = reply.vectors.into_iter().next().unwrap_or_default();
+            EmbeddingFailure::of_vector(&self.settings, &vector).map_or(Ok(vector), Err)
+        });
+        Made { vector, bill: Bill { cost, estimated } }
     }
 }
 
@@ -66,6 +131,8 @@ impl fmt::Debug for EmbeddingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Own(_) => "the application's embedder",
+            #[cfg(feature = "http")]
+            Self::Server(_) => "a provider",
             #[cfg(feature = "replay")]
             Self::Log(_) => "a log",
         })

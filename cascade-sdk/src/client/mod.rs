@@ -12,7 +12,7 @@ mod policy;
 mod policy_source;
 mod record;
 mod record_result;
-mod retry;
+pub(crate) mod retry;
 mod route;
 mod run;
 mod spec;

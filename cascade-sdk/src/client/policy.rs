@@ -236,7 +236,7 @@ fn check_embedding(
     let (route, model) = (&route.name, &read.model);
     match embeddings.map(|setup| &setup.settings) {
         None => mistakes.push(format!(
-            "the policy of route `{route}` reads an embedding by `{model}`, which nobody makes: give the builder one with `embedder(\"{model}\", …)`"
+            "the policy of route `{route}` reads an embedding by `{model}`, which nobody makes: give the builder one with `embedder(\"{model}\", …)`, or name a `provider` under [routes.{route}.embedding]"
         )),
         Some(settings) if settings.model != *model || settings.dimensions != read.dimensions => {
             mistakes.push(format!(

@@ -17,7 +17,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 pub(super) const MOST_BETWEEN: Duration = LONGEST_RETRY_AFTER.saturating_add(FIRST_WAIT);
 
 /// How long to wait before sending the call again; `None` if it must not be. `retries` is how many there were.
-pub(super) fn wait(error: &ProviderError, retries: u32, most: u32, random: f64) -> Option<Duration> {
+pub(crate) fn wait(error: &ProviderError, retries: u32, most: u32, random: f64) -> Option<Duration> {
     if retries >= most || !error.is_retryable() {
         return None;
     }
@@ -32,7 +32,7 @@ pub(super) fn wait(error: &ProviderError, retries: u32, most: u32, random: f64) 
 }
 
 /// A random number in [0, 1); the operating system seeds it. Only waits depend on it.
-pub(super) fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     let bits = RandomState::new().hash_one(0_u8) >> 11;
     bits as f64 / (1_u64 << 53) as f64
 }

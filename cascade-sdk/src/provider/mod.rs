@@ -6,6 +6,8 @@
 #[cfg(feature = "http")]
 mod anthropic;
 mod call;
+#[cfg(feature = "http")]
+mod embeddings;
 mod error;
 #[cfg(feature = "http")]
 mod gemini;
@@ -31,6 +33,8 @@ mod wire;
 #[cfg(feature = "http")]
 pub use anthropic::Anthropic;
 pub use call::{DEFAULT_TIMEOUT, ModelCall};
+#[cfg(feature = "http")]
+pub use embeddings::{EmbeddingBill, EmbeddingCall, EmbeddingReply, EmbeddingServer};
 #[cfg(any(feature = "http", feature = "replay"))]
 pub use error::SetupError;
 pub use error::{ProviderError, ProviderErrorKind};

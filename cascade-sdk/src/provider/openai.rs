@@ -276,18 +276,18 @@ fn read_response(answer: &HttpResponse) -> Result<Response, ProviderError> {
                 ..Response::default()
             });
         }
-        return Err(error_object(body.get("error").unwrap_or(&body), Some(answer.status), answer));
+        return Err(error_of(body.get("error").unwrap_or(&body), Some(answer.status), answer));
     }
     let completion: Completion = wire::read(answer, "a chat completion")?;
     if let Some(error) = completion.error.filter(|error| !error.is_null()) {
         // Gateways report an upstream's failure with status 200.
-        return Err(error_object(&error, None, answer));
+        return Err(error_of(&error, None, answer));
     }
     let bad = |what: &str| wire::bad_body(answer.status, what);
     let choice = completion.choices.into_iter().next().ok_or_else(|| bad("holds no choice"))?;
     if let Some(error) = choice.error.filter(|error| !error.is_null()) {
         // The upstream failed while it answered, so what it wrote until then may be charged.
-        return Err(error_object(&error, None, answer).after_sending());
+        return Err(error_of(&error, None, answer).after_sending());
     }
     let message = choice.message.ok_or_else(|| bad("holds no message"))?;
     let (text, refused) = message.content.map_or_else(Default::default, Content::read);
@@ -373,7 +373,7 @@ fn is_filtered(body: &Value) -> bool {
 }
 
 /// An `error` object. `code` is a string at OpenAI and an integer at llama.cpp and OpenRouter.
-fn error_object(error: &Value, status: Option<u16>, answer: &HttpResponse) -> ProviderError {
+pub(super) fn error_of(error: &Value, status: Option<u16>, answer: &HttpResponse) -> ProviderError {
     let code_number = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
     let field = |key: &str| error.get(key).and_then(Value::as_str).map(word);
     let number = |key: &str| error.get(key).and_then(Value::as_u64);

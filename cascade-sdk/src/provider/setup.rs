@@ -21,6 +21,20 @@ pub fn connect(
     base_url: Option<&str>,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Arc<dyn Provider>, SetupError> {
+    let http = http(provider, base_url, env)?;
+    Ok(match provider.api {
+        Api::Anthropic => Arc::new(Anthropic::new(http)),
+        Api::Gemini => Arc::new(Gemini::new(http)),
+        _ => Arc::new(OpenAi::new(http, provider.length_key)),
+    })
+}
+
+/// The server of a provider, and how to talk to it.
+pub(super) fn http(
+    provider: &config::Provider,
+    base_url: Option<&str>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<HttpClient, SetupError> {
     let context = |error: SetupError| SetupError::new(format!("provider `{}`: {error}", provider.name));
     let variable = provider.api_key_env.as_deref();
     let key = variable.and_then(env).filter(|key| !key.trim().is_empty());
@@ -33,14 +47,8 @@ pub fn connect(
     }
     let base = base_url.or(provider.base_url.as_deref()).or(provider.api.default_base_url());
     let headers = headers(provider, key.as_deref().map(str::trim));
-    let http = HttpClient::new(base.unwrap_or_default(), provider.allow_http, headers)
-        .map_err(context)?
-        .with_query(&provider.query);
-    Ok(match provider.api {
-        Api::Anthropic => Arc::new(Anthropic::new(http)),
-        Api::Gemini => Arc::new(Gemini::new(http)),
-        _ => Arc::new(OpenAi::new(http, provider.length_key)),
-    })
+    let http = HttpClient::new(base.unwrap_or_default(), provider.allow_http, headers).map_err(context)?;
+    Ok(http.with_query(&provider.query))
 }
 
 /// The headers of every request: those of the configuration, the key, and what the api wants to be told.

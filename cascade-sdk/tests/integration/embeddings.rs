@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The large tier where the first number of the embedding is positive.
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     let embedding = EmbeddingInput { model: "tiny".into(), dimensions: 3 };
     let heads = Heads {
         intercept: vec![0.0; 2],
@@ -42,19 +42,19 @@ fn config(extra: &str) -> String {
 }
 
 /// A policy that was not found in the family it names would be refused.
-fn routed(config: &str, rules: Rules) -> String {
+pub(crate) fn routed(config: &str, rules: Rules) -> String {
     policy_of(config, rules).replace("family = \"pair\"", "family = \"router\"")
 }
 
 /// How an embedder behaves, and how often it was asked.
 #[derive(Clone)]
-struct Own {
+pub(crate) struct Own {
     does: Does,
     asked: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy)]
-enum Does {
+pub(crate) enum Does {
     /// The first number is what the text says: `+` or `-`.
     Well,
     Costs(i64),
@@ -66,11 +66,11 @@ enum Does {
 }
 
 impl Own {
-    fn new(does: Does) -> Self {
+    pub(crate) fn new(does: Does) -> Self {
         Self { does, asked: Arc::default() }
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }
@@ -95,7 +95,7 @@ impl Embedder for Own {
 
 /// Answers with the name of the tier.
 #[derive(Debug)]
-struct Names;
+pub(crate) struct Names;
 
 #[async_trait::async_trait]
 impl Provider for Names {

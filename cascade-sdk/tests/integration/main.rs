@@ -14,6 +14,7 @@ mod policies;
 mod real;
 mod replay;
 mod secrets;
+mod served_embeddings;
 mod server;
 mod setup;
 mod signal_faults;

@@ -84,6 +84,11 @@ impl Api {
         !matches!(self, Self::Replay)
     }
 
+    /// True if it has an endpoint for embeddings that is spoken here.
+    pub const fn gives_embeddings(self) -> bool {
+        matches!(self, Self::OpenAi)
+    }
+
     /// True if every request must say how long its answer may become.
     pub const fn needs_max_output_tokens(self) -> bool {
         matches!(self, Self::Anthropic)

@@ -49,6 +49,8 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
         canonical.line("embedding.model", string(&embedding.model));
         canonical.line("embedding.dimensions", embedding.dimensions);
         canonical.line("embedding.cost_usd", embedding.cost);
+        let price = embedding.served.as_ref().and_then(|served| served.price);
+        canonical.optional("embedding.usd_per_million_tokens", price);
     }
     for declared in &route.signals {
         canonical.line("signal", string(&declared.name));

@@ -130,14 +130,14 @@ impl<'d> Section<'d> {
     }
 
     /// US dollars per million tokens.
-    pub(crate) fn token_price(&mut self, name: &str) -> Option<TokenPrice> {
+    pub(crate) fn token_price(&mut self, name: &str) -> Option<Read<'d, TokenPrice>> {
         let (item, _) = self.take(name)?;
         let value = self.amount(&item, TokenPrice::parse_per_million)?;
         if value < TokenPrice::ZERO {
             self.negative_price(&item);
             return None;
         }
-        Some(value)
+        Some(Read { value, item })
     }
 
     fn amount<T>(&self, item: &Item<'d>, parse: impl Fn(&str) -> Result<T, MoneyError>) -> Option<T> {

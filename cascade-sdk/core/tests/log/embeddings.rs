@@ -14,6 +14,7 @@ fn options() -> ReadOptions {
         cost: Usd::from_pico(7),
         timeout: Duration::from_secs(1),
         on_failure: None,
+        served: None,
     };
     ReadOptions { embedding: Some(embedding), ..ReadOptions::default() }
 }

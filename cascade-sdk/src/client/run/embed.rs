@@ -3,7 +3,7 @@
 use super::ask::{Full, NotAsked};
 use super::{Next, Progress, Run};
 use crate::budget::StoreError;
-use crate::client::embeddings::EmbeddingSetup;
+use crate::client::embeddings::{Bill, EmbeddingSetup, Made};
 use crate::embedding::{EmbeddingFailure, EmbeddingUse};
 use crate::error::{Error, Kind};
 use crate::money::Usd;
@@ -35,10 +35,12 @@ impl Run<'_> {
         else {
             return Ok(());
         };
+        let text = self.request.routing_text();
+        let most_cost = setup.most_cost(&text);
         let reservation = match self.budget.filter(|_| !setup.is_replayed()) {
             Some(budget) => {
                 let most = setup.settings.timeout;
-                let reserved = budget.reserve_and_send(self.ledgers, setup.settings.cost, most).await;
+                let reserved = budget.reserve_and_send(self.ledgers, most_cost, most).await;
                 Some(reserved.map_err(|refused| match NotAsked::from(refused) {
                     NotAsked::Store(error) => NotEmbedded::Store(error),
                     NotAsked::OverBudget(full) => NotEmbedded::OverBudget(full),
@@ -47,16 +49,15 @@ impl Run<'_> {
             }
             None => None,
         };
-        progress.in_flight.replace(Usd::ZERO, setup.settings.cost);
+        progress.in_flight.replace(Usd::ZERO, most_cost);
         let started = Instant::now();
-        let made = setup.make(self.request.id(), &self.request.routing_text()).await;
+        let Made { vector, bill: Bill { cost, estimated } } =
+            setup.make(self.request.id(), &text, self.max_retries).await;
         progress.in_flight.reset();
-        // Who fails has sent no bill.
-        let cost = made.as_ref().ok().and_then(|made| made.cost).unwrap_or_default();
         if let Some(reservation) = reservation {
             reservation.settle(cost);
         }
-        let failure = made.as_ref().err().cloned();
+        let failure = vector.as_ref().err().cloned();
         tracing::debug!(
             target: "cascade_sdk",
             route = %self.route.name,
@@ -65,8 +66,9 @@ impl Run<'_> {
             cost_usd = %cost,
             "embedding finished"
         );
-        progress.embedding = Some(Box::new(EmbeddingUse { cost, latency: started.elapsed(), failure }));
-        progress.vector = Some(made.map_err(NotEmbedded::Failed)?.vector);
+        let latency = started.elapsed();
+        progress.embedding = Some(Box::new(EmbeddingUse { cost, estimated, latency, failure }));
+        progress.vector = Some(vector.map_err(NotEmbedded::Failed)?);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Chat completions that arrive as server-sent events.
 
-use super::{Logprobs, WireCall, WireUsage, error_object, finish_reason, tokens};
+use super::{Logprobs, WireCall, WireUsage, error_of, finish_reason, tokens};
 use crate::provider::error::{ProviderError, ProviderErrorKind};
 use crate::provider::http::{HttpResponse, HttpStream};
 use crate::provider::sse::{Event, events};
@@ -107,7 +107,7 @@ fn event(data: &str, seen: &mut Seen) -> Result<Event, ProviderError> {
     if let Some(error) = read.error.filter(|error| !error.is_null()) {
         // The status was sent before the error was known.
         let answer = HttpResponse { status: 200, body: Vec::new(), retry_after: None };
-        return Err(error_object(&error, None, &answer).after_sending());
+        return Err(error_of(&error, None, &answer).after_sending());
     }
     let mut chunk =
         Chunk { usage: read.usage.and_then(WireUsage::usage), served_model: read.model, ..Chunk::default() };

@@ -1,8 +1,8 @@
 //! An embedding of each request that the router may read.
 
-use super::Kind::{Number, Price, Table, Text, Whole};
+use super::Kind::{Boolean, Number, Price, Table, Text, TokenPrice, Whole};
 use super::Need::{Default, Optional, Required};
-use super::{Key, Range, key};
+use super::{Key, PER_MILLION, Range, key};
 use crate::config::MOST_DIMENSIONS;
 
 pub(super) const KEYS: &[Key] = &[
@@ -18,7 +18,7 @@ pub(super) const KEYS: &[Key] = &[
         Text,
         Required,
         "",
-        "What makes the vectors, by a name; vectors of two models are never mixed.",
+        "What makes the vectors, as its provider calls it or by a name of your own; vectors of two models are never mixed.",
     ),
     key(
         "routes.*.embedding.dimensions",
@@ -26,6 +26,27 @@ pub(super) const KEYS: &[Key] = &[
         Required,
         "numbers",
         "Length of every vector.",
+    ),
+    key(
+        "routes.*.embedding.provider",
+        Text,
+        Optional,
+        "",
+        "Provider whose `/embeddings` endpoint makes it; the application's embedder does where absent.",
+    ),
+    key(
+        "routes.*.embedding.usd_per_million_tokens",
+        TokenPrice,
+        Optional,
+        PER_MILLION,
+        "What the provider charges for the tokens of a text; `cost_usd` for each text where absent.",
+    ),
+    key(
+        "routes.*.embedding.send_dimensions",
+        Boolean,
+        Default("false"),
+        "",
+        "Whether the provider is asked for vectors of that length: only models whose vectors can be shortened take it.",
     ),
     key(
         "routes.*.embedding.cost_usd",

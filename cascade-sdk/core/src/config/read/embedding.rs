@@ -1,9 +1,11 @@
 //! `[routes.R.embedding]`.
 
+use super::names;
 use super::route::Checker;
-use crate::config::EmbeddingSettings;
 use crate::config::section::{Read, Section};
-use crate::money::Usd;
+use crate::config::{Api, EmbeddingSettings, ServedEmbedding, codes};
+use crate::document::read::Item;
+use crate::money::{TokenPrice, Usd};
 use std::time::Duration;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -12,17 +14,25 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct EmbeddingTable<'d> {
     model: Option<Read<'d, &'d str>>,
+    provider: Option<Read<'d, &'d str>>,
     dimensions: Option<Read<'d, u64>>,
     cost: Option<Read<'d, Usd>>,
+    price: Option<Read<'d, TokenPrice>>,
+    send_dimensions: Option<Read<'d, bool>>,
     timeout: Option<Read<'d, f64>>,
     on_failure: Option<Read<'d, &'d str>>,
+    states_provider: bool,
 }
 
 pub(super) fn read(mut section: Section<'_>) -> EmbeddingTable<'_> {
     let table = EmbeddingTable {
+        states_provider: section.states("provider"),
         model: section.text("model"),
+        provider: section.text("provider"),
         dimensions: section.whole("dimensions"),
         cost: section.money("cost_usd"),
+        price: section.token_price("usd_per_million_tokens"),
+        send_dimensions: section.boolean("send_dimensions"),
         timeout: section.number("timeout_s"),
         on_failure: section.text("on_failure"),
     };
@@ -34,6 +44,7 @@ impl Checker<'_, '_> {
     /// The settings, if everything in them can be used.
     pub(super) fn check_embedding(&self, table: &EmbeddingTable<'_>) -> Option<EmbeddingSettings> {
         self.check_one_of_tiers(table.on_failure.as_ref());
+        self.check_server(table);
         Some(EmbeddingSettings {
             model: table.model.as_ref()?.value.to_owned(),
             dimensions: usize::try_from(table.dimensions.as_ref()?.value).ok()?,
@@ -43,6 +54,41 @@ impl Checker<'_, '_> {
                 Duration::try_from_secs_f64(read.value).unwrap_or(Duration::MAX)
             }),
             on_failure: table.on_failure.as_ref().map(|read| read.value.to_owned()),
+            served: table.provider.as_ref().map(|provider| ServedEmbedding {
+                provider: provider.value.to_owned(),
+                price: table.price.as_ref().map(|read| read.value),
+                send_dimensions: table.send_dimensions.as_ref().is_some_and(|read| read.value),
+            }),
         })
+    }
+
+    /// The provider must be one whose embeddings can be asked for; without one there is nothing to say of it.
+    fn check_server(&self, table: &EmbeddingTable<'_>) {
+        let (findings, providers) = (self.findings, self.known.providers);
+        let Some(provider) = &table.provider else {
+            let price = table.price.as_ref().map(|read| &read.item);
+            let unused: [Option<&Item<'_>>; 2] =
+                [price, table.send_dimensions.as_ref().map(|read| &read.item)];
+            for item in unused.into_iter().flatten().filter(|_| !table.states_provider) {
+                let message = format!("`{}` does nothing without a provider", item.path);
+                let error = findings.error(codes::KEY_UNUSED, message, &item.key_span, "");
+                let help = "say with `provider` whose `/embeddings` endpoint makes it; an embedder of your own states its price itself, or `cost_usd` does";
+                findings.push(error.help(help));
+            }
+            return;
+        };
+        if !providers.has(provider.value) {
+            let (place, known) = (&provider.item.span, providers.listed());
+            names::unknown(findings, codes::UNKNOWN_PROVIDER, "provider", provider.value, place, &known);
+        }
+        let declared = providers.valid.iter().find(|known| known.name == provider.value);
+        if let Some(api) = declared.map(|provider| provider.api).filter(|api| !api.gives_embeddings()) {
+            let message = format!("the api `{}` gives no embeddings that cascade reads", api.name());
+            let error = findings.error(codes::NOT_SUPPORTED, message, &provider.item.span, "");
+            findings.push(error.help(format!(
+                "name a provider with `api = \"{}\"`, or remove the key and give the client an embedder of your own",
+                Api::OpenAi.name()
+            )));
+        }
     }
 }

@@ -125,7 +125,11 @@ fn warn_unused(
         })
     });
     providers.warn_unused(findings, "no tier uses the provider", |name| {
-        tiers.valid.iter().any(|tier| tier.provider == name)
+        let embeds = |route: &Route| {
+            let served = route.embedding.as_ref().and_then(|embedding| embedding.served.as_ref());
+            served.is_some_and(|served| served.provider == name)
+        };
+        tiers.valid.iter().any(|tier| tier.provider == name) || routes.iter().any(embeds)
     });
     budgets.warn_unused(findings, "no route uses the budget", |name| {
         let by_route = |route: &Route| {

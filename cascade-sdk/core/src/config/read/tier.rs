@@ -155,10 +155,9 @@ fn transpose<T>(part: Option<Option<T>>) -> Option<Option<T>> {
 }
 
 fn rates(section: &mut Section<'_>) -> Option<Rates> {
-    let input = section.token_price("input");
-    let output = section.token_price("output");
-    let cached_input = section.token_price("cached_input");
-    let cache_write = section.token_price("cache_write");
+    let mut price = |name| section.token_price(name).map(|read| read.value);
+    let (input, output) = (price("input"), price("output"));
+    let (cached_input, cache_write) = (price("cached_input"), price("cache_write"));
     Some(Rates { input: input?, cached_input, cache_write, output: output? })
 }
 
