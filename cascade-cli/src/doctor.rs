@@ -1,7 +1,12 @@
-//! Is a log fit to decide on? Tiers that differ, signals that say something, rows enough.
+//! Is a log fit to decide on? Whole, with tiers that differ, signals that say something, rows enough.
 //!
 //! What is found is advice: it does not fail a check, since more rows may be out of reach.
 
+mod collected;
+
+pub(crate) use collected::unfinished;
+
+use crate::project::Project;
 use crate::words::item;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::fit::analysis::diagnostics;
@@ -18,7 +23,7 @@ const TWO_SIDED_95: f64 = 1.959_963_984_540_054;
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 pub(crate) struct Advice {
-    /// What was looked at: `tiers`, `signal` or `rows`.
+    /// What was looked at: `tiers`, `signal`, `rows`, `quality`, `failed` or `journal`.
     pub(crate) about: &'static str,
     /// Whether it is as one would wish.
     pub(crate) ok: bool,
@@ -33,8 +38,23 @@ impl Advice {
     }
 }
 
-/// Looks at a route's log; nothing is said of a log that lacks a tier or has too few rows for figures.
-pub(crate) fn examine(route: &Route, log: &EvalLog) -> Vec<Advice> {
+/// Looks at a route's log and at what stands beside it. `outputs` reads the log again, with what the models returned.
+pub(crate) fn examine(
+    project: &Project,
+    route: &Route,
+    log: Option<&EvalLog>,
+    outputs: impl Fn() -> Option<EvalLog>,
+) -> Vec<Advice> {
+    let mut advice = collected::jobs(project, route);
+    if let Some(log) = log {
+        advice.extend(collected::examine(route, log, outputs));
+        advice.extend(figures(route, log));
+    }
+    advice
+}
+
+/// Nothing is said of a log that lacks a tier or has too few rows for figures.
+fn figures(route: &Route, log: &EvalLog) -> Vec<Advice> {
     let tiers: Vec<&str> =
         route.tiers.iter().map(String::as_str).filter(|name| log.tier(name).is_some()).collect();
     let mut table = Table::new(log, &tiers, |row| log.rows.get(row).map_or_else(String::new, group_key));

@@ -14,7 +14,7 @@ use cascade_sdk::provider::Capabilities;
 use cascade_sdk_core::config::{Api, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::fit::rows::near;
-use cascade_sdk_core::log::{LogFiles, LogReading, leak, other_requests};
+use cascade_sdk_core::log::{LogFiles, LogReading, ReadOptions, leak, other_requests};
 use cascade_sdk_core::policy::{self, Returns};
 use serde::Serialize;
 use serde_json::json;
@@ -58,6 +58,7 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
         let advice = states.iter().flat_map(|state| &state.doctor).filter(|advice| !advice.ok);
         terminal.print(&advice.map(|advice| github::notice(&advice.text)).collect::<String>());
     }
+    let odd = states.iter().flat_map(|state| &state.doctor).filter(|advice| !advice.ok).count();
     let mut lines = Vec::new();
     for state in &states {
         lines.extend(state.outlook.lines());
@@ -67,6 +68,7 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
         lines.push(String::new());
     }
     lines.push(match (errors, warnings) {
+        (0, 0) if odd > 0 => format!("no mistakes; {} to look at", count(odd, "thing")),
         (0, 0) => "all is well".into(),
         (0, warnings) if fine => format!("no errors, {} to read", count(warnings, "warning")),
         (0, warnings) => format!("{}, which --strict takes for errors", count(warnings, "warning")),
@@ -97,7 +99,11 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
         Err(state) => (*state).to_owned(),
     };
     let policy = check_policy(project, route, reading.as_ref().ok(), findings);
-    let doctor = reading.as_ref().map_or_else(|_| Vec::new(), |reading| doctor::examine(route, &reading.log));
+    let outputs = || {
+        let options = ReadOptions { keep_outputs: true, ..read_options(project, route) };
+        Some(LogFiles::find(&project.directory, &route.log).read(&options).ok()?.log)
+    };
+    let doctor = doctor::examine(project, route, reading.as_ref().ok().map(|reading| &reading.log), outputs);
     RouteState {
         outlook: Outlook::new(&project.config, route, reading.as_ref().ok().map(|reading| &reading.log)),
         log,
@@ -128,6 +134,10 @@ fn check_request(project: &Project, route: &Route, findings: &mut Vec<Diagnostic
     }
 }
 
+fn read_options(project: &Project, route: &Route) -> ReadOptions {
+    project.read_options_as_fitted(route, &ReadLog { reprice: false, strict: false })
+}
+
 /// The route's log, or in words why there is none to speak of.
 fn check_log(
     project: &Project,
@@ -139,8 +149,7 @@ fn check_log(
         // Nothing is wrong with that: logs may be too large, or too private, to stand beside the configuration.
         return Err("none here yet; `cascade collect` makes one");
     }
-    let options = project.read_options_as_fitted(route, &ReadLog { reprice: false, strict: false });
-    match files.read(&options) {
+    match files.read(&read_options(project, route)) {
         Ok(reading) => {
             findings.extend(reading.diagnostics.iter().cloned());
             Ok(reading)

@@ -1,46 +1,43 @@
 //! `cascade collect`.
 
+use super::collect_providers::{DEFAULT_CONCURRENCY, Providers, lanes};
 use super::collect_signals::signals_of;
 use crate::cli::{Collect, Global};
 use crate::collect::fold::{Recorded, Rows};
-use crate::collect::grading::{self, Court, LaneLimits, Outside, Waiting};
+use crate::collect::grading::{self, Court, Outside, Waiting};
 use crate::collect::is_answer;
 use crate::collect::journal::{Cell, Journal, Past, Pending};
 use crate::collect::judge::{self, Judge};
-use crate::collect::pace::Pace;
+use crate::collect::lock::Lock;
 use crate::collect::program::Program;
 use crate::collect::progress::Progress;
 use crate::collect::prompts::{self, Ask, Defaults, Prompt};
 use crate::collect::record::{self, KeepTokens};
 use crate::collect::replacing::Replacing;
 use crate::collect::report::{self, Judging, Plan};
-use crate::collect::run::{self, Job, Lane, Summary};
+use crate::collect::run::{self, Job, Summary};
 use crate::collect::signals::{Again, Column};
 use crate::collect::spend::{self, Ledger, Size};
+use crate::collect::tally::Tally;
 use crate::failure::{Answer, Failure, Result};
 use crate::project::Project;
 use crate::terminal::Terminal;
 use crate::words::{count, some_of};
 use cascade_sdk::money::{MoneyError, Usd};
-use cascade_sdk::provider::{self, Provider};
 use cascade_sdk::{AnswerSchema, Message, Request};
 use cascade_sdk_core::config::{EarlyEscalation, Route, Tier, request_fingerprint};
 use cascade_sdk_core::diag::Diagnostic;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// Failures of programs that are shown.
 pub(super) const MOST_FAILURES: usize = 5;
 
 /// More bytes than tokens of any language have on average.
 const BYTES_OF_A_TOKEN: u64 = 8;
-
-/// Calls in flight for each tier where neither flag nor configuration says otherwise.
-pub(super) const DEFAULT_CONCURRENCY: u32 = 4;
 
 /// Runs the command.
 ///
@@ -65,6 +62,8 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     note_like_samples(&job, terminal);
     let outside = outside(&project, args)?;
     outside.check(&job.prompts)?;
+    // Before the log is read: what another job is about to write must not be missed.
+    let _lock = if args.dry_run { None } else { Some(Lock::take(&log)?) };
     let rows = Rows::read(&log)?;
     let past = Journal::read(&log, &route.name)?;
     refuse_changed(&job, &rows, &past, &log)?;
@@ -88,7 +87,8 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
         report::dry_run(&work.job, &plans, (judging.as_ref(), &signals), &past, cap, &work.log, terminal)?;
         return Ok(Answer::Yes);
     }
-    report::past(&past, terminal);
+    let to_ask: usize = plans.iter().map(|plan| plan.queue.len()).sum();
+    report::past(&past, plans.len() * work.job.prompts.len() - to_ask, terminal);
     work.collect(plans, replacing, args)
 }
 
@@ -148,6 +148,7 @@ impl Work<'_> {
     fn collect(mut self, plans: Vec<Plan<'_>>, replacing: Replacing, args: &Collect) -> Result<Answer> {
         let mut providers = Providers::default();
         let scored: Vec<&Tier> = plans.iter().map(|plan| plan.tier).collect();
+        let tiers: Vec<String> = scored.iter().map(|tier| tier.name.clone()).collect();
         let lanes = lanes(self.project, plans, args.concurrency, &mut providers)?;
         // Its key is missed before any money is spent, and so is a verifier.
         let court = self.court(&mut providers, args.concurrency)?;
@@ -189,8 +190,24 @@ impl Work<'_> {
             self.rows.write(&self.log, &self.job.prompts)?;
         }
         journal.finish(after.spent, &held_back, &kept, complete)?;
-        report::end(&self.route.name, &self.log, &summary, &after, &held_back, self.terminal);
+        let end = report::End {
+            route: &self.route.name,
+            log: &self.log,
+            tally: Tally::new(&tiers, &self.job, &self.rows, &kept),
+            asked_again: self.answered_since(&after),
+            summary,
+            after,
+            replaced: held_back,
+        };
+        end.say(self.terminal);
         Ok(if complete { Answer::Yes } else { Answer::No })
+    }
+
+    /// Cells that may have been charged without an answer and have one now, from another call.
+    fn answered_since(&self, after: &Past) -> BTreeSet<Cell> {
+        let cells = after.may_have_been_charged.iter().map(|(cell, _)| cell);
+        let has_one = |cell: &&Cell| after.results.contains_key(*cell) || self.rows.result(cell).is_some();
+        cells.filter(has_one).cloned().collect()
     }
 
     /// Lets programs and the judge grade what waits.
@@ -449,61 +466,4 @@ fn refuse_changed(job: &Job, rows: &Rows, past: &Past, log: &Path) -> Result<()>
     )
     .help("give changed prompts new ids, or collect into another log with --out")
     .into())
-}
-
-/// Providers in use, each with its limits over all tiers.
-#[derive(Default)]
-pub(super) struct Providers(BTreeMap<String, (Arc<dyn Provider>, LaneLimits)>);
-
-impl Providers {
-    pub(super) fn get(
-        &mut self,
-        project: &Project,
-        name: &str,
-        concurrency: Option<u32>,
-    ) -> Result<(Arc<dyn Provider>, LaneLimits)> {
-        if let Some(known) = self.0.get(name) {
-            return Ok(known.clone());
-        }
-        let settings = project.config.provider(name).ok_or_else(|| {
-            Diagnostic::error("cli::internal", format!("the provider `{name}` is not declared"))
-        })?;
-        let connected =
-            provider::connect(settings, None, &|key| std::env::var(key).ok()).map_err(|error| {
-                let help = format!("set what [providers.{name}] names, or correct it there");
-                Diagnostic::error("collect::provider", error.to_string()).help(help)
-            })?;
-        let permits = settings.max_concurrency.map_or(Semaphore::MAX_PERMITS, |limit| limit as usize);
-        let limits = LaneLimits {
-            gate: Arc::new(Semaphore::new(permits)),
-            pace: Arc::new(Pace::new(settings.requests_per_minute)),
-            concurrency: concurrency.or(settings.max_concurrency).unwrap_or(DEFAULT_CONCURRENCY),
-        };
-        let entry = (connected, limits);
-        self.0.insert(name.to_owned(), entry.clone());
-        Ok(entry)
-    }
-}
-
-fn lanes(
-    project: &Project,
-    plans: Vec<Plan<'_>>,
-    concurrency: Option<u32>,
-    providers: &mut Providers,
-) -> Result<Vec<Lane>> {
-    let mut lanes = Vec::new();
-    for plan in plans.into_iter().filter(|plan| !plan.queue.is_empty()) {
-        let (provider, limits) = providers.get(project, &plan.tier.provider, concurrency)?;
-        lanes.push(Lane {
-            tier: plan.tier.clone(),
-            provider,
-            gate: limits.gate,
-            pace: limits.pace,
-            concurrency: limits.concurrency,
-            request: plan.request,
-            queue: plan.queue,
-            signal: None,
-        });
-    }
-    Ok(lanes)
 }

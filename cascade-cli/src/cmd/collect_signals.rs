@@ -1,6 +1,7 @@
 //! `cascade collect`: the signals of answers that take more than the answer.
 
-use super::collect::{DEFAULT_CONCURRENCY, MOST_FAILURES, Providers, Work};
+use super::collect::{MOST_FAILURES, Work};
+use super::collect_providers::{DEFAULT_CONCURRENCY, Providers};
 use crate::cli::Collect;
 use crate::collect::grading::LaneLimits;
 use crate::collect::in_words;
@@ -77,6 +78,7 @@ impl Work<'_> {
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             pace: Arc::new(Pace::new(None)),
             concurrency: concurrency.unwrap_or(DEFAULT_CONCURRENCY),
+            key_variable: None,
         };
         Ok((Arc::new(Nobody), limits))
     }

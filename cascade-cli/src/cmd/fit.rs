@@ -1,6 +1,7 @@
 //! `cascade fit`.
 
 use crate::cli::{Fit, Global};
+use crate::doctor;
 use crate::failure::{Answer, Failure, Result};
 use crate::files;
 use crate::fit_report;
@@ -43,6 +44,9 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
         );
     }
     let reading = project.read_log(route, &options, terminal)?;
+    for text in doctor::unfinished(&project, route) {
+        terminal.note(&format!("note: {text}"));
+    }
     let schema = project.schema_text(route)?;
     let traffic = args.traffic.as_deref().map(read_traffic).transpose()?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);

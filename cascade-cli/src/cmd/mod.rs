@@ -2,6 +2,7 @@
 
 mod check;
 mod collect;
+mod collect_providers;
 mod collect_signals;
 mod completions;
 mod diff;

@@ -137,6 +137,8 @@ pub(crate) struct LaneLimits {
     pub(crate) gate: Arc<Semaphore>,
     pub(crate) pace: Arc<super::pace::Pace>,
     pub(crate) concurrency: u32,
+    /// The environment variable that holds its key.
+    pub(crate) key_variable: Option<String>,
 }
 
 /// Asks the judge for the verdicts that are missing. They stand in the journal like answers.
@@ -164,6 +166,7 @@ pub(crate) async fn by_judge(
             gate: Arc::clone(&court.lane.gate),
             pace: Arc::clone(&court.lane.pace),
             concurrency: court.lane.concurrency,
+            key_variable: court.lane.key_variable.clone(),
             request: request_fingerprint(&tier.model, &judging.settings, None),
             queue: (0..judging.prompts.len()).collect::<VecDeque<_>>(),
             tier,

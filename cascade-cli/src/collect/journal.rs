@@ -189,7 +189,7 @@ impl Journal {
     fn write(&mut self, entry: &Entry) -> Result<()> {
         let text = line(entry, &self.path)?;
         let fail = |error| Failure::io("write", &self.path, &error);
-        // There is no lock: one would have to be removed by hand after a kill.
+        // The lock keeps other jobs away; some file systems know no locks.
         if self.file.metadata().map_err(fail)?.len() != self.length {
             return Err(Diagnostic::error(
                 "collect::two-jobs",

@@ -6,13 +6,14 @@
 //!
 //! [`run`] writes an intent into the journal before each call and the result after it; [`fold`] moves results from the
 //! journal into the log at the end, and at the start of the next run where a run was killed. So the log is whole at any
-//! moment, and nothing that is recorded is asked again.
+//! moment, and nothing that is recorded is asked again. A [`lock`] keeps a second job away meanwhile.
 
 pub(crate) mod fold;
 pub(crate) mod grade;
 pub(crate) mod grading;
 pub(crate) mod journal;
 pub(crate) mod judge;
+pub(crate) mod lock;
 pub(crate) mod pace;
 pub(crate) mod program;
 pub(crate) mod progress;
@@ -25,7 +26,9 @@ pub(crate) mod run;
 mod scoring;
 pub(crate) mod signals;
 pub(crate) mod spend;
+mod state;
 mod summary;
+pub(crate) mod tally;
 
 use journal::Cell;
 

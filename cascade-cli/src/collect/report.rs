@@ -1,10 +1,11 @@
 //! What `cascade collect` says: before, about earlier runs, and at the end.
 
 use crate::collect::grading::spent_on_judging;
-use crate::collect::journal::Past;
+use crate::collect::journal::{Cell, Past};
 use crate::collect::run::{Job, Stop, Summary};
 use crate::collect::signals::spent_on_signals;
 use crate::collect::spend;
+use crate::collect::tally::Tally;
 use crate::collect::{in_words, is_answer, replacing};
 use crate::failure::{Failure, Result};
 use crate::money::dollars;
@@ -111,15 +112,15 @@ pub(crate) fn dry_run(
     Ok(())
 }
 
-/// Says what earlier runs of the job left.
-pub(crate) fn past(past: &Past, terminal: Terminal) {
-    if !past.results.is_empty() {
-        let answers = past.results.keys().filter(|cell| is_answer(cell)).count();
-        let about_them = match past.results.len() - answers {
-            0 => String::new(),
-            others => format!(" and {others} grades or signals of them"),
-        };
-        terminal.note(&format!("going on after {}{about_them}", count(answers, "recorded answer")));
+/// Says what earlier runs of the job left; so many answers are not asked for again, wherever they stand.
+pub(crate) fn past(past: &Past, recorded: usize, terminal: Terminal) {
+    let others = past.results.keys().filter(|cell| !is_answer(cell)).count();
+    let about_them = match others {
+        0 => String::new(),
+        others => format!(" and {others} grades or signals of them"),
+    };
+    if recorded + others > 0 {
+        terminal.note(&format!("going on after {}{about_them}", count(recorded, "recorded answer")));
     }
     if !past.replaced.is_empty() {
         terminal.note(&format!(
@@ -128,110 +129,165 @@ pub(crate) fn past(past: &Past, terminal: Terminal) {
         ));
     }
     if !past.may_have_been_charged.is_empty() {
-        terminal.note(&format!("in flight when an earlier run ended: {}", charged(past)));
+        terminal
+            .note(&format!("in flight when an earlier run ended: {}", charged(&past.may_have_been_charged)));
     }
 }
 
-fn charged(past: &Past) -> String {
-    let name = |((id, tier), _): &((String, String), Usd)| format!("{id} on {}", in_words(tier));
-    let names: Vec<String> = past.may_have_been_charged.iter().map(name).collect();
-    let most = past.may_have_been_charged.iter().fold(Usd::ZERO, |sum, (_, usd)| sum.saturating_add(*usd));
-    format!(
-        "{}; may have been charged, at most {}, counted as spent",
-        some_of(names.iter().map(String::as_str)),
-        dollars(most)
-    )
+fn charged<'a>(calls: impl IntoIterator<Item = &'a (Cell, Usd)>) -> String {
+    let mut names = Vec::new();
+    let mut most = Usd::ZERO;
+    for ((id, lane), usd) in calls {
+        names.push(format!("{id} on {}", in_words(lane)));
+        most = most.saturating_add(*usd);
+    }
+    let names = some_of(names.iter().map(String::as_str));
+    format!("{names}; may have been charged, at most {}, counted as spent", dollars(most))
 }
 
-/// Says how a run went; `after` is the journal at its end.
-pub(crate) fn end(
-    route: &str,
-    log: &Path,
-    summary: &Summary,
-    after: &Past,
-    replaced: &BTreeSet<String>,
-    terminal: Terminal,
-) {
-    if terminal.is_json() {
-        terminal.print_json(&end_json(route, log, summary, after, replaced));
-        return;
-    }
-    let failed = match summary.failed {
-        0 => String::new(),
-        failed => format!(", {failed} of them failures of the tier (--retry-failed asks again)"),
-    };
-    let first = format!("{} answers recorded in `{}`{failed}", summary.recorded, log.display());
-    let judged = spent_on_judging(after);
-    let judged =
-        if judged > Usd::ZERO { format!(", {} of it for judging", dollars(judged)) } else { String::new() };
-    let scored = spent_on_signals(after);
-    let scored =
-        if scored > Usd::ZERO { format!(", {} of it for signals", dollars(scored)) } else { String::new() };
-    let mut lines = vec![first, format!("{} spent by this job{judged}{scored}", dollars(after.spent))];
-    if summary.scored > 0 {
-        lines.insert(1, format!("{} signals of answers computed", summary.scored));
-    }
-    if summary.without_value > 0 {
-        lines.push(format!(
-            "{} signals of answers have no value and are recorded as null (--retry-failed computes them again)",
-            summary.without_value
-        ));
-    }
-    if summary.unscored > 0 {
-        lines.push(format!("{} signals of answers are missing yet", summary.unscored));
-    }
-    if summary.ungraded > 0 {
-        lines.push(format!(
-            "{} answers are without a grade yet; they are kept beside the log",
-            summary.ungraded
-        ));
-    }
-    if summary.lost > 0 {
-        lines.push(format!("{} calls failed without telling anything of the tier", summary.lost));
-    }
-    lines.extend(summary.stopped.iter().map(|(tier, stop)| match stop {
-        Stop::Cap => format!("{}: stopped, the next call could exceed --max-spend", in_words(tier)),
-        Stop::Provider(problem) => format!("{}: stopped, {problem}", in_words(tier)),
-    }));
-    if !after.may_have_been_charged.is_empty() {
-        lines.push(format!("without an answer: {}", charged(after)));
-    }
-    if !replaced.is_empty() {
-        lines.push(format!(
-            "the log keeps what is being replaced until all is there: {}",
-            replacing::names(replaced)
-        ));
-    }
-    if !summary.is_complete() {
-        let left = summary.left + summary.lost + summary.unscored;
-        lines.push(match left {
-            0 => "run the same command again to finish".to_owned(),
-            left => format!("{left} calls are left; run the same command again to go on"),
-        });
-    }
-    let lines: Vec<String> = lines.iter().flat_map(|line| wrap(line)).collect();
-    terminal.print_lines(&lines);
+/// How a run went.
+#[derive(Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) route: &'a str,
+    pub(crate) log: &'a Path,
+    /// What is recorded by now.
+    pub(crate) tally: Tally,
+    pub(crate) summary: Summary,
+    /// The journal at its end.
+    pub(crate) after: Past,
+    /// Cells whose first call may have been charged and was lost, and that have an answer all the same.
+    pub(crate) asked_again: BTreeSet<Cell>,
+    /// What is still being replaced.
+    pub(crate) replaced: BTreeSet<String>,
 }
 
-fn end_json(route: &str, log: &Path, summary: &Summary, after: &Past, replaced: &BTreeSet<String>) -> Value {
-    let charged = after.may_have_been_charged.iter();
-    let charged: Vec<_> = charged
-        .map(|((id, tier), most)| json!({ "id": id, "tier": in_words(tier), "most_usd": most.to_f64() }))
-        .collect();
-    let stopped = summary.stopped.iter().map(|(tier, stop)| match stop {
-        Stop::Cap => json!({ "tier": in_words(tier), "reason": "max_spend" }),
-        Stop::Provider(problem) => {
-            json!({ "tier": in_words(tier), "reason": "provider", "problem": problem })
+impl End<'_> {
+    /// Says it.
+    pub(crate) fn say(&self, terminal: Terminal) {
+        if terminal.is_json() {
+            terminal.print_json(&self.json());
+            return;
         }
-    });
-    json!({
-        "route": route, "log": log, "complete": summary.is_complete(), "recorded": summary.recorded,
-        "failed": summary.failed, "lost": summary.lost, "left": summary.left,
-        "interrupted": summary.interrupted, "stopped": stopped.collect::<Vec<_>>(),
-        "ungraded": summary.ungraded, "scored": summary.scored, "unscored": summary.unscored,
-        "signals_without_value": summary.without_value, "signals_usd": spent_on_signals(after).to_f64(),
-        "judging_usd": spent_on_judging(after).to_f64(), "spent_usd": after.spent.to_f64(),
-        "may_have_been_charged": charged,
-        "being_replaced": replaced.iter().map(|lane| in_words(lane)).collect::<Vec<_>>(),
-    })
+        let mut lines = self.tally.lines(self.route);
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(self.recorded());
+        lines.extend(self.missing());
+        lines.extend(self.to_do());
+        // Tables fit already, and their spaces count.
+        let wrapped = |line: &String| if line.contains("  ") { vec![line.clone()] } else { wrap(line) };
+        let lines: Vec<String> = lines.iter().flat_map(wrapped).collect();
+        terminal.print_lines(&lines);
+    }
+
+    /// What there is, and what it cost.
+    fn recorded(&self) -> Vec<String> {
+        let summary = &self.summary;
+        let failed = match summary.failed {
+            0 => String::new(),
+            failed => format!(", {failed} of them failures of the tier (--retry-failed asks again)"),
+        };
+        let part = |spent: Usd, what: &str| match spent {
+            Usd::ZERO => String::new(),
+            spent => format!(", {} of it for {what}", dollars(spent)),
+        };
+        let mut lines =
+            vec![format!("{} answers recorded in `{}`{failed}", summary.recorded, self.log.display())];
+        if summary.scored > 0 {
+            lines.push(format!("{} signals of answers computed", summary.scored));
+        }
+        lines.push(format!(
+            "{} spent by this job{}{}",
+            dollars(self.after.spent),
+            part(spent_on_judging(&self.after), "judging"),
+            part(spent_on_signals(&self.after), "signals")
+        ));
+        lines
+    }
+
+    /// What is not there.
+    fn missing(&self) -> Vec<String> {
+        let summary = &self.summary;
+        let mut lines = Vec::new();
+        if summary.without_value > 0 {
+            lines.push(format!(
+                "{} signals of answers have no value and are recorded as null (--retry-failed computes them again)",
+                summary.without_value
+            ));
+        }
+        if summary.unscored > 0 {
+            lines.push(format!("{} signals of answers are missing yet", summary.unscored));
+        }
+        if summary.ungraded > 0 {
+            lines.push(format!(
+                "{} answers are without a grade yet; they are kept beside the log",
+                summary.ungraded
+            ));
+        }
+        if summary.lost > 0 {
+            lines.push(format!("{} calls failed without telling anything of the tier", summary.lost));
+        }
+        lines.extend(summary.stopped.iter().map(|(lane, stop)| stop.in_words(lane)));
+        let (again, never): (Vec<_>, Vec<_>) =
+            self.after.may_have_been_charged.iter().partition(|(cell, _)| self.asked_again.contains(cell));
+        if !again.is_empty() {
+            lines.push(format!(
+                "asked again, because the answer of the first call was lost: {}",
+                charged(again)
+            ));
+        }
+        if !never.is_empty() {
+            lines.push(format!("without an answer: {}", charged(never)));
+        }
+        if !self.replaced.is_empty() {
+            lines.push(format!(
+                "the log keeps what is being replaced until all is there: {}",
+                replacing::names(&self.replaced)
+            ));
+        }
+        lines
+    }
+
+    /// What to do next, where something is left.
+    fn to_do(&self) -> Option<String> {
+        let summary = &self.summary;
+        if summary.is_complete() {
+            return None;
+        }
+        // The same cap would stop it at the same place.
+        let run = if summary.stopped.iter().any(|(_, stop)| *stop == Stop::Cap) {
+            "raise --max-spend, which counts what earlier runs of the job spent, and run the command again"
+        } else {
+            "run the same command again"
+        };
+        Some(match summary.left + summary.lost + summary.unscored {
+            0 => format!("{run} to finish"),
+            left => format!("{left} calls are left; {run} to go on"),
+        })
+    }
+
+    fn json(&self) -> Value {
+        let (summary, after) = (&self.summary, &self.after);
+        let charged = self.after.may_have_been_charged.iter();
+        let charged: Vec<_> = charged
+            .map(|((id, tier), most)| json!({ "id": id, "tier": in_words(tier), "most_usd": most.to_f64() }))
+            .collect();
+        let stopped = summary.stopped.iter().map(|(tier, stop)| match stop {
+            Stop::Cap => json!({ "tier": in_words(tier), "reason": "max_spend" }),
+            Stop::Provider(problem) => {
+                json!({ "tier": in_words(tier), "reason": "provider", "problem": problem })
+            }
+        });
+        json!({
+            "route": self.route, "log": self.log, "complete": summary.is_complete(), "recorded": summary.recorded,
+            "failed": summary.failed, "lost": summary.lost, "left": summary.left,
+            "interrupted": summary.interrupted, "stopped": stopped.collect::<Vec<_>>(),
+            "ungraded": summary.ungraded, "scored": summary.scored, "unscored": summary.unscored,
+            "signals_without_value": summary.without_value, "signals_usd": spent_on_signals(after).to_f64(),
+            "judging_usd": spent_on_judging(after).to_f64(), "spent_usd": after.spent.to_f64(),
+            "may_have_been_charged": charged, "grades": self.tally.json(),
+            "being_replaced": self.replaced.iter().map(|lane| in_words(lane)).collect::<Vec<_>>(),
+        })
+    }
 }

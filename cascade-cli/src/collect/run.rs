@@ -7,6 +7,7 @@ use super::prompts::Prompt;
 use super::record::{self, KeepTokens};
 use super::signals::Signal;
 use super::spend::{self, Ledger, Size};
+use super::state::{LaneState, State};
 pub(crate) use super::summary::{Stop, Summary};
 use crate::failure::{Failure, Result};
 use cascade_sdk::money::Usd;
@@ -16,7 +17,6 @@ use cascade_sdk_core::config::{RequestSettings, Tier};
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::log::{ResultRecord, RowRecord};
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -27,8 +27,6 @@ pub(super) const ATTEMPTS: u32 = 4;
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// A server that asks for more patience than this is not waited for.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(120);
-/// Failures in a row that say the server is wrong, not the prompts.
-const FAILURES_IN_A_ROW: u32 = 5;
 
 /// What is asked of one tier.
 #[derive(Debug)]
@@ -41,6 +39,8 @@ pub(crate) struct Lane {
     pub(crate) pace: Arc<Pace>,
     /// Calls in flight of this lane.
     pub(crate) concurrency: u32,
+    /// The environment variable that holds the provider's key.
+    pub(crate) key_variable: Option<String>,
     /// Fingerprint of model, request and schema.
     pub(crate) request: String,
     /// Indices of the prompts to ask, in order.
@@ -50,6 +50,14 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
+    /// What is wrong with the set-up; a key that is refused is named by its variable.
+    fn in_words(&self, error: &ProviderError) -> String {
+        match &self.key_variable {
+            Some(variable) if error.kind() == ProviderErrorKind::Auth => format!("{error}, `{variable}`"),
+            _ => error.to_string(),
+        }
+    }
+
     /// The most that a prompt can cost here.
     fn most(&self, job: &Job, prompt: usize, longest_output: u64) -> std::result::Result<Usd, String> {
         let sum = |calls: Vec<Usd>| Usd::sum(calls).map_err(|error| error.to_string());
@@ -100,36 +108,6 @@ impl Job {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) journal: Journal,
-    pub(super) ledger: Ledger,
-    progress: Progress,
-    pub(super) lanes: Vec<LaneState>,
-    pub(super) summary: Summary,
-    /// The journal could not be written: nothing more may be asked.
-    pub(super) broken: Option<Failure>,
-}
-
-impl State {
-    pub(super) fn count_failure(&mut self, lane: usize, suspicious: bool, error: &impl fmt::Display) {
-        let Some(own) = self.lanes.get_mut(lane) else { return };
-        own.failures_in_a_row = if suspicious { own.failures_in_a_row + 1 } else { 0 };
-        if own.failures_in_a_row >= FAILURES_IN_A_ROW {
-            own.stopped
-                .get_or_insert(Stop::Provider(format!("{FAILURES_IN_A_ROW} calls in a row failed: {error}")));
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct LaneState {
-    queue: VecDeque<usize>,
-    pub(super) failures_in_a_row: u32,
-    longest_output: u64,
-    stopped: Option<Stop>,
-}
-
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) job: Arc<Job>,
     lanes: Vec<Lane>,
@@ -165,15 +143,8 @@ pub(crate) async fn run(
     progress: Progress,
 ) -> Result<(Journal, Summary)> {
     let before = ledger.spent();
-    let states = lanes
-        .iter()
-        .map(|lane| LaneState {
-            queue: lane.queue.clone(),
-            failures_in_a_row: 0,
-            longest_output: 0,
-            stopped: None,
-        })
-        .collect();
+    let begun = Instant::now();
+    let states = lanes.iter().map(|lane| LaneState::new(lane, begun)).collect();
     let state = State { journal, ledger, progress, lanes: states, summary: Summary::default(), broken: None };
     let shared = Arc::new(Shared {
         job,
@@ -298,7 +269,7 @@ impl Shared {
         let reserved = match here.most(&self.job, prompt, own.longest_output) {
             Ok(reserved) => reserved,
             Err(error) => {
-                own.stopped = Some(Stop::Provider(format!("the price of a call: {error}")));
+                state.stop(lane, Stop::Provider(format!("the price of a call: {error}")));
                 return Next::Done;
             }
         };
@@ -306,7 +277,7 @@ impl Shared {
             if state.ledger.reserved() > Usd::ZERO {
                 return Next::Wait;
             }
-            own.stopped = Some(Stop::Cap);
+            state.stop(lane, Stop::Cap);
             return Next::Done;
         }
         let cell = (asked.id.clone(), here.tier.name.clone());
@@ -406,9 +377,10 @@ impl Shared {
         state.ledger.settle(ticket.reserved, cost);
         if let Some(own) = state.lanes.get_mut(index) {
             own.failures_in_a_row = 0;
+            own.attempts_in_a_row = 0;
             own.longest_output = own.longest_output.max(result.output_tokens.unwrap_or(0));
         }
-        self.write_result(&mut state, ticket, cost, result);
+        self.write_result(&mut state, index, ticket, cost, result);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one place that knows how a call ended")]
@@ -424,6 +396,9 @@ impl Shared {
     ) {
         let cost = if error.may_have_been_charged() { ticket.reserved } else { Usd::ZERO };
         let mut state = self.lock();
+        if error.is_retryable() {
+            state.count_attempt(index, error);
+        }
         if again {
             self.lose(&mut state, ticket, cost, error.log_word());
             return;
@@ -433,19 +408,27 @@ impl Shared {
                 state.ledger.settle(ticket.reserved, cost);
                 let result = record::of_failure(lane, asked, error, cost, elapsed);
                 let suspicious = error.kind() == ProviderErrorKind::Status;
-                self.write_result(&mut state, ticket, cost, result);
+                self.write_result(&mut state, index, ticket, cost, result);
                 state.count_failure(index, suspicious, error);
             }
             Fault::Server => {
-                self.lose(&mut state, ticket, cost, error.log_word());
                 state.summary.lost += 1;
+                state.ended(index);
+                self.lose(&mut state, ticket, cost, error.log_word());
                 state.count_failure(index, true, error);
             }
-            Fault::Setup => self.give_up(&mut state, index, ticket, cost, &error.to_string()),
+            Fault::Setup => self.give_up(&mut state, index, ticket, cost, &lane.in_words(error)),
         }
     }
 
-    fn write_result(&self, state: &mut State, ticket: &Ticket, cost: Usd, result: ResultRecord<'static>) {
+    fn write_result(
+        &self,
+        state: &mut State,
+        index: usize,
+        ticket: &Ticket,
+        cost: Usd,
+        result: ResultRecord<'static>,
+    ) {
         let hash = self.job.prompt_hashes.get(ticket.prompt).map_or("", String::as_str);
         let failed = result.error.is_some();
         let (id, tier) = ticket.cell.clone();
@@ -456,6 +439,7 @@ impl Shared {
         }
         state.summary.recorded += 1;
         state.summary.failed += u64::from(failed);
+        state.ended(index);
         self.settle(state);
     }
 
@@ -474,15 +458,14 @@ impl Shared {
             state.broken = Some(failure);
         }
         state.summary.lost += 1;
-        if let Some(own) = state.lanes.get_mut(index) {
-            own.stopped.get_or_insert(Stop::Provider(problem.to_owned()));
-        }
+        state.ended(index);
+        state.stop(index, Stop::Provider(problem.to_owned()));
         self.settle(state);
     }
 
     pub(super) fn settle(&self, state: &mut State) {
-        let done = state.summary.recorded + state.summary.lost;
-        state.progress.step(done, state.ledger.spent());
+        let standing = state.standing();
+        state.progress.step(standing);
         self.settled.notify_waiters();
     }
 }

@@ -36,8 +36,9 @@ impl Shared {
                 match signals::fault_of(&failure) {
                     Fault::Tier => {}
                     Fault::Server => {
-                        self.lose(&mut state, ticket, cost, failure.log_word());
                         state.summary.lost += 1;
+                        state.ended(index);
+                        self.lose(&mut state, ticket, cost, failure.log_word());
                         if !expected {
                             state.count_failure(index, true, &why);
                         }
@@ -62,6 +63,7 @@ impl Shared {
         }
         state.summary.recorded += 1;
         state.summary.failed += u64::from(value.is_none());
+        state.ended(index);
         self.settle(&mut state);
     }
 }

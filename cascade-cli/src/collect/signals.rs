@@ -124,6 +124,7 @@ impl Signal {
             gate: limits.gate,
             pace: limits.pace,
             concurrency: limits.concurrency,
+            key_variable: limits.key_variable,
             request: self.fingerprint.clone(),
             queue: self.answers.keys().copied().collect(),
             signal: Some(self),

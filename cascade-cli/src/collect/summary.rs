@@ -65,3 +65,14 @@ pub(crate) enum Stop {
     /// The provider fails whatever it is asked.
     Provider(String),
 }
+
+impl Stop {
+    /// That a lane was given up, and why.
+    pub(crate) fn in_words(&self, lane: &str) -> String {
+        let lane = super::in_words(lane);
+        match self {
+            Self::Cap => format!("{lane}: stopped, the next call could exceed --max-spend"),
+            Self::Provider(problem) => format!("{lane}: stopped, {problem}"),
+        }
+    }
+}

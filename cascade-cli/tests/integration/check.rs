@@ -108,3 +108,49 @@ fn a_signal_that_no_client_could_have_is_told_by_fit_and_check() {
     project.write("cascade.toml", &own);
     project.run(&["check"]).expect_code(0);
 }
+
+#[test]
+fn what_is_odd_about_a_log_is_told() {
+    let project = project();
+    let declared = "\n[routes.triage.signals.agreement]\nkind = \"schema_valid\"\ntiers = [\"small\"]\n\
+                    schema = \"{\\\"type\\\":\\\"object\\\"}\"\n";
+    project.write("cascade.toml", &(CONFIG.to_owned() + declared));
+    let row = |row: i32| {
+        let failed = row < 2;
+        let small = if failed {
+            json!({"quality": 0, "cost_usd": 0.0001, "signals": {}, "error": "timeout"})
+        } else {
+            json!({"quality": 1, "cost_usd": 0.0001, "signals": {}, "graded_by": "numeric"})
+        };
+        let text = if row % 2 == 0 { "```json\n{\"secret\": 1}\n```" } else { "{}" };
+        json!({"id": format!("r{row:02}"), "input": format!("question {row}"), "results": {
+            "small": small,
+            "large": {"quality": 0, "cost_usd": 0.001, "signals": {}, "output": text, "graded_by": "json_schema"}}})
+        .to_string()
+    };
+    let rows = |fenced: &str| (0..20).map(row).collect::<Vec<_>>().join("\n").replace("```json", fenced);
+    project.write("evals/a.jsonl", &rows("```json"));
+    project.write("evals/a.jsonl.journal", "");
+    let told = |project: &Project| {
+        let found = project.run(&["check", "--format", "json"]).json();
+        let advice = found["routes"][0]["doctor"].as_array().unwrap().clone();
+        advice.iter().map(|advice| advice["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let begins = [
+        "`evals/a.jsonl.journal` is that of a job that is at work or was interrupted",
+        "2 results of `small` failed (`timeout`) and count as quality 0; `cascade collect triage --prompts FILE --retry",
+        "signal `agreement` of tier `small` is in 0 of 18 answers; `cascade collect triage",
+        "`large` is never right on 20 rows graded json_schema; in 10 of them a code fence (```) stands around",
+    ];
+    let texts = told(&project);
+    for (text, begin) in texts.iter().zip(begins) {
+        assert!(text.starts_with(begin), "{texts:#?}");
+    }
+    // Without a fence the reason is for people to find: a row is named, and no answer shown.
+    project.write("evals/a.jsonl", &rows("```json ").replace("\\n```", ""));
+    let texts = told(&project);
+    assert!(texts[3].contains("The first is that of row `r00`"), "{texts:#?}");
+    assert!(!texts.concat().contains("secret"), "{texts:#?}");
+    let ran = project.run(&["fit", "triage"]);
+    assert!(ran.stderr.contains("note: `evals/a.jsonl.journal` is that of a job"), "{}", ran.stderr);
+}

@@ -202,6 +202,55 @@ fn a_server_that_is_down_records_nothing() {
 }
 
 #[test]
+fn a_server_that_goes_away_is_told_of_while_the_other_tier_goes_on() {
+    let server = Server::start(Duration::ZERO);
+    let project = project(&server, &[""; 9]);
+    let gone = config(&server.url)
+        .replace("[tiers.small]\nprovider = \"local\"", "[tiers.small]\nprovider = \"gone\"")
+        + "\n[providers.gone]\napi = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n";
+    project.write("cascade.toml", &gone);
+    let ran = project.run(&[&COLLECT[..], &["--concurrency", "8"]].concat()).expect_code(1);
+    for told in ["small: 3 calls in a row failed, asking on: ", "small: stopped, 5 calls in a row failed: "] {
+        assert_eq!(ran.stderr.matches(told).count(), 1, "{told}: {}", ran.stderr);
+    }
+    // The end says what is there, and what is not.
+    let grades: Vec<&str> = ran.stdout.lines().filter(|line| line.contains("numeric")).collect();
+    assert_eq!(grades, ["large  numeric        9  100.0 %       0         0"], "{}", ran.stdout);
+    assert!(ran.stdout.contains("9 calls are left; run the same command again to go on"), "{}", ran.stdout);
+    project.write("cascade.toml", &config(&server.url));
+    let rest = project.run(&COLLECT).expect_code(0);
+    assert!(rest.stderr.contains("going on after 9 recorded answers"), "{}", rest.stderr);
+}
+
+#[test]
+fn a_call_whose_answer_was_lost_and_that_was_asked_again_has_an_answer() {
+    let server = Server::start(Duration::ZERO);
+    let project = project(&server, &["", ""]);
+    let ask = |id: &str, tier: &str| {
+        json!({"ask": {"id": id, "tier": tier, "prompt": "", "reserved_pico_usd": 1000}}).to_string()
+    };
+    let journal = [
+        json!({"job": {"version": 1, "route": "sums"}}).to_string(),
+        ask("q0", "small"),
+        ask("gone", "small"),
+    ];
+    project.write("log.jsonl.journal", &(journal.join("\n") + "\n"));
+    let ran = project.run(&COLLECT).expect_code(0);
+    let text = crate::project::unwrapped(&ran.stdout);
+    assert!(text.contains("the answer of the first call was lost: `q0 on small`; may"), "{text}");
+    assert!(text.contains("without an answer: `gone on small`; may"), "{text}");
+}
+
+#[test]
+fn a_cap_that_was_reached_has_to_be_raised() {
+    let server = Server::start(Duration::ZERO);
+    let project = project(&server, &[""; 30]);
+    let ran = project.run(&[&COLLECT[..], &["--max-spend", "0.0004"]].concat()).expect_code(1);
+    let text = crate::project::unwrapped(&ran.stdout);
+    assert!(text.contains("raise --max-spend") && !text.contains("run the same"), "{text}");
+}
+
+#[test]
 fn concurrency_is_limited_per_tier() {
     let server = Server::start(Duration::from_millis(20));
     let project = project(&server, &[""; 8]);

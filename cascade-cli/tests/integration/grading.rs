@@ -258,3 +258,23 @@ fn a_changed_tier_is_replaced_as_a_whole() {
     let first: &Value = &after[0];
     assert_eq!(first["results"]["small"]["quality"], 1.0);
 }
+
+#[test]
+fn a_grader_that_does_not_fit_the_answers_shows_at_the_end() {
+    let server = Server::start(Duration::ZERO);
+    let project = project(&server, &["fence", "fence", "reject"]);
+    let text = project.read("prompts.jsonl");
+    let lines = text.lines().map(|line| {
+        let mut prompt: Value = serde_json::from_str(line).unwrap();
+        prompt["grader"] = json!("json_schema");
+        prompt["reference"] = json!({"type": "object", "required": ["sum"]});
+        prompt.to_string()
+    });
+    project.write("prompts.jsonl", &lines.collect::<Vec<_>>().join("\n"));
+    let ran = project.run(&[&COLLECT[..], &["--tiers", "small"]].concat()).expect_code(0);
+    let row = ran.stdout.lines().find(|line| line.starts_with("small"));
+    assert_eq!(row, Some("small  json_schema        3  0.0 %       1         0"), "{}", ran.stdout);
+    let text = crate::project::unwrapped(&ran.stdout);
+    assert!(text.contains("2 answers of `small`: a code fence (```) stands around the JSON"), "{text}");
+    assert!(text.contains("in [routes.sums.request]") && !text.contains("\"sum\""), "{text}");
+}

@@ -11,6 +11,7 @@ mod codes;
 mod codes_collect;
 mod collect;
 mod collect_kill;
+mod collect_lock;
 mod collect_signals;
 mod command_line;
 mod diff;

@@ -7,6 +7,7 @@
 //! | `reject` | status 400 |
 //! | `flaky` | status 503 the first time |
 //! | `refuse` | finish reason `content_filter` |
+//! | `fence` | the sum as JSON, in a Markdown code fence |
 //!
 //! Asked to judge, it gives 2 of 10 to requests with the word `wrong` and 9 to others, 7 by the second rubric, and always
 //! prefers the answer that it was shown first. As the judge of a signal it gives the same scores; `unsure` makes every
@@ -130,6 +131,8 @@ fn answer(model: &str, prompt: &str, before: u32) -> (&'static str, Value) {
         format!("{{\"score\": {}}}", if prompt.contains("wrong") { 2 } else { 9 })
     } else if prompt.contains("VERDICT:") {
         "VERDICT: A".to_owned()
+    } else if prompt.contains("fence") {
+        format!("```json\n{{\"sum\": {sum}}}\n```")
     } else {
         format!("It is {sum}.")
     };
