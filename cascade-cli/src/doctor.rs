@@ -13,7 +13,7 @@ use cascade_sdk_core::fit::analysis::diagnostics;
 use cascade_sdk_core::fit::inference::compare::Comparison;
 use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, Table};
-use cascade_sdk_core::fit::verdict::{rows_to_show, visible_gain};
+use cascade_sdk_core::fit::verdict::{rows_are_needed, rows_show, rows_to_show, visible_gain};
 use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
 use serde::Serialize;
 
@@ -119,9 +119,7 @@ fn signals_tell(table: &Table, calibration: &[u32], held_out: &[u32]) -> Vec<Adv
         };
         let good: f64 =
             held_out.iter().map(quality).sum::<f64>() / held_out.len() as f64 * signal.rows as f64;
-        let error = auroc_error(signal.auroc, good, signal.rows as f64 - good)?;
-        let (low, high) =
-            (signal.auroc - TWO_SIDED_95 * error, (signal.auroc + TWO_SIDED_95 * error).min(1.0));
+        let [low, high] = auroc_interval(signal.auroc, good, signal.rows as f64 - good)?;
         let ok = low > 0.5;
         let what = if ok { "tells good answers from bad ones" } else { "may say nothing about its answers" };
         let text = format!(
@@ -133,17 +131,28 @@ fn signals_tell(table: &Table, calibration: &[u32], held_out: &[u32]) -> Vec<Adv
     advice.collect()
 }
 
-/// Standard error of an AUROC (Hanley and McNeil, Radiology 143:29, 1982, equation 1) from the numbers of good and bad
-/// answers; `None` where one of them is none.
-fn auroc_error(auroc: f64, good: f64, bad: f64) -> Option<f64> {
+/// 95 % interval of an AUROC from the numbers of good and bad answers (Newcombe, Statistics in Medicine 25:559, 2006,
+/// method 5): the areas from which it is no further than so many of their own standard errors. A standard error at the
+/// area itself is 0 where every pair is in order, however few there are. `None` where one of the numbers is none.
+fn auroc_interval(auroc: f64, good: f64, bad: f64) -> Option<[f64; 2]> {
     if good < 1.0 || bad < 1.0 {
         return None;
     }
-    let (one, two) = (auroc / (2.0 - auroc), 2.0 * auroc * auroc / (1.0 + auroc));
-    let square = auroc * auroc;
-    let variance =
-        (auroc * (1.0 - auroc) + (good - 1.0) * (one - square) + (bad - 1.0) * (two - square)) / (good * bad);
-    Some(variance.max(0.0).sqrt())
+    let more = f64::midpoint(good, bad) - 1.0;
+    let error = |area: f64| {
+        let (one, two) = ((1.0 - area) / (2.0 - area), area / (1.0 + area));
+        (area * (1.0 - area) * (1.0 + more * one + more * two) / (good * bad)).sqrt()
+    };
+    // The further end is too far, and a fixed number of halvings reaches the last bit.
+    let end = |mut far: f64| {
+        let mut near = auroc;
+        for _ in 0..60 {
+            let middle = f64::midpoint(near, far);
+            if (auroc - middle).abs() <= TWO_SIDED_95 * error(middle) { near = middle } else { far = middle }
+        }
+        near
+    };
+    Some([end(0.0), end(1.0)])
 }
 
 /// Whether the gain that the configuration calls worth deciding on would show.
@@ -161,24 +170,31 @@ fn rows_suffice(table: &Table, held_out: &[u32], smallest_gain: f64) -> Option<A
     let (visible, needed) =
         (visible_gain(differences.len() as u64, variance), rows_to_show(smallest_gain, variance));
     let ok = visible <= smallest_gain;
-    let shows = format!("{} held-out rows show gains from {:.1} points", differences.len(), 100.0 * visible);
+    let possible = Some(visible).filter(|gain| *gain <= 1.0);
+    let shows = rows_show(differences.len() as u64, "held-out", possible);
     let text = if ok {
         format!("{shows}; smallest_gain is {:.1}", 100.0 * smallest_gain)
     } else {
-        format!("{shows}; for smallest_gain = {smallest_gain} it takes {needed}")
+        format!("{shows}; {}", rows_are_needed(smallest_gain, needed, "held-out"))
     };
     Some(Advice { about: "rows", ok, text })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::auroc_error;
+    use super::auroc_interval;
 
     #[test]
-    fn errors_are_those_of_the_paper() {
-        // Table I of the paper: an area of 0.893 with 51 abnormal and 58 normal images has a standard error of 0.032.
-        let error = auroc_error(0.893, 51.0, 58.0).unwrap();
-        assert!((error - 0.032).abs() < 0.001, "{error}");
-        assert_eq!(auroc_error(0.9, 0.0, 5.0), None);
+    fn few_answers_leave_an_area_open() {
+        let width = |auroc, good, bad| auroc_interval(auroc, good, bad).map(|[low, high]| high - low);
+        // Hanley and McNeil 1982, table I: an area of 0.893 with 51 abnormal and 58 normal images has a standard error of
+        // 0.032.
+        let wide = width(0.893, 51.0, 58.0).unwrap();
+        assert!((wide - 2.0 * 1.96 * 0.032).abs() < 0.01, "{wide}");
+        // All pairs in order: certain only with many of them.
+        let low = |each: f64| auroc_interval(1.0, each, each).unwrap()[0];
+        assert!(low(2.0) < 0.5 && low(100.0) > 0.95, "{} {}", low(2.0), low(100.0));
+        assert!((auroc_interval(1.0, 2.0, 2.0).unwrap()[1] - 1.0).abs() < 1e-12);
+        assert_eq!(auroc_interval(0.9, 0.0, 5.0), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A fit's report for people, in 80 columns.
 
 use crate::money::dollars_f64;
+use crate::policy_words;
 use crate::report::{last_doubling, terminal_plot};
 use crate::table;
 use crate::words::{item, wrap};
@@ -23,6 +24,7 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
         "{}: {} rows, {} to choose on, {} held out to report on; {} left out",
         report.route, rows.used, rows.calibration, rows.test, rows.skipped
     ));
+    lines.extend(wrap(&format!("asked for: {}", policy_words::objective(&report.objective.0))));
     lines.push(String::new());
     lines.extend(families(report));
     let plot = terminal_plot::lines(report);
@@ -245,7 +247,8 @@ fn families(report: &FitReport) -> Vec<String> {
 
 fn chosen(report: &FitReport) -> Vec<String> {
     let Some(selected) = report.selected else {
-        return wrap("chosen: nothing, because no family keeps the constraint on the rows to choose on");
+        // The verdict says why.
+        return vec!["chosen: nothing".into()];
     };
     let mut lines = vec![format!("chosen: {selected}")];
     if let Some(family) = report.families.iter().find(|family| family.family == selected) {
@@ -334,6 +337,10 @@ fn stages(lead: &str, plan: &[StageReport]) -> Vec<String> {
 }
 
 fn why(report: &FitReport, selected: &str) -> String {
+    let certification = report.certification.as_ref();
+    if let Some(reference) = certification.and_then(|outlook| outlook.nothing_cheaper_than.as_deref()) {
+        return format!("nothing cheaper than `{reference}` passed its test");
+    }
     let Some(own) = report.selection.iter().find(|standing| standing.family == selected) else {
         return "it is the only family to choose from".into();
     };

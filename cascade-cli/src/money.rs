@@ -8,18 +8,7 @@ pub(crate) fn dollars(amount: Usd) -> String {
 }
 
 /// As [`dollars`], for means.
-pub(crate) fn dollars_f64(value: f64) -> String {
-    if value == 0.0 || value.abs() >= 1.0 {
-        return format!("${value:.2}");
-    }
-    let mut decimals = 2;
-    let mut scaled = value.abs() * 100.0;
-    while scaled < 99.95 && decimals < 12 {
-        scaled *= 10.0;
-        decimals += 1;
-    }
-    format!("${value:.decimals$}")
-}
+pub(crate) use cascade_sdk_core::money::dollars as dollars_f64;
 
 #[cfg(test)]
 mod tests {

@@ -82,7 +82,8 @@ impl Outlook {
             Collecting {
                 rows,
                 held_out,
-                visible_gain: visible_gain(held_out.max(1), ASSUMED_VARIANCE),
+                // No quality gains more than 1.
+                visible_gain: visible_gain(held_out.max(1), ASSUMED_VARIANCE).min(1.0),
                 most_usd: most.map(|pico| Usd::from_pico(pico).to_f64()),
             }
         };

@@ -1,7 +1,8 @@
-//! Does a policy keep on the log as it is now what it was fitted to keep?
+//! Does a policy keep what it was fitted to keep: on the held-out rows of its fit, and on the log as it is now?
 
 use cascade_sdk_core::config::{Goal, Route};
 use cascade_sdk_core::diag::Diagnostic;
+use cascade_sdk_core::fit::held::{Held, Holds};
 use cascade_sdk_core::fit::inference::compare::Comparison;
 use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::rows::table::Table;
@@ -9,15 +10,23 @@ use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
 use cascade_sdk_core::name::shell_word;
 use cascade_sdk_core::policy::Policy;
 
-/// What is to be said of a policy whose log has changed since the fit; nothing of one whose log is the same.
+/// What is to be said of a policy whose constraint the 95 % interval on held-out rows contradicts.
 ///
-/// A constraint that the 95 % interval on held-out rows contradicts is an error. A certificate belongs to the log it was
-/// obtained on.
+/// That is an error where the log has changed since: nobody has seen it. The fit itself said so of its own log, and who
+/// committed the policy had read it. A certificate belongs to the log it was obtained on.
 pub(crate) fn kept(policy: &Policy, route: &Route, log: &EvalLog) -> Vec<Diagnostic> {
-    if policy.fitted.log_hash == log.hash {
-        return Vec::new();
-    }
     let refit = format!("run `cascade fit {}`", shell_word(&route.name));
+    if policy.fitted.log_hash == log.hash {
+        let broken = at_the_fit(policy, route, log).filter(|held| held.holds == Holds::No);
+        let warning = broken.map(|held| {
+            let message = format!("the policy `{}` does not keep its objective: {}", route.policy, held.text);
+            Diagnostic::warning("check::promise", message).help(format!(
+                "collect more rows, ask for more than is needed with `{}`, or set `confidence`; then {refit}",
+                held.key
+            ))
+        });
+        return warning.into_iter().collect();
+    }
     let mut findings = Vec::new();
     if let Some(certificate) = &policy.certificate {
         let message = format!(
@@ -26,14 +35,24 @@ pub(crate) fn kept(policy: &Policy, route: &Route, log: &EvalLog) -> Vec<Diagnos
         );
         findings.push(Diagnostic::warning("check::certificate", message).help(refit.as_str()));
     }
-    if let Some(broken) = broken(policy, route, log) {
-        findings.push(Diagnostic::error("check::promise", broken).help(refit));
+    if let Some((held, rows)) = now(policy, route, log).filter(|(held, _)| held.holds == Holds::No) {
+        let message = format!("on {rows} held-out rows of the log as it is now: {}", held.text);
+        findings.push(Diagnostic::error("check::promise", message).help(refit));
     }
     findings
 }
 
-/// In words, the constraint that the rows contradict.
-fn broken(policy: &Policy, route: &Route, log: &EvalLog) -> Option<String> {
+/// The bound on the held-out rows of the fit. Means are in the policy; a loss is measured again, unless the policy is no
+/// longer the one that was held against these rows.
+fn at_the_fit(policy: &Policy, route: &Route, log: &EvalLog) -> Option<Held> {
+    let expected = &policy.expected;
+    let of_means = Held::of_means(&policy.objective.goal, expected.quality, expected.cost_usd);
+    let is_same = !policy.fitted.refit_on_all && policy.fitted.traffic_hash.is_none();
+    of_means.or_else(|| now(policy, route, log).filter(|_| is_same).map(|(held, _)| held))
+}
+
+/// The bound on the held-out rows of a log, and how many there are.
+fn now(policy: &Policy, route: &Route, log: &EvalLog) -> Option<(Held, usize)> {
     let versus = match &policy.objective.goal {
         Goal::MaxQualityLoss { versus, .. } => Some(versus.as_str()),
         Goal::MaxCost(_) | Goal::MinQuality(_) => None,
@@ -59,41 +78,6 @@ fn broken(policy: &Policy, route: &Route, log: &EvalLog) -> Option<String> {
     let mut policies = vec![(&own, 0)];
     policies.extend(reference.iter().map(|outcomes| (outcomes, 0)));
     let comparison = Comparison::new(&table, &rows, &policies, route.fit.seed, 1);
-    let figures = comparison.figures(0);
-    let on = format!("on {} held-out rows of the log as it is now", rows.len());
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    match &policy.objective.goal {
-        Goal::MaxCost(most) if figures.cost_usd.low > most.to_f64() => {
-            let cost = figures.cost_usd;
-            let shown = crate::money::dollars_f64;
-            Some(format!(
-                "{on}, the policy costs {} [{}, {}] a call, above max_cost_usd = {most}",
-                shown(cost.value),
-                shown(cost.low),
-                shown(cost.high)
-            ))
-        }
-        Goal::MinQuality(least) if figures.quality.high < *least => {
-            let quality = figures.quality;
-            Some(format!(
-                "{on}, the policy's quality is {} [{}, {}], below min_quality = {least}",
-                percent(quality.value),
-                percent(quality.low),
-                percent(quality.high)
-            ))
-        }
-        Goal::MaxQualityLoss { versus, by } if reference.is_some() => {
-            let loss = comparison.paired(|means| means(1).quality - means(0).quality);
-            (loss.low > *by).then(|| {
-                let points = |value: f64| format!("{:.1}", 100.0 * value);
-                format!(
-                    "{on}, the policy loses {} points [{}, {}] against always {versus}, more than {by}",
-                    points(loss.value),
-                    points(loss.low),
-                    points(loss.high)
-                )
-            })
-        }
-        _ => None,
-    }
+    let held = Held::of(&policy.objective.goal, &comparison, 0, reference.as_ref().map(|_| 1))?;
+    Some((held, rows.len()))
 }

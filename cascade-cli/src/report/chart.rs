@@ -270,6 +270,18 @@ impl Chart {
         );
     }
 
+    /// A horizontal line across the chart with a name at its right end.
+    pub(crate) fn level(&mut self, class: &str, y: f64, label: &str) {
+        let (at, right) = (self.y_at(y), WIDTH - RIGHT);
+        let _ = write!(
+            self.body,
+            r#"<line class="rule {class}" x1="{LEFT}" y1="{at:.1}" x2="{right}" y2="{at:.1}"/><text class="label" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+            right - 4.0,
+            at - 5.0,
+            escape(label)
+        );
+    }
+
     /// The finished picture. `title` is what a screen reader says.
     pub(crate) fn finish(self, title: &str) -> String {
         svg(HEIGHT, title, &self.body)

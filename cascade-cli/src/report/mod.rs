@@ -6,6 +6,7 @@ mod pictures;
 mod tables;
 pub(crate) mod terminal_plot;
 
+use crate::policy_words;
 use cascade_sdk_core::fit::report::FitReport;
 use chart::escape;
 use std::fmt::Write as _;
@@ -58,16 +59,27 @@ pub(crate) fn page(report: &FitReport) -> String {
         html,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>\n{STYLE}</style></head><body>\n\
-         <h1>{title}</h1>\n<p class=\"soft\">{} rows: {} chose, {} were held out to report, {} could not be used.</p>\n",
-        report.rows.used, report.rows.calibration, report.rows.test, report.rows.skipped
+         <h1>{title}</h1>\n<p class=\"soft\">{} rows: {} chose, {} were held out to report, {} could not be used.</p>\n\
+         <p>Asked for: {}.</p>\n",
+        report.rows.used,
+        report.rows.calibration,
+        report.rows.test,
+        report.rows.skipped,
+        escape(&policy_words::objective(&report.objective.0))
     );
     // "Use one model" and "undecided" are answers too, not failures.
+    let broken = report.verdict.objective.as_ref().is_some_and(|held| held.holds == "no");
     let class = match (report.verdict.worth_it, report.selected) {
+        _ if broken => "no",
         (true, _) => "yes",
         (false, Some(_)) => "plain",
         (false, None) => "no",
     };
     let _ = writeln!(html, "<div class=\"verdict {class}\">{}</div>", in_code(&report.verdict.text));
+    // The verdict says itself what does not hold.
+    if let Some(held) = report.verdict.objective.as_ref().filter(|_| !broken) {
+        let _ = writeln!(html, "<p>{}.</p>", in_code(&sentence(&held.text)));
+    }
     for warning in &report.warnings {
         let _ = writeln!(html, "<p class=\"soft\">Note: {}.</p>", in_code(warning.trim_end_matches('.')));
     }
@@ -76,7 +88,10 @@ pub(crate) fn page(report: &FitReport) -> String {
             let _ = writeln!(html, "<h2>{title}</h2>\n{body}");
         }
     };
-    section("What was tried", Some(tables::families(report)));
+    let keeps = "<p class=\"soft\">The constraint is judged on calibration rows. Area (hull) is held-out quality averaged over \
+                 20 budgets between the cheapest and the best tier's cost, at the multiplier of each budget and mixtures \
+                 included: of two families the one with more is better over the whole range.</p>";
+    section("What was tried", Some(tables::families(report) + keeps));
     section("Against always using one tier", tables::against(report));
     section("By label", tables::slices(report));
     for picture in pictures(report) {
@@ -142,13 +157,20 @@ fn table(header: &[String], rows: &[Vec<String>], chosen: Option<usize>) -> Stri
     html.push_str("</tr></thead><tbody>");
     for (index, row) in rows.iter().enumerate() {
         html.push_str(if chosen == Some(index) { "<tr class=\"chosen\">" } else { "<tr>" });
-        for (cell, class) in row.iter().zip(&classes) {
-            let _ = write!(html, "<td{class}>{}</td>", escape(cell));
+        for ((cell, class), name) in row.iter().zip(&classes).zip(header) {
+            // On a phone a row is a list, and each cell says what it is.
+            let _ = write!(html, "<td{class} data-name=\"{}\">{}</td>", escape(name), escape(cell));
         }
         html.push_str("</tr>");
     }
     html.push_str("</tbody></table></div>");
     html
+}
+
+/// Text with a capital letter at its start.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Escapes text and sets what stands between backticks as code.

@@ -1,6 +1,7 @@
 //! The cost-quality plane in a few lines of a terminal.
 
 use super::chart::Scale;
+use super::pictures::Bound;
 use crate::money::dollars_f64;
 use cascade_sdk_core::fit::report::FitReport;
 
@@ -13,7 +14,8 @@ const CALLS: f64 = 1_000.0;
 /// Letters name at most this many tiers.
 const MOST_TIERS: usize = 26;
 
-/// The plane: single tiers as letters, the chosen family's held-out curve as dots, the chosen policy as an asterisk.
+/// The plane: single tiers as letters, the chosen family's held-out curve as dots, the chosen policy as an asterisk, the
+/// objective's bound as a line.
 /// Empty where nothing was held out or there is nothing to see.
 pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     let singles: Vec<(char, &str, (f64, f64))> = ('a'..='z')
@@ -43,6 +45,20 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     let (x, y) = (Scale::costs(costs), Scale::linear([worst, best]));
 
     let mut cells = vec![vec![' '; COLUMNS]; ROWS];
+    let within = |value: f64, [low, high]: [f64; 2]| (low..=high).contains(&value);
+    let mut line = None;
+    match Bound::of(report) {
+        Some(Bound::Cost(most)) if within(most, [low, high]) => {
+            let column = cell(x.place(most), COLUMNS);
+            cells.iter_mut().for_each(|row| row[column] = ':');
+            line = Some(": the budget");
+        }
+        Some(Bound::Quality(least, name)) if within(least, [worst, best]) => {
+            cells[ROWS - 1 - cell(y.place(least), ROWS)] = vec!['-'; COLUMNS];
+            line = Some(if name == "most loss" { "- the most loss" } else { "- the least quality" });
+        }
+        _ => {}
+    }
     let mut put = |at: (f64, f64), mark: char| {
         let column = cell(x.place(at.0), COLUMNS);
         let row = ROWS - 1 - cell(y.place(at.1), ROWS);
@@ -72,6 +88,7 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     let mut names: Vec<String> = singles.iter().map(|(letter, name, _)| format!("{letter} {name}")).collect();
     names.push("* chosen policy".into());
     names.push("· its family at other budgets".into());
+    names.extend(line.map(str::to_owned));
     lines.extend(crate::words::item("  ", &names.join("; ")));
     lines
 }

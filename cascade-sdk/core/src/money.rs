@@ -195,6 +195,24 @@ impl fmt::Debug for TokenPrice {
     }
 }
 
+/// An amount for people, in US dollars: two decimals from a dollar on, below it three significant digits.
+///
+/// ```
+/// assert_eq!(cascade_sdk_core::money::dollars(0.012_345_6), "$0.0123");
+/// ```
+pub fn dollars(value: f64) -> String {
+    if value == 0.0 || value.abs() >= 1.0 {
+        return format!("${value:.2}");
+    }
+    let mut decimals = 2;
+    let mut scaled = value.abs() * 100.0;
+    while scaled < 99.95 && decimals < 12 {
+        scaled *= 10.0;
+        decimals += 1;
+    }
+    format!("${value:.decimals$}")
+}
+
 /// Mean length of a month of the Gregorian calendar, in days: a cost a call times calls a day times this is a cost a month.
 pub const DAYS_PER_MONTH: f64 = 365.242_5 / 12.0;
 

@@ -2,6 +2,7 @@
 
 mod learning;
 mod plane;
+pub(super) use plane::Bound;
 mod signal;
 mod structure;
 
@@ -22,6 +23,7 @@ pub(super) fn all(report: &FitReport) -> Vec<Picture> {
     let held_out = report.families.iter().any(|family| family.held_out.is_some());
     pictures.extend(held_out.then(|| plane::tier_shares(report)));
     pictures.extend(report.benefit.as_ref().map(signal::benefit));
+    pictures.extend(report.benefit.as_ref().and_then(signal::shadow_prices));
     pictures.extend(report.reliability.as_ref().map(signal::reliability));
     pictures.extend(report.structural_cost.as_ref().map(structure::waterfall));
     pictures.extend((!report.structural_by_budget.is_empty()).then(|| structure::by_budget(report)));

@@ -4,10 +4,8 @@ use super::super::bars::{Bar, shares};
 use super::super::chart::{Chart, Scale, brief};
 use super::super::{Numbers, Picture};
 use super::{CALLS, Z, colour, header};
+use cascade_sdk_core::config::Goal;
 use cascade_sdk_core::fit::report::{FitReport, SwitchingPoint};
-
-/// A switching point that this share of resamples confirms is drawn as a sure one.
-const SURE: f64 = 0.8;
 
 /// Single tiers, held-out curves of all families with bands, the calibration envelope with its switching points, and
 /// the chosen point.
@@ -24,19 +22,21 @@ pub(super) fn plane(report: &FitReport) -> Picture {
     let mut drawn: Vec<_> = report.curves.iter().filter(|(_, points)| !points.is_empty()).collect();
     drawn.sort_by_key(|(family, _)| Some(**family) == report.selected);
     let curves = || drawn.iter().flat_map(|(_, points)| points.iter());
-    let costs: Vec<f64> =
+    let mut costs: Vec<f64> =
         singles.iter().map(|(_, at)| at.0).chain(curves().map(|point| CALLS * point.cost_usd)).collect();
     let chosen = report
         .families
         .iter()
         .find(|family| Some(family.family) == report.selected)
         .and_then(|family| family.held_out.as_ref());
-    let qualities: Vec<f64> = singles
+    let mut qualities: Vec<f64> = singles
         .iter()
         .map(|(_, at)| at.1)
         .chain(curves().map(|point| point.quality))
         .chain(chosen.into_iter().flat_map(|figures| figures.quality_ci))
         .collect();
+    let bound = Bound::of(report);
+    let is_far = bound.as_ref().is_some_and(|bound| !bound.widen(&mut costs, &mut qualities));
     let mut chart = Chart::new(
         Scale::costs(costs),
         Scale::linear(qualities),
@@ -62,11 +62,15 @@ pub(super) fn plane(report: &FitReport) -> Picture {
         legend.push((class, format!("{}{note}", family.replace('_', " "))));
     }
     chart.steps("quiet thin", &envelope);
+    match &bound {
+        Some(Bound::Cost(most)) if !is_far => chart.rule("", CALLS * most, "budget"),
+        Some(Bound::Quality(least, name)) if !is_far => chart.level("", *least, name),
+        _ => {}
+    }
     for point in &report.switching_points {
         let at = report.envelope.iter().rev().find(|step| step.cost_usd <= point.cost_usd * (1.0 + 1e-9));
         if let Some(step) = at {
-            let sure = point.frequency.is_some_and(|frequency| frequency >= SURE);
-            chart.diamond("quiet", (CALLS * point.cost_usd, step.quality), sure, &switch(point));
+            chart.diamond("quiet", (CALLS * point.cost_usd, step.quality), point.stable, &switch(point));
         }
     }
     for (name, at) in &singles {
@@ -87,6 +91,9 @@ pub(super) fn plane(report: &FitReport) -> Picture {
         caption.push_str(
             " Diamonds: the best pair changes along the envelope; filled where at least 80 % of resamples agree.",
         );
+    }
+    if let Some(bound) = &bound {
+        caption.push_str(&bound.words(is_far));
     }
     let mut numbers = vec![Numbers {
         title: "Held-out curves",
@@ -110,7 +117,7 @@ pub(super) fn plane(report: &FitReport) -> Picture {
     if !report.switching_points.is_empty() {
         numbers.push(Numbers {
             title: "Where the best pair changes",
-            header: header(["from", "to", "cost, USD per 1,000", "resamples that agree"]),
+            header: header(["from", "to", "cost, USD per 1,000", "resamples that agree", "stable"]),
             rows: report
                 .switching_points
                 .iter()
@@ -120,6 +127,7 @@ pub(super) fn plane(report: &FitReport) -> Picture {
                         point.to.join(" → "),
                         brief(CALLS * point.cost_usd),
                         agreement(point),
+                        if point.stable { "yes" } else { "no" }.into(),
                     ]
                 })
                 .collect(),
@@ -132,6 +140,62 @@ pub(super) fn plane(report: &FitReport) -> Picture {
         legend,
         caption,
         numbers,
+    }
+}
+
+/// A bound of the objective that is a line in the plane.
+pub(in super::super) enum Bound {
+    /// On mean cost, in US dollars a request.
+    Cost(f64),
+    /// On mean quality, and what it is called.
+    Quality(f64, &'static str),
+}
+
+impl Bound {
+    /// A loss is measured from the held-out quality of its reference tier.
+    pub(in super::super) fn of(report: &FitReport) -> Option<Self> {
+        match &report.objective.0.goal {
+            Goal::MaxCost(most) => Some(Self::Cost(most.to_f64())),
+            Goal::MinQuality(least) => Some(Self::Quality(*least, "least quality")),
+            Goal::MaxQualityLoss { versus, by } => {
+                let tier = report.tiers.iter().find(|tier| &tier.name == versus)?;
+                let quality = tier.held_out.map_or(tier.quality, |held| held.quality);
+                Some(Self::Quality(quality - by, "most loss"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes room for the line; false if it is so far out that everything else would shrink.
+    fn widen(&self, costs: &mut Vec<f64>, qualities: &mut Vec<f64>) -> bool {
+        let ends = |values: &[f64]| {
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+            (low, values.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        };
+        match self {
+            Self::Cost(most) => {
+                let (most, (low, high)) = (CALLS * most, ends(costs));
+                let is_near = most >= low / 2.0 && most <= 2.0 * high;
+                costs.extend(is_near.then_some(most));
+                is_near
+            }
+            Self::Quality(least, _) => {
+                let (low, high) = ends(qualities);
+                let room = high - low;
+                let is_near = *least >= low - room && *least <= high + room;
+                qualities.extend(is_near.then_some(*least));
+                is_near
+            }
+        }
+    }
+
+    fn words(&self, is_far: bool) -> String {
+        let (line, at) = match self {
+            Self::Cost(most) => ("budget", format!("{} USD", brief(CALLS * most))),
+            Self::Quality(least, name) => (*name, brief(*least)),
+        };
+        let place = if is_far { "lies outside the picture" } else { "is the dashed line" };
+        format!(" The objective's bound ({line}, {at}) {place}.")
     }
 }
 

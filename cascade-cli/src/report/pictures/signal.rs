@@ -77,6 +77,60 @@ pub(super) fn benefit(data: &Benefit) -> Picture {
     }
 }
 
+/// λ(t): what a dollar spent on escalating buys at each level of the signal; `None` where nothing is bought anywhere.
+pub(super) fn shadow_prices(data: &Benefit) -> Option<Picture> {
+    let bins = data.bins.iter();
+    let scale = Scale::linear(bins.map(|bin| bin.signal).chain(data.at_least));
+    // A quality of 1 for a dollar is one point for a cent.
+    let mut steps: Vec<(f64, f64)> = data
+        .shadow_prices
+        .iter()
+        .map(|step| (step.signal.unwrap_or(f64::MIN), step.quality_per_usd.max(0.0)))
+        .collect();
+    if steps.iter().all(|step| step.1 <= 0.0) {
+        return None;
+    }
+    // A step without width in the picture must not set its scale.
+    let shown = steps.iter().filter(|step| (0.0..=1.0).contains(&scale.place(step.0))).map(|step| step.1);
+    let levels = Scale::linear(shown.chain([0.0]));
+    steps.extend(steps.last().map(|last| (f64::MAX, last.1)));
+    let mut chart = Chart::new(
+        scale,
+        levels,
+        &format!("{} of {}", data.signal, data.tiers[0]),
+        "points of quality for a cent",
+    );
+    chart.steps("c1", &steps);
+    if let Some(cut) = data.at_least {
+        chart.rule("", cut, "threshold");
+    }
+    Some(Picture {
+        name: "shadow-prices",
+        title: "What escalation buys for its price, by signal",
+        svg: chart.finish("Shadow price against the signal, as a step function, with the threshold"),
+        legend: vec![("c1".into(), "shadow price".into())],
+        caption: format!(
+            "Calibration rows. The decreasing fit of quality gained to the cost of `{}`, which is the slope of the pair's              concave frontier. A budget is best spent where this is highest: the threshold stands where it falls to the              budget's shadow price. Single steps rest on few rows and have no intervals.",
+            data.tiers[1]
+        ),
+        numbers: vec![Numbers {
+            title: "Shadow prices",
+            header: header(["from signal", "points for a cent", "USD for a point"]),
+            rows: data
+                .shadow_prices
+                .iter()
+                .map(|step| {
+                    vec![
+                        step.signal.map_or_else(|| "no signal".into(), brief),
+                        brief(step.quality_per_usd),
+                        step.usd_per_quality.map_or_else(|| "–".into(), |price| brief(price / 100.0)),
+                    ]
+                })
+                .collect(),
+        }],
+    })
+}
+
 /// Predicted against observed quality.
 pub(super) fn reliability(data: &Reliability) -> Picture {
     let ends = [0.0, 1.0];

@@ -276,6 +276,19 @@ pub enum Goal {
     MaxQuality,
 }
 
+impl Goal {
+    /// The key of the configuration that states it.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::MaxCost(_) => "max_cost_usd",
+            Self::MinQuality(_) => "min_quality",
+            Self::MaxQualityLoss { .. } => "max_quality_loss",
+            Self::ShadowPrice(_) => "shadow_price",
+            Self::MaxQuality => "max_quality",
+        }
+    }
+}
+
 /// A family of policies (DESIGN.md 2), from the simplest on: selection breaks ties in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]

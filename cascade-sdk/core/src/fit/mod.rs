@@ -15,12 +15,13 @@
 //! | [`analysis`] | signals, combined scores, structural cost, break-even, learning curves, a new tier, drift | 2.1, 9, 10 |
 //! | `constraint` | what a guard and stops must keep | 2 |
 //! | `early` | answers that are given up while they arrive | 2 |
-//! | [`verdict`] | is escalation worth it | |
-//! | `setup`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
+//! | [`verdict`], [`held`] | is escalation worth it; does the objective hold on held-out rows | |
+//! | `setup`, `selection`, `assurance`, `protocol`, `outcome` | the whole protocol, step by step | 11 |
 //! | [`route`], [`report`] | what goes in, what comes out | |
 //! | [`random`], `threads` | seeded numbers, work spread over threads in a fixed order | |
 
 pub mod analysis;
+mod assurance;
 pub mod chain;
 mod constraint;
 mod early;
@@ -28,6 +29,7 @@ pub mod families;
 pub mod family;
 pub mod frontier;
 pub mod guard;
+pub mod held;
 pub mod inference;
 pub mod limited;
 pub mod limits;
@@ -41,6 +43,7 @@ pub mod route;
 pub mod routed;
 pub mod router;
 pub mod rows;
+mod selection;
 mod setup;
 pub(crate) mod threads;
 pub mod verdict;

@@ -4,15 +4,20 @@ use super::FitError;
 use super::families;
 use super::family::{Candidate, rules_with_frontier};
 use super::guard;
+use super::limits::within;
+use super::objective::Target;
 use super::protocol::Fit;
 use super::report::{self, AlwaysTier, FamilyReport, HeldOut, Means, MixtureReport, ShadowPrice, TierReport};
 use super::setup::Setup;
 use super::verdict::Verdict;
+use crate::config::Goal;
 use crate::fit::frontier::hull::bracket;
 use crate::fit::inference::compare::Comparison;
 use crate::fit::inference::crossfit;
+use crate::fit::inference::simulate::Outcomes;
 use crate::fit::inference::tails;
 use crate::fit::rows::table::Totals;
+use crate::money::dollars;
 use crate::policy::{ALGORITHM, Certificate, Expected, Fitted, OperatingPoint, Policy, Rules};
 use std::collections::BTreeMap;
 
@@ -82,6 +87,68 @@ impl Setup<'_> {
         let name = fit.rules.tiers.get(guard.tier());
         let tier = self.table.tiers.iter().position(|tier| Some(&tier.name) == name).unwrap_or(0);
         guard::attach(rules, frontier, &self.table, &guard.tag, &guard.labels, tier);
+    }
+
+    /// Why no family keeps the objective on calibration rows: how near they come, and what to change.
+    pub(super) fn infeasible(&self, fits: &[Fit<'_>]) -> String {
+        const LEAD: &str = "Infeasible: no policy keeps the constraint on calibration rows.";
+        let (goal, rows) = (&self.objective.goal, &self.calibration);
+        let allowed = self.allowed(rows);
+        let keeps = |fit: &&Fit<'_>| {
+            let outcomes = Outcomes::of(&fit.rules, self.input.log, &self.table, rows);
+            outcomes.is_ok_and(|outcomes| within(outcomes.over(&self.table, rows, &self.limits), allowed))
+        };
+        let near: Vec<&Fit<'_>> = fits.iter().filter(keeps).collect();
+        let target = self.target(rows);
+        let Some(nearest) = near.iter().min_by_key(|fit| target.missing(fit.chosen.totals)) else {
+            return format!("{LEAD} {}", self.nearest_to_limits());
+        };
+        let weight = self.table.total_weight(rows);
+        let within = if self.limits.is_empty() { "" } else { " within the limits on tails" };
+        let family = nearest.family.name().replace('_', " ");
+        let key = goal.key();
+        match target {
+            Target::Floor(floor) => format!(
+                "{LEAD} The highest quality{within} is {:.1} % (the {family} family), and `{key}` asks for {:.1} %. {}{}, \
+                 or add a better tier.",
+                100.0 * nearest.chosen.totals.mean_quality(weight),
+                100.0 * Totals { quality: floor, cost: 0 }.mean_quality(weight),
+                match goal {
+                    Goal::MaxQualityLoss { .. } => "Raise its `by`",
+                    _ => "Lower it",
+                },
+                if within.is_empty() { "" } else { ", loosen the limits" },
+            ),
+            Target::Budget(most) => format!(
+                "{LEAD} The cheapest policy{within} costs {} per 1000 calls (the {family} family), and `{key}` allows {}. Raise \
+                 it{}, or add a cheaper tier.",
+                dollars(1_000.0 * nearest.chosen.totals.mean_cost(weight)),
+                dollars(1_000.0 * Totals { quality: 0, cost: most }.mean_cost(weight)),
+                if within.is_empty() { "" } else { ", loosen the limits" },
+            ),
+            Target::Price(_) => format!("{LEAD} {}", self.nearest_to_limits()),
+        }
+    }
+
+    /// How near the single tiers come to the limits on tails.
+    fn nearest_to_limits(&self) -> String {
+        let rows = &self.calibration;
+        let weight = self.table.total_weight(rows) as f64;
+        let over =
+            |tier: usize| Outcomes::single(&self.table, tier, rows).over(&self.table, rows, &self.limits);
+        let singles: Vec<_> =
+            self.table.tiers.iter().enumerate().map(|(at, tier)| (&tier.name, over(at))).collect();
+        let said = self.limits.list().iter().enumerate().filter_map(|(at, limit)| {
+            let (name, over) = singles.iter().min_by_key(|single| single.1[at])?;
+            Some(format!(
+                "`{name}` comes nearest to {}: {:.1} % of its requests exceed the bound, and {:.1} % may. ",
+                limit.key(),
+                100.0 * over[at] as f64 / weight,
+                100.0 * limit.share
+            ))
+        });
+        let said: String = said.collect();
+        format!("{said}Raise the bound, or add a tier that keeps it.")
     }
 
     pub(super) fn policy(
@@ -160,14 +227,8 @@ impl Setup<'_> {
     }
 }
 
-/// `refused` says why the policy that was chosen is not to be used.
-pub(super) fn nothing_to_judge(selected: bool, refused: Option<&str>, test: &[u32]) -> Verdict {
-    let text = match refused {
-        Some(reason) if !selected => &format!("No policy: {reason}."),
-        None if !selected => "Infeasible: no policy keeps the constraint on calibration rows.",
-        _ if test.is_empty() => "The verdict is undecided: nothing was held out to judge by.",
-        _ => "The verdict is undecided.",
-    };
+/// The verdict where no policy is selected or nothing was held out.
+pub(super) fn nothing_to_judge(text: String) -> Verdict {
     Verdict {
         worth_it: false,
         versus: None,
@@ -177,8 +238,26 @@ pub(super) fn nothing_to_judge(selected: bool, refused: Option<&str>, test: &[u3
         gain_over_mixture: None,
         smallest_visible_gain: None,
         rows_needed: None,
-        text: text.into(),
+        objective: None,
+        text,
     }
+}
+
+/// What is said of a limit on a tail that the selected policy breaks on held-out rows.
+pub(super) fn broken_limit(report: &report::TailReport) -> Option<String> {
+    let (share, [low, high]) = (report.held_out_share?, report.held_out_share_ci?);
+    (low > report.share_allowed).then(|| {
+        format!(
+            "{} = {} may be exceeded by {:.1} % of requests; {:.1} % [{:.1}, {:.1}] of held-out rows exceed it: it does not \
+             hold there; collect more rows, lower the bound, or set `confidence`",
+            report.limit,
+            report.bound,
+            100.0 * report.share_allowed,
+            100.0 * share,
+            100.0 * low,
+            100.0 * high
+        )
+    })
 }
 
 /// λ at an operating point: the slope of the hull edge over its cost, both slopes at a vertex (MATH.md 4).

@@ -2,40 +2,34 @@
 //! rows, and let the held-out rows change nothing but the reported figures.
 
 use super::FitError;
-use super::constraint::Constraint;
-use super::families::{self, Pool};
 use super::family::{Candidate, Draft, FittedFamily};
-use super::guard::Guarding;
+use super::held::Holds;
 use super::limited::{self, AbstainingRule};
-use super::limits::{NO_LIMITS, Tail, within};
+use super::limits::{Tail, within};
 use super::objective::Target;
 use super::outcome;
 use super::report::{self, EarlyReport, FitReport, GuardReport, HeldOut, LeftOut};
 use super::route::FitOutcome;
+use super::selection::Selection;
 use super::setup::Setup;
 use super::verdict::{self, Contestants, Facts, Verdict};
 use crate::config::Family;
 use crate::fit::analysis::break_even::{self, EqualBudget};
-use crate::fit::analysis::combined;
 use crate::fit::analysis::diagnostics;
 use crate::fit::analysis::learning;
 use crate::fit::analysis::structural::{self, Decomposition};
-use crate::fit::frontier::curves::{self, Budgets, Curve};
+use crate::fit::frontier::curves::{Budgets, Curve};
 use crate::fit::frontier::envelope;
 use crate::fit::frontier::pair::Pair;
 use crate::fit::frontier::pairs;
-use crate::fit::inference::certify::{self, Certified};
 use crate::fit::inference::compare::Comparison;
-use crate::fit::inference::crossfit::{self, Rival, Scored, Standing};
+use crate::fit::inference::crossfit::{self, Rival};
 use crate::fit::inference::simulate::Outcomes;
 use crate::fit::inference::slices;
 use crate::fit::rows::pool::warn_of_unavailable;
 use crate::fit::rows::table::Totals;
 use crate::fit::rows::traffic;
-use crate::policy::{Certificate, Rules};
-
-/// How often a policy is chosen anew under a tighter constraint because the guard breaks the stated one.
-const GUARD_ROUNDS: usize = 12;
+use crate::policy::Rules;
 
 /// A family fitted on all calibration rows, at the objective.
 pub(super) struct Fit<'t> {
@@ -54,14 +48,6 @@ pub(super) struct Fit<'t> {
     pub(super) totals_with_stops: Option<Totals>,
 }
 
-/// What calibration rows say about the families.
-struct Selection {
-    /// The chosen one; `None` if none keeps the constraint.
-    family: Option<Family>,
-    standings: Vec<Standing>,
-    rival: Option<Rival>,
-}
-
 impl Setup<'_> {
     pub(super) fn run(mut self, left_out: Vec<LeftOut>) -> Result<FitOutcome, FitError> {
         let folds = crossfit::folds(&self.table, &self.calibration, &self.variant_names, self.route.fit.seed);
@@ -70,18 +56,27 @@ impl Setup<'_> {
         let mut fits = self.fit_all(&folds)?;
         let Selection { family: mut selected, standings, rival } = self.select(&fits, &folds)?;
         let mut refused = None;
-        let certificate = match selected.and_then(|family| fits.iter_mut().find(|fit| fit.family == family)) {
-            Some(fit) if !self.certification.is_empty() => match self.certify(fit)? {
-                Ok(certificate) => Some(certificate),
+        let (mut certificate, mut nothing_cheaper_than) = (None, None);
+        if let Some(family) = selected.filter(|_| !self.certification.is_empty()) {
+            match self.certify(&mut fits, family)? {
+                Ok(assured) => {
+                    selected = Some(assured.family);
+                    certificate = Some(assured.certificate);
+                    nothing_cheaper_than = assured.nothing_cheaper_than;
+                }
                 Err(reason) => {
                     warnings.push(reason.clone());
                     refused = Some(reason);
                     selected = None;
-                    None
                 }
-            },
-            _ => None,
-        };
+            }
+        }
+        if let Some(reference) = &nothing_cheaper_than {
+            warnings.push(format!(
+                "nothing cheaper than `{reference}` could be certified on {} rows",
+                self.certification.len()
+            ));
+        }
         let mut guard = None;
         if let (Some(guarding), Some(family)) = (self.guarding(), selected)
             && let Some(fit) = fits.iter_mut().find(|fit| fit.family == family)
@@ -106,10 +101,19 @@ impl Setup<'_> {
         }
         let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
         let (comparison, singles_at) = self.compare(&fits);
-        let verdict = comparison
-            .as_ref()
-            .zip(selected)
-            .map(|(comparison, selected)| self.judge(comparison, selected, &fits, singles_at, rival));
+        let verdict = comparison.as_ref().zip(selected).map(|(comparison, selected)| {
+            let rival = rival.filter(|_| nothing_cheaper_than.is_none());
+            let fallen_back = nothing_cheaper_than.is_some();
+            self.judge(comparison, selected, &fits, singles_at, (rival, fallen_back))
+        });
+        if let Some(held) = verdict.iter().find_map(|verdict| verdict.objective.as_ref())
+            && held.holds == Holds::No
+        {
+            warnings.push(format!(
+                "{}; collect more rows, ask for more than is needed with `{}`, or set `confidence`",
+                held.text, held.key
+            ));
+        }
         let mut families = Vec::new();
         for (position, fit) in fits.iter().enumerate() {
             let tail = fit.outcomes.cost_in_dearest_percent();
@@ -122,7 +126,11 @@ impl Setup<'_> {
                     100.0 * tail
                 ));
             }
-            families.push(self.family_report(fit, held_out));
+            let family = self.family_report(fit, held_out);
+            if selected.is_some_and(|selected| selected.family == fit.family) {
+                warnings.extend(family.limits.iter().filter_map(outcome::broken_limit));
+            }
+            families.push(family);
         }
         if self.test.is_empty() {
             warnings.push("nothing was held out, so nothing is proven and no policy is written".into());
@@ -150,6 +158,7 @@ impl Setup<'_> {
         let learning_curve = if options.learning_curve { self.learning_curve(&fits)? } else { Vec::new() };
         let report = FitReport {
             route: self.route.name.clone(),
+            objective: report::ObjectiveReport(self.objective.clone()),
             rows: report::Rows {
                 used: self.table.len(),
                 skipped: self.input.unreadable_rows + self.input.log.rows.len() - self.table.len(),
@@ -166,7 +175,9 @@ impl Setup<'_> {
             duality_gap: selected.and_then(|fit| self.duality_gap(fit)),
             mixture: selected.and_then(|fit| self.mixture(fit)),
             limits: self.limit_reports(),
-            certification: self.certification_outlook(),
+            certification: self
+                .certification_outlook()
+                .map(|outlook| report::Certification { nothing_cheaper_than, ..outlook }),
             traffic: self.traffic.as_ref().map(|(known, weighed)| {
                 let policy = selected.map(|fit| (&fit.rules, &fit.outcomes));
                 traffic::report(weighed, known, &self.table, (&self.calibration, &self.test), policy)
@@ -174,7 +185,12 @@ impl Setup<'_> {
             guard,
             early_escalation: selected.and_then(|fit| fit.early.clone()),
             verdict: (&verdict.unwrap_or_else(|| {
-                outcome::nothing_to_judge(selected.is_some(), refused.as_deref(), &self.test)
+                let why = match refused {
+                    Some(reason) => format!("No policy: {reason}."),
+                    None if selected.is_none() => self.infeasible(&fits),
+                    None => "The verdict is undecided: nothing was held out to judge by.".to_owned(),
+                };
+                outcome::nothing_to_judge(why)
             }))
                 .into(),
             pairs: pairs.pairs,
@@ -277,140 +293,6 @@ impl Setup<'_> {
         Some((Some(decomposition), equal_budgets))
     }
 
-    /// Every family on all calibration rows, at the objective, with its figures on held-out rows.
-    fn fit_all(&self, folds: &[u8]) -> Result<Vec<Fit<'_>>, FitError> {
-        let (log, table) = (self.input.log, &self.table);
-        let target = self.target(&self.calibration);
-        let budgets = Budgets::new(table, &self.calibration);
-        let mut fits = Vec::new();
-        for family in families::tried(&self.route.fit) {
-            let known = fits.iter().find_map(|fit: &Fit<'_>| fit.fitted.router_fit());
-            let Some(mut fitted) = families::fit(&self.pool(), family, &self.calibration, folds, known)
-            else {
-                continue;
-            };
-            let solved = fitted.solve(target);
-            let feasible = solved.is_some();
-            let mut hull = fitted.hull();
-            if hull.is_empty() && !self.limits.is_empty() {
-                // No member keeps the limits: the family is shown as it is without them, and is not feasible.
-                let pool = Pool { limits: &NO_LIMITS, ..self.pool() };
-                let Some(free) = families::fit(&pool, family, &self.calibration, folds, known) else {
-                    continue;
-                };
-                fitted = free;
-                hull = fitted.hull();
-            }
-            let nearest = if matches!(target, Target::Floor(_)) { hull.last() } else { hull.first() };
-            let Some(chosen) = solved.or_else(|| nearest.cloned()) else { continue };
-            let rules = fitted.rules(&chosen);
-            let outcomes = Outcomes::of(&rules, log, table, &self.test)?;
-            // The learning curve ends at these.
-            let measured = self.input.options.details || self.input.options.learning_curve;
-            let curve = if self.test.is_empty() || !measured {
-                None
-            } else {
-                Some(curves::measure(&*fitted, log, table, &self.test, &budgets)?)
-            };
-            fits.push(Fit {
-                family,
-                fitted,
-                chosen,
-                feasible,
-                curve,
-                outcomes,
-                rules,
-                guard: None,
-                early: None,
-                totals_with_stops: None,
-            });
-        }
-        Ok(fits)
-    }
-
-    /// Cross-fits the feasible families and chooses one of them.
-    fn select(&self, fits: &[Fit<'_>], folds: &[u8]) -> Result<Selection, FitError> {
-        // The full chain is a member of the larger classes and is shown because people start there.
-        let candidates: Vec<&Fit<'_>> =
-            fits.iter().filter(|fit| fit.feasible && fit.family != Family::FullChain).collect();
-        let last_fold = folds.iter().copied().max().unwrap_or(0);
-        if last_fold == 0 {
-            // One group: nothing can be cross-fitted, so the simplest family stands.
-            let family = candidates.first().map(|fit| fit.family);
-            return Ok(Selection { family, standings: Vec::new(), rival: None });
-        }
-        let mut values: Vec<Vec<f64>> = vec![vec![0.0; self.calibration.len()]; candidates.len()];
-        for fold in 0..=last_fold {
-            let (mut train, mut train_folds, mut held, mut places) =
-                (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            for (place, (&row, &row_fold)) in self.calibration.iter().zip(folds).enumerate() {
-                if row_fold == fold {
-                    held.push(row);
-                    places.push(place);
-                } else {
-                    train.push(row);
-                    train_folds.push(row_fold);
-                }
-            }
-            let target = self.target(&train);
-            let table = combined::refitted(&self.table, &train);
-            let pool = Pool { table: &table, ..self.pool() };
-            let mut fitted: Vec<Option<Box<dyn FittedFamily + '_>>> = Vec::new();
-            for Fit { family, fitted: whole, .. } in &candidates {
-                let known = fitted.iter().flatten().find_map(|other| other.router_fit());
-                let again = families::refit(&pool, *family, &**whole, &train, &train_folds, known);
-                fitted.push(again);
-            }
-            let multipliers = self.multipliers(&table, &train, || union_hull(&fitted));
-            for (values, fitted) in values.iter_mut().zip(&fitted) {
-                let Some(fitted) = fitted else { continue };
-                let hull = fitted.hull();
-                let nearest = if matches!(target, Target::Floor(_)) { hull.last() } else { hull.first() };
-                let Some(chosen) = fitted.solve(target).or_else(|| nearest.cloned()) else { continue };
-                let outcomes = Outcomes::of(&fitted.rules(&chosen), self.input.log, &self.table, &held)?;
-                for (position, &place) in places.iter().enumerate() {
-                    let over = self.limits.over(outcomes.cost[position], outcomes.latency_ms[position]);
-                    values[place] =
-                        multipliers.row_value(outcomes.quality[position], outcomes.cost[position], over);
-                }
-            }
-        }
-        let scored: Vec<Scored> = candidates
-            .iter()
-            .zip(values)
-            .map(|(fit, values)| Scored { family: fit.family, values })
-            .collect();
-        let (family, standings) = crossfit::choose(&self.table, &self.calibration, &scored);
-        let rival =
-            family.and_then(|family| crossfit::rival(&self.table, &self.calibration, &scored, family));
-        Ok(Selection { family, standings, rival })
-    }
-
-    /// Moves the selected family to the riskiest point that the rows set aside certify; a sentence if there is none.
-    fn certify(&self, fit: &mut Fit<'_>) -> Result<Result<Certificate, String>, FitError> {
-        if self.promises.is_empty() {
-            return Ok(Err("nothing to certify".into()));
-        }
-        let target = self.target(&self.calibration);
-        let walked = certify::walk(&self.trial(), &self.promises, target, &*fit.fitted)?;
-        let Certified { chosen, rules, guard, certificate } = match walked {
-            Ok(Some(certified)) => certified,
-            Ok(None) => {
-                return Ok(Err(format!(
-                    "not certified: even the safest {} policy fails the test on {} rows",
-                    fit.family.name(),
-                    self.certification.len()
-                )));
-            }
-            Err(reason) => return Ok(Err(reason)),
-        };
-        fit.rules = rules;
-        fit.guard = guard;
-        fit.outcomes = Outcomes::of(&fit.rules, self.input.log, &self.table, &self.test)?;
-        fit.chosen = chosen;
-        Ok(Ok(certificate))
-    }
-
     /// The selected policy beside the verdict's reference, label by label.
     fn slices(&self, selected: Option<&Fit<'_>>) -> Vec<report::Slice> {
         let reference = verdict::reference_tier(
@@ -438,41 +320,6 @@ impl Setup<'_> {
         (comparison, fits.len())
     }
 
-    /// Guards the selected policy. Where the guard breaks a constraint, the policy before it is chosen under a tighter one;
-    /// `None` if that does not help either.
-    fn guard(&self, guarding: Guarding<'_>, fit: &mut Fit<'_>) -> Result<Option<GuardReport>, FitError> {
-        let target = self.target(&self.calibration);
-        let (mut tighter, mut chosen) = (target, fit.chosen.clone());
-        let hull: Vec<Totals> = fit.fitted.hull().iter().map(|vertex| vertex.totals).collect();
-        let known = fit.fitted.out_of_fold(&self.calibration);
-        let sums = |outcomes: &Outcomes| outcomes.sums(&self.table, &self.calibration, &self.limits);
-        for _ in 0..GUARD_ROUNDS {
-            let unguarded = fit.fitted.rules(&chosen);
-            let outcomes = guarding.outcomes(&unguarded, &known)?;
-            let report = guarding.judge(&outcomes);
-            let rules = guarding.guarded(unguarded, &report);
-            let before = (chosen.totals, sums(&outcomes));
-            let constraint = Constraint::new(target, before, self.allowed(&self.calibration), &hull);
-            let now = sums(&guarding.outcomes(&rules, &known)?);
-            let totals = constraint.promise(now);
-            if constraint.broken(now).nothing() {
-                fit.outcomes = Outcomes::of(&rules, self.input.log, &self.table, &self.test)?;
-                fit.rules = rules;
-                fit.chosen = Candidate { totals, ..chosen };
-                return Ok(Some(report));
-            }
-            let missing = target.missing(totals);
-            tighter = match tighter {
-                Target::Budget(limit) => Target::Budget(limit - missing.max(1)),
-                Target::Floor(floor) => Target::Floor(floor + missing.max(1)),
-                Target::Price(_) => return Ok(None),
-            };
-            let Some(next) = fit.fitted.solve(tighter) else { return Ok(None) };
-            chosen = next;
-        }
-        Ok(None)
-    }
-
     /// The single tiers that keep the limits on calibration rows: a reference that breaks them would be none.
     pub(super) fn eligible(&self) -> Vec<usize> {
         let allowed = self.allowed(&self.calibration);
@@ -490,7 +337,7 @@ impl Setup<'_> {
         selected: &Fit<'_>,
         fits: &[Fit<'_>],
         singles: usize,
-        rival: Option<Rival>,
+        (rival, fallen_back): (Option<Rival>, bool),
     ) -> Verdict {
         let position = fits.iter().position(|fit| fit.family == selected.family).unwrap_or(0);
         let selected_tier = match &selected.chosen.draft {
@@ -506,7 +353,9 @@ impl Setup<'_> {
             calibration: selected.totals_with_stops.unwrap_or(selected.chosen.totals),
             selected_tier,
             rival,
+            goal: &self.objective.goal,
             target: self.target(&self.calibration),
+            nothing_cheaper_on: fallen_back.then_some(self.certification.len()),
             smallest_gain: self.route.fit.smallest_gain,
             calls_per_day: self.route.calls_per_day,
             eligible: self.eligible(),
@@ -515,13 +364,6 @@ impl Setup<'_> {
         };
         verdict::judge(comparison, &Contestants { selected: position, singles }, &self.table, &facts)
     }
-}
-
-/// The hull of everything the fitted families can do.
-fn union_hull(fitted: &[Option<Box<dyn FittedFamily + '_>>]) -> Vec<Totals> {
-    let points =
-        fitted.iter().flatten().flat_map(|family| family.hull()).map(|candidate| (candidate.totals, ()));
-    crate::fit::frontier::point_set::PointSet::new(points.collect()).hull().map(|point| point.0).collect()
 }
 
 /// The pair whose signal the report looks into: the first two stages of the selected policy, else of the best pair.

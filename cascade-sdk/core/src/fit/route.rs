@@ -125,7 +125,13 @@ impl Prepared<'_> {
     pub fn fit(self) -> Result<FitOutcome, Vec<Diagnostic>> {
         self.setup
             .run(self.left_out)
-            .map_err(|error| vec![Diagnostic::error("fit::replay", error.to_string())])
+            .map_err(|error| {
+                vec![
+                    Diagnostic::error("fit::replay", error.to_string())
+                        .help("run `cascade check`, and mend or remove the row if it names one")
+                        .help("if it names none, please report this message: a policy that was just fitted should run"),
+                ]
+            })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The verdict: is the selected policy worth it, against what, by how much, and how sure are we (DESIGN.md 7).
 
+use super::held::{Held, Holds};
 use super::objective::Target;
-use crate::config::Family;
+use crate::config::{Family, Goal};
 use crate::fit::inference::compare::{Comparison, Means};
 use crate::fit::inference::crossfit::Rival;
 use crate::fit::rows::table::{Table, Totals};
@@ -26,10 +27,13 @@ pub struct Verdict {
     pub monthly_saving_usd: Option<Estimate>,
     /// Gain over the random mixture of single tiers at equal calibration cost, in quality at equal cost.
     pub gain_over_mixture: Option<Estimate>,
-    /// The smallest gain, in quality, that these held-out rows show with a power of 80 %.
+    /// The smallest gain, in quality, that these held-out rows show with a power of 80 %; `None` also where they are so few
+    /// that no gain that is possible would show.
     pub smallest_visible_gain: Option<f64>,
     /// Held-out rows at which a gain of `smallest_gain` would show with a power of 80 %.
     pub rows_needed: Option<u64>,
+    /// Whether the objective's bound holds on held-out rows; `None` where it bounds no mean.
+    pub objective: Option<Held>,
     /// The same in plain words.
     pub text: String,
 }
@@ -54,8 +58,12 @@ pub struct Facts<'a> {
     pub selected_tier: Option<usize>,
     /// The family that may most be better than the selected one, on calibration rows.
     pub rival: Option<Rival>,
+    /// The objective.
+    pub goal: &'a Goal,
     /// The objective on calibration rows.
     pub target: Target,
+    /// Rows on which nothing cheaper than the reference of a loss could be certified, so that it was fallen back on.
+    pub nothing_cheaper_on: Option<usize>,
     /// The gain worth deciding on, in quality.
     pub smallest_gain: f64,
     /// Calls a day, if the route says so.
@@ -115,6 +123,11 @@ pub fn mixture_at(
 
 /// Judges the selected policy on held-out rows.
 pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &Facts<'_>) -> Verdict {
+    let versus = match facts.goal {
+        Goal::MaxQualityLoss { versus, .. } => table.tiers.iter().position(|tier| &tier.name == versus),
+        _ => None,
+    };
+    let objective = Held::of(facts.goal, comparison, who.selected, versus.map(|tier| who.singles + tier));
     let Some(reference) = reference_tier(table, facts.rows, facts.target, &facts.eligible) else {
         return Verdict {
             worth_it: facts.selected_tier.is_none(),
@@ -128,11 +141,14 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
             text: if facts.selected_tier.is_none() {
                 "Worth it for the objective's sake: no single tier keeps its constraints on calibration rows, so there is \
                  nothing to compare with."
-                    .into()
+                    .to_owned()
+                    + &broken(objective.as_ref(), true)
             } else {
                 "No single tier keeps the objective's constraints on calibration rows, so there is nothing to compare with."
-                    .into()
+                    .to_owned()
+                    + &broken(objective.as_ref(), false)
             },
+            objective,
         };
     };
     let single = who.singles + reference;
@@ -178,11 +194,12 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
             comparison.paired(|m| (m(single).cost - m(who.selected).cost) * calls * DAYS_PER_MONTH)
         }),
         gain_over_mixture: over_mixture,
-        smallest_visible_gain: (standard_error > 0.0).then_some(DETECTION * standard_error),
+        smallest_visible_gain: Some(DETECTION * standard_error).filter(|gain| *gain > 0.0 && *gain <= 1.0),
         rows_needed: rows_needed(standard_error, rows, facts.smallest_gain),
+        objective,
         text: String::new(),
     };
-    verdict.text = words(&verdict, name, &versus_single, facts, comparison, who);
+    verdict.text = words(&verdict, table, name, &versus_single, facts, comparison, who);
     verdict
 }
 
@@ -211,6 +228,7 @@ pub fn visible_gain(rows: u64, variance: f64) -> f64 {
 
 fn words(
     verdict: &Verdict,
+    table: &Table,
     reference: &str,
     versus_single: &Estimate,
     facts: &Facts<'_>,
@@ -235,9 +253,9 @@ fn words(
         )
     };
     let family = facts.family.name().replace('_', " ");
-    if facts.selected_tier.is_some() {
-        // The best single policy is the reference itself.
-        text.push_str(&one_model(reference, facts));
+    if let Some(tier) = facts.selected_tier {
+        text.push_str(&one_model(&table.tiers[tier].name, facts));
+        text.push_str(&broken(verdict.objective.as_ref(), false));
     } else {
         let (gain, saving) =
             (verdict.quality_gain.unwrap_or_default(), verdict.cost_saving.unwrap_or_default());
@@ -257,6 +275,7 @@ fn words(
             points(&gain),
             percent(&Estimate { value: -saving.value, low: -saving.high, high: -saving.low })
         );
+        text.push_str(&broken(verdict.objective.as_ref(), verdict.worth_it));
         if let Some(mixture) = &verdict.gain_over_mixture {
             let beyond = if beats_single && !verdict.worth_it {
                 "But it does not clearly beat drawing single tiers at random at equal cost"
@@ -279,25 +298,15 @@ fn words(
     let (rows, kind) =
         if single_model { (facts.rows.len(), "calibration") } else { (facts.test_rows, "held-out") };
     let refuted = facts.selected_tier.is_none() && versus_single.high < 0.0;
-    if !verdict.worth_it
-        && !refuted
-        && let Some(visible) = verdict.smallest_visible_gain
+    if let Some(needed) =
+        verdict.rows_needed.filter(|_| !verdict.worth_it && !refuted && facts.nothing_cheaper_on.is_none())
     {
-        let _ = write!(
-            text,
-            " The smallest gain that these {rows} {kind} rows could have shown is {:.1} points",
-            100.0 * visible
-        );
-        match verdict.rows_needed {
-            Some(needed) if needed > rows as u64 => {
-                let _ = write!(
-                    text,
-                    "; for {:.1} points (smallest_gain) about {needed} {kind} rows are needed.",
-                    100.0 * facts.smallest_gain
-                );
-            }
-            _ => text.push('.'),
+        let shown = rows_show(rows as u64, kind, verdict.smallest_visible_gain);
+        let _ = write!(text, " {shown}");
+        if needed > rows as u64 {
+            let _ = write!(text, "; {}", rows_are_needed(facts.smallest_gain, needed, kind));
         }
+        text.push('.');
     }
     if let (Some(calls), Some(monthly), false) =
         (facts.calls_per_day, &verdict.monthly_saving_usd, single_model)
@@ -307,8 +316,42 @@ fn words(
     text
 }
 
+/// The smallest gain that rows of a kind show, in words; `None` where none that is possible would show.
+pub fn rows_show(rows: u64, kind: &str, visible: Option<f64>) -> String {
+    match visible {
+        Some(gain) => {
+            format!(
+                "The smallest gain that these {rows} {kind} rows could have shown is {:.1} points",
+                100.0 * gain
+            )
+        }
+        None => format!("These {rows} {kind} rows could have shown no gain that is possible"),
+    }
+}
+
+/// The rows that it takes to show the smallest gain worth deciding on, in words.
+pub fn rows_are_needed(smallest_gain: f64, needed: u64, kind: &str) -> String {
+    format!("for {:.1} points (smallest_gain) about {needed} {kind} rows are needed", 100.0 * smallest_gain)
+}
+
+/// A sentence that held-out rows refute the objective, if they do.
+fn broken(objective: Option<&Held>, but: bool) -> String {
+    let Some(held) = objective.filter(|held| held.holds == Holds::No) else { return String::new() };
+    let mut text = held.text.clone();
+    if but {
+        return format!(" But {text}.");
+    }
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    format!(" {text}.")
+}
+
 /// Whether one model is a finding or only what is left when these rows cannot tell.
 fn one_model(reference: &str, facts: &Facts<'_>) -> String {
+    if let Some(rows) = facts.nothing_cheaper_on {
+        return format!("Use one model: `{reference}`. Nothing cheaper could be certified on {rows} rows.");
+    }
     let Some(rival) = facts.rival else { return format!("Use one model: `{reference}`.") };
     let family = rival.family.name().replace('_', " ");
     let most = 100.0 * rival.most();

@@ -91,3 +91,41 @@ fn certified_floors_hold_on_groups() {
     let (broken, certified) = simulate(&Goal::MinQuality(0.8), Some(0.9), recipe, FITS);
     assert!(broken <= allowed(0.1, FITS) && certified > 0.3, "{broken} {certified}");
 }
+
+/// Where nothing cheaper passes, the reference tier does: it loses nothing against itself and needs no test.
+#[test]
+fn a_loss_that_few_rows_cannot_certify_falls_back_on_the_reference() {
+    let config = config(Goal::MaxQualityLoss { versus: "c".into(), by: 0.01 }, Some(0.95));
+    let outcome = fit_policy(&config, &Recipe { rows: 150, ..Recipe::default() }.log());
+    let policy = outcome.policy.expect("the reference keeps its own quality");
+    let [plan] = policy.rules.plans.as_slice() else { panic!("{:?}", policy.rules.plans) };
+    let asked: Vec<&str> = plan.stages.iter().map(|stage| policy.rules.tiers[stage.tier].as_str()).collect();
+    assert_eq!((policy.family, asked), (Family::Single, vec!["c"]));
+    let certificate = policy.certificate.expect("it is certified");
+    assert_eq!(certificate.method, "identity");
+    let report = outcome.report;
+    let said = format!("nothing cheaper than `c` could be certified on {} rows", certificate.rows);
+    assert!(report.warnings.contains(&said), "{:?}", report.warnings);
+    assert_eq!(report.certification.unwrap().nothing_cheaper_than.as_deref(), Some("c"));
+    assert_eq!(report.selected, Some("single"));
+    assert!(
+        report.verdict.text.starts_with("Use one model: `c`. Nothing cheaper"),
+        "{}",
+        report.verdict.text
+    );
+    assert_eq!(report.verdict.objective.unwrap().holds, "yes");
+    // A floor has no such policy.
+    let floor = crate::synthetic::config(Goal::MinQuality(0.89), Some(0.95));
+    let outcome = fit_policy(&floor, &Recipe { rows: 150, ..Recipe::default() }.log());
+    assert!(outcome.policy.is_none());
+    assert!(outcome.report.verdict.text.contains("loosen `min_quality`"), "{}", outcome.report.verdict.text);
+}
+
+/// The reference as a way out spends no δ: every fit is certified, and the promise holds as before.
+#[test]
+fn certified_losses_with_a_way_out_hold() {
+    let goal = Goal::MaxQualityLoss { versus: "c".into(), by: 0.02 };
+    let (broken, certified) = simulate(&goal, Some(0.9), Recipe { rows: 400, ..Recipe::default() }, FITS);
+    assert!(broken <= allowed(0.1, FITS), "{broken}");
+    assert!((certified - 1.0).abs() < 1e-12, "{certified}");
+}

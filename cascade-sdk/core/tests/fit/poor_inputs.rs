@@ -47,6 +47,29 @@ fn infeasible_objectives_select_nothing() {
     }
 }
 
+/// Who asks for too much is told how much there is, and which key to change.
+#[test]
+fn infeasible_objectives_say_what_can_be_reached() {
+    let log = Recipe::default().log();
+    let text = |goal| fit(&config(goal, None), &log, 1).report.verdict.text;
+    let floor = text(Goal::MinQuality(0.999));
+    assert!(
+        floor.contains("The highest quality is 9") && floor.contains("`min_quality` asks for 99.9 %"),
+        "{floor}"
+    );
+    let budget = text(Goal::MaxCost(Usd::parse("0.0000001").unwrap()));
+    assert!(budget.contains("The cheapest policy costs $0.0"), "{budget}");
+    assert!(budget.contains("`max_cost_usd` allows $0.000100. Raise it"), "{budget}");
+    let mut limited = config(Goal::MaxQuality, None);
+    limited.routes[0].objective.as_mut().unwrap().max_latency_ms_p95 = Some(10.0);
+    let slow = Recipe { latencies: true, ..Recipe::default() }.log();
+    let limited = fit(&limited, &slow, 1).report.verdict.text;
+    assert!(
+        limited.contains("`a` comes nearest to max_latency_ms_p95: 100.0 % of its requests"),
+        "{limited}"
+    );
+}
+
 #[test]
 fn without_held_out_rows_nothing_is_promised() {
     let log = log_of(&Recipe { rows: 40, ..Recipe::default() }.lines(|_| Some("calibration")));

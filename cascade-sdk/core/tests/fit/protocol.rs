@@ -42,6 +42,37 @@ fn held_out_rows_change_only_held_out_figures() {
     assert_eq!(chosen(&before), chosen(&after));
 }
 
+/// A verdict may be won against a reference while the objective is lost: both are said.
+#[test]
+fn an_objective_that_held_out_rows_refute_is_named() {
+    let halves = |row: usize| Some(if row.is_multiple_of(3) { "test" } else { "calibration" });
+    let lines = Recipe::default().lines(halves);
+    let spoiled: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            if line.contains(r#""split":"test""#) {
+                line.replace(r#""quality":1"#, r#""quality":0"#)
+            } else {
+                line.clone()
+            }
+        })
+        .collect();
+    let config = config(Goal::MinQuality(0.8), None);
+    let report = fit(&config, &log_of(&spoiled), 1).report;
+    let held = report.verdict.objective.as_ref().unwrap();
+    assert_eq!((held.key, held.holds), ("min_quality", "no"));
+    assert!(report.verdict.text.contains("it does not hold there"), "{}", report.verdict.text);
+    assert!(
+        report.warnings.iter().any(|text| text.contains("it does not hold there; collect")),
+        "{:?}",
+        report.warnings
+    );
+    let kept = fit(&config, &log_of(&lines), 1).report;
+    let held = kept.verdict.objective.as_ref().unwrap();
+    assert_ne!(held.holds, "no");
+    assert!(!kept.verdict.text.contains("hold there") && !held.text.is_empty(), "{}", kept.verdict.text);
+}
+
 #[test]
 fn order_of_rows_and_threads_change_nothing() {
     let mut lines = Recipe::default().lines(|_| None);

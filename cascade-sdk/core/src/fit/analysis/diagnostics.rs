@@ -3,7 +3,7 @@
 use crate::fit::frontier::isotonic::{self, Direction, Group};
 use crate::fit::frontier::pair::Pair;
 use crate::fit::frontier::ranking::Ranking;
-use crate::fit::report::{Benefit, BenefitBin, IsotonicStep, Reliability, ReliabilityBin};
+use crate::fit::report::{Benefit, BenefitBin, IsotonicStep, Reliability, ReliabilityBin, ShadowPriceStep};
 use crate::fit::rows::table::{QUALITY_ONE, Table};
 use serde::Serialize;
 
@@ -30,7 +30,8 @@ struct BinMeans {
     rows: usize,
 }
 
-/// Escalation benefit b(t) = E[q_H − q_L | s = t] in bins and as a decreasing fit, on `rows`.
+/// Escalation benefit b(t) = E[q_H − q_L | s = t] in bins and as a decreasing fit, and the shadow price along the signal, on
+/// `rows`.
 ///
 /// The standard error of a bin is that of the paired difference: sd(q_H − q_L) / √n.
 pub fn benefit(table: &Table, rows: &[u32], pair: Pair, at_least: Option<f64>) -> Option<Benefit> {
@@ -61,6 +62,14 @@ pub fn benefit(table: &Table, rows: &[u32], pair: Pair, at_least: Option<f64>) -
             .map(|bin| BenefitBin { signal: bin.score, benefit: bin.value, error: bin.error, rows: bin.rows })
             .collect(),
         isotonic,
+        shadow_prices: isotonic::shadow_prices(table, &ranking, pair)
+            .into_iter()
+            .map(|step| ShadowPriceStep {
+                signal: Some(step.score).filter(|score| score.is_finite()),
+                quality_per_usd: step.level,
+                usd_per_quality: (step.level > 0.0).then(|| 1.0 / step.level),
+            })
+            .collect(),
     })
 }
 
@@ -263,6 +272,11 @@ mod tests {
         assert!(found.bins[10..].iter().all(|bin| bin.benefit.abs() < 1e-12));
         let steps: Vec<(f64, f64)> = found.isotonic.iter().map(|step| (step.signal, step.benefit)).collect();
         assert_eq!(steps, [(0.0, 1.0), (200.0, 0.0)]);
+        // Every answer costs one unit of 10⁻¹² dollars.
+        let prices = &found.shadow_prices;
+        assert_eq!(prices.iter().map(|step| step.signal).collect::<Vec<_>>(), [Some(0.0), Some(200.0)]);
+        assert!((prices[0].quality_per_usd * prices[0].usd_per_quality.unwrap() - 1.0).abs() < 1e-12);
+        assert!((prices[0].quality_per_usd - 1e12).abs() < 1.0 && prices[1].usd_per_quality.is_none());
     }
 
     #[test]

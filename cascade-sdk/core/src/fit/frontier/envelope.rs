@@ -131,7 +131,50 @@ pub fn duality_gap(hull: &[Totals], reached: Totals, cost: i128, weight: i128) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fit::frontier::hull::concave;
     use crate::fit::frontier::operating::PolicyClass;
+    use crate::fit::frontier::point_set::PointSet;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// MATH.md 4: a budget between two cuts leaves no more unspent than one tie group gains, and what a frontier that is
+        /// not concave lies below its hull.
+        #[test]
+        fn the_duality_gap_is_at_most_a_tie_group(
+            groups in prop::collection::vec((1..50_i128, -20..60_i128), 1..30),
+            sorted in any::<bool>(),
+            share in 0.0..1.2_f64,
+        ) {
+            let mut groups = groups;
+            if sorted {
+                // Benefit per cost falls along the signal, so that the frontier is concave.
+                groups.sort_by_key(|&(cost, gain)| std::cmp::Reverse(gain * 1_000_000 / cost));
+            }
+            let mut cuts = vec![Totals { cost: 100, quality: 100 }];
+            for &(cost, gain) in &groups {
+                let last = cuts[cuts.len() - 1];
+                cuts.push(last + Totals { cost, quality: gain });
+            }
+            let hull: Vec<Totals> = concave(&cuts).into_iter().map(|at| cuts[at]).collect();
+            let above = |at: Totals| duality_gap(&hull, at, at.cost, 1) * QUALITY_ONE as f64;
+            let jump = groups.iter().map(|group| group.1).max().unwrap_or(0).max(0) as f64;
+            let depth = cuts.iter().map(|&cut| above(cut)).fold(0.0, f64::max);
+            #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
+            let budget = 100 + (share * (cuts[cuts.len() - 1].cost - 100) as f64) as i128;
+            let set = PointSet::new(cuts.iter().map(|&cut| (cut, ())).collect());
+            let reached = set.at_budget(budget).unwrap().0;
+            let gap = duality_gap(&hull, reached, budget, 1) * QUALITY_ONE as f64;
+            prop_assert!(gap <= jump + depth + 1e-6, "{gap} {jump} {depth}");
+            if sorted {
+                let best = cuts.iter().map(|cut| cut.quality).max().unwrap();
+                let rising = cuts.iter().take_while(|cut| cut.quality < best).map(|&cut| above(cut));
+                prop_assert!(rising.fold(0.0, f64::max) < 1e-3, "concave up to its top");
+                prop_assert!(gap <= jump + 1e-3, "{gap} {jump}");
+            }
+        }
+    }
 
     /// Three tiers at constant costs; scores rank the answers, the middle tier masters the middle.
     fn table(rows: usize, sharp: bool) -> (Table, Vec<u32>) {

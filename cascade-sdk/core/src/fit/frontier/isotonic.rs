@@ -114,6 +114,9 @@ pub fn calibration(table: &Table, ranking: &Ranking, tier: usize) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fit::frontier::hull::concave;
+    use crate::fit::frontier::pair::frontier;
+    use crate::fit::rows::table::{SignalData, TierData, Totals};
     use proptest::prelude::*;
 
     fn groups(values: &[(f64, f64)]) -> Vec<Group> {
@@ -122,6 +125,35 @@ mod tests {
             .enumerate()
             .map(|(at, &(level, weight))| Group { score: at as f64, response: level * weight, weight })
             .collect()
+    }
+
+    /// Two tiers; the cheap one has a signal and is never right.
+    fn table(rows: &[(u8, bool, i64)]) -> Table {
+        let tier = |quality: Vec<i64>, cost: Vec<i64>, signals: Vec<SignalData>| TierData {
+            name: String::new(),
+            failed: vec![false; cost.len()],
+            latency_ms: vec![f32::NAN; cost.len()],
+            quality,
+            cost,
+            signals,
+        };
+        let value = rows.iter().map(|row| f64::from(row.0)).collect();
+        let signal = SignalData { name: "s".into(), value, cost: Vec::new(), combined: None };
+        let count = u32::try_from(rows.len()).unwrap();
+        let gain = |row: &(u8, bool, i64)| if row.1 { QUALITY_ONE } else { 0 };
+        // Some of the cheap tier's answers are right where the dear tier's are wrong, so that escalation harms.
+        let own = |row: &(u8, bool, i64)| if row.1 || row.2 % 2 == 0 { 0 } else { QUALITY_ONE };
+        Table {
+            tiers: vec![
+                tier(rows.iter().map(own).collect(), vec![1; rows.len()], vec![signal]),
+                tier(rows.iter().map(gain).collect(), rows.iter().map(|row| row.2).collect(), Vec::new()),
+            ],
+            log_row: (0..count).collect(),
+            group: (0..count).collect(),
+            groups: rows.len(),
+            weight: vec![1; rows.len()],
+            embedding_cost: Vec::new(),
+        }
     }
 
     #[test]
@@ -142,6 +174,30 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// MATH.md 3.1: the levels are the slopes of the least concave majorant of the pair's frontier.
+        #[test]
+        fn shadow_prices_are_the_slopes_of_the_frontier(
+            rows in prop::collection::vec((0..12_u8, any::<bool>(), 1..1_000_i64), 1..60),
+        ) {
+            let table = table(&rows);
+            let all: Vec<u32> = (0_u32..).take(rows.len()).collect();
+            let ranking = Ranking::new(&table.tiers[0].signals[0].value, &all);
+            let pair = Pair { cheap: 0, signal: 0, dear: 1 };
+            let cuts: Vec<Totals> = frontier(&table, &ranking, pair).iter().map(|cut| cut.totals).collect();
+            let vertices: Vec<Totals> = concave(&cuts).into_iter().map(|at| cuts[at]).collect();
+            let slopes = vertices.windows(2).map(|edge| {
+                (edge[1].quality - edge[0].quality) as f64 / (edge[1].cost - edge[0].cost) as f64
+            });
+            let prices = shadow_prices(&table, &ranking, pair).into_iter().map(|step| step.level);
+            let (slopes, prices): (Vec<f64>, Vec<f64>) = (slopes.collect(), prices.filter(|level| *level > 0.0).collect());
+            prop_assert_eq!(slopes.len(), prices.len(), "{:?} {:?}", slopes, prices);
+            for (slope, price) in slopes.iter().zip(&prices) {
+                prop_assert!((slope - price).abs() <= 1e-9 * slope, "{} {}", slope, price);
+            }
+        }
+
         #[test]
         fn fits_are_monotone_keep_the_mean_and_change_nothing_twice(
             values in prop::collection::vec((-5.0..5.0_f64, 0.1..3.0_f64), 1..40),

@@ -9,6 +9,9 @@ use crate::fit::rows::table::Table;
 use crate::money::PICO_PER_USD;
 use crate::policy::Cut;
 
+/// Share of resamples from which on a switching point counts as stable (MATH.md 5).
+const STABLE: f64 = 0.8;
+
 /// Everything the report says about pairs, on calibration rows.
 #[derive(Clone, Debug, Default)]
 pub(in crate::fit) struct PairSection {
@@ -67,6 +70,7 @@ pub(in crate::fit) fn report(table: &Table, rows: &[u32], options: FitOptions, s
             from: names(&switch.from),
             to: names(&switch.to),
             frequency: Some(frequency),
+            stable: frequency >= STABLE,
         })
         .collect();
     PairSection { pairs, envelope: points, switching_points }

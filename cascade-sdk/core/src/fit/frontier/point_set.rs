@@ -116,6 +116,27 @@ impl<T> PointSet<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// MATH.md 4: the hull of everything needs the hulls of the parts only.
+        #[test]
+        fn the_hull_of_a_union_is_that_of_the_hulls(
+            parts in prop::collection::vec(prop::collection::vec((0..40_i128, 0..40_i128), 0..25), 1..5),
+        ) {
+            let points = |part: &[(i128, i128)]| -> Vec<(Totals, ())> {
+                part.iter().map(|&(cost, quality)| (Totals { quality, cost }, ())).collect()
+            };
+            let hull = |points: Vec<(Totals, ())>| -> Vec<Totals> {
+                PointSet::new(points).hull().map(|point| point.0).collect()
+            };
+            let whole = hull(points(&parts.concat()));
+            let of_hulls = parts.iter().flat_map(|part| hull(points(part))).map(|totals| (totals, ())).collect();
+            prop_assert_eq!(whole, hull(of_hulls));
+        }
+    }
 
     #[test]
     fn a_hull_of_many_vertices_is_thinned_where_it_loses_least() {

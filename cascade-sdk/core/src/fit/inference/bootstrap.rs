@@ -23,6 +23,8 @@ pub struct Blocks {
     columns: usize,
     /// `blocks × columns`, row-major.
     sums: Vec<f64>,
+    /// The sums on the rows themselves.
+    observed: Vec<f64>,
 }
 
 /// Sums of every column in every resample.
@@ -66,7 +68,27 @@ impl Blocks {
                 *sum += column[position];
             }
         }
-        Self { columns: columns.len(), sums }
+        Self::of(columns.len(), sums)
+    }
+
+    fn of(columns: usize, sums: Vec<f64>) -> Self {
+        let mut observed = vec![0.0; columns];
+        for block in sums.chunks_exact(columns.max(1)) {
+            for (sum, value) in observed.iter_mut().zip(block) {
+                *sum += value;
+            }
+        }
+        Self { columns, sums, observed }
+    }
+
+    /// Replaces what was summed in floating point by sums that are known exactly, so that whoever forms the same ratio of
+    /// them gets the same number to the last bit.
+    #[must_use]
+    pub fn with_exact(mut self, exact: impl IntoIterator<Item = (usize, i128)>) -> Self {
+        for (column, sum) in exact {
+            self.observed[column] = sum as f64;
+        }
+        self
     }
 
     /// Number of units that are resampled.
@@ -88,18 +110,14 @@ impl Blocks {
             sums.extend_from_slice(block);
             sums.extend(products.iter().map(|&(a, b)| block[a] * block[b]));
         }
-        Self { columns, sums }
+        let products = Self::of(columns, sums);
+        let known = self.observed.iter().chain(&products.observed[self.columns..]).copied().collect();
+        Self { observed: known, ..products }
     }
 
     /// Draws the resamples. Each has a random stream of its own, so the result does not depend on `threads`.
     pub fn resample(&self, seed: u64, threads: usize) -> Resamples {
         let (blocks, columns) = (self.len(), self.columns);
-        let mut observed = vec![0.0; columns];
-        for block in self.sums.chunks_exact(columns.max(1)) {
-            for (sum, value) in observed.iter_mut().zip(block) {
-                *sum += value;
-            }
-        }
         let mut replicates = vec![0.0; RESAMPLES * columns];
         if blocks > 0 && columns > 0 {
             let share = RESAMPLES.div_ceil(threads.max(1));
@@ -115,7 +133,7 @@ impl Blocks {
                 }
             });
         }
-        Resamples { columns, observed, replicates }
+        Resamples { columns, observed: self.observed.clone(), replicates }
     }
 
     fn draw(&self, random: &mut SplitMix64, counts: &mut [f64], into: &mut [f64]) {
@@ -142,21 +160,21 @@ impl Resamples {
         Estimate { value, low, high }
     }
 
-    /// A ratio of two column sums with its 95 % bootstrap-t interval, which heavy tails do not mislead as they do the
-    /// percentile interval. `squares` are the columns Σx², Σxw and Σw² over blocks.
+    /// A ratio of two column sums, the first in parts of which `unit` make one, with its 95 % bootstrap-t interval, which
+    /// heavy tails do not mislead as they do the percentile interval. `squares` are the columns Σx², Σxw and Σw² over blocks.
     pub fn ratio_t(
         &self,
-        numerator: usize,
+        (numerator, unit): (usize, f64),
         weight: usize,
         squares: (usize, usize, usize),
         blocks: usize,
     ) -> Estimate {
-        let ratio = |sums: &[f64]| sums[numerator] / sums[weight];
+        let ratio = |sums: &[f64]| sums[numerator] / (sums[weight] * unit);
         let error = |sums: &[f64]| {
-            let mean = ratio(sums);
+            let mean = sums[numerator] / sums[weight];
             let spread = sums[squares.0] - 2.0 * mean * sums[squares.1] + mean * mean * sums[squares.2];
             let correction = blocks as f64 / (blocks as f64 - 1.0).max(1.0);
-            libm::sqrt(spread.max(0.0) * correction) / sums[weight]
+            libm::sqrt(spread.max(0.0) * correction) / (sums[weight] * unit)
         };
         let (value, own) = (ratio(&self.observed), error(&self.observed));
         let mut studentised: Vec<f64> = self
@@ -268,12 +286,22 @@ mod tests {
     }
 
     #[test]
+    fn exact_sums_take_the_place_of_those_in_floating_point() {
+        let table = table((0..10).collect());
+        let rows: Vec<u32> = (0..10).collect();
+        let tenths = Blocks::new(&table, &rows, &[vec![0.1; 10], vec![1.0; 10]], 1).with_products(&[(1, 1)]);
+        assert!((tenths.observed[0] - 1.0).abs() > 0.0, "ten times 0.1 is not 1 in floating point");
+        let exact = tenths.with_exact([(0, 1)]).resample(7, 1).estimate(|sums| sums[0] / sums[1]);
+        assert_eq!(exact.value.to_bits(), 0.1_f64.to_bits());
+    }
+
+    #[test]
     fn constant_costs_have_a_point_interval() {
         let table = table((0..50).collect());
         let rows: Vec<u32> = (0..50).collect();
         let blocks = Blocks::new(&table, &rows, &[vec![2.0; 50], vec![1.0; 50]], 1);
         let squared = blocks.with_products(&[(0, 0), (0, 1), (1, 1)]);
-        let estimate = squared.resample(7, 1).ratio_t(0, 1, (2, 3, 4), 50);
+        let estimate = squared.resample(7, 1).ratio_t((0, 1.0), 1, (2, 3, 4), 50);
         assert_eq!(estimate, Estimate { value: 2.0, low: 2.0, high: 2.0 });
     }
 }

@@ -5,21 +5,22 @@
 //! path and stops at the first failure, so the whole path shares one δ. Joint constraints share δ in equal parts. Nothing
 //! is refitted afterwards.
 
-use crate::config::{Config, Goal, Objective};
+use crate::config::Config;
 use crate::fit::FitError;
-use crate::fit::family::{Candidate, FittedFamily};
+use crate::fit::family::{Candidate, Draft, FittedFamily};
+use crate::fit::frontier::operating::CascadeRule;
 use crate::fit::guard::Guarding;
-use crate::fit::inference::bounds::{bets_needed, binomial_lower, binomial_upper, fewest_rows, mean_exceeds};
-use crate::fit::inference::crossfit::{clustered_error, weighted_mean};
+use crate::fit::inference::bounds::{binomial_lower, binomial_upper, mean_exceeds};
+use crate::fit::inference::promises::{Promise, fewest_bets};
 use crate::fit::inference::simulate::Outcomes;
-use crate::fit::limits::{Limits, Tail, TailLimit};
+use crate::fit::limits::{Tail, TailLimit};
 use crate::fit::objective::Target;
 use crate::fit::report::{Certification, GuardReport, PromiseOutlook};
 use crate::fit::rows::table::{QUALITY_ONE, Table};
 use crate::hash::Hasher;
 use crate::log::EvalLog;
 use crate::money::{PICO_PER_USD, Usd};
-use crate::policy::{Certificate, Rules};
+use crate::policy::{Certificate, Plan, Rules};
 use crate::replay::KnownPredictions;
 
 /// Splits rows by group into A, which chooses, and B, which tests.
@@ -30,93 +31,6 @@ pub fn halves(table: &Table, rows: &[u32], group_names: &[String], seed: u64) ->
 fn key(table: &Table, row: u32, group_names: &[String], seed: u64) -> Hasher {
     let name = group_names.get(table.group[row as usize] as usize).map_or("", String::as_str);
     Hasher::new().part("certify").part(seed.to_le_bytes()).part(name)
-}
-
-/// A constraint that is to be certified, as "the mean of values in [0, 1] exceeds a level".
-#[derive(Clone, Debug, PartialEq)]
-pub enum Promise {
-    /// Mean quality of at least this.
-    Quality(f64),
-    /// Mean quality of at most `by` below that of tier `versus` (index into the table).
-    Loss {
-        /// The reference tier.
-        versus: usize,
-        /// The loss allowed, in quality.
-        by: f64,
-    },
-    /// Mean cost of at most this.
-    Cost(Usd),
-    /// At most a share of requests exceeds a bound.
-    Tail(TailLimit),
-}
-
-/// Rows beyond which nobody collects to certify.
-const MOST_ROWS: u64 = 1_000_000;
-
-impl Promise {
-    /// Everything an objective constrains; empty where it constrains nothing.
-    pub fn all(objective: &Objective, table: &Table) -> Vec<Self> {
-        let goal = match &objective.goal {
-            Goal::MaxCost(limit) => Some(Self::Cost(*limit)),
-            Goal::MinQuality(floor) => Some(Self::Quality(*floor)),
-            Goal::MaxQualityLoss { versus, by } => table
-                .tiers
-                .iter()
-                .position(|tier| &tier.name == versus)
-                .map(|versus| Self::Loss { versus, by: *by }),
-            Goal::ShadowPrice(_) | Goal::MaxQuality => None,
-        };
-        let tails = Limits::of(objective).list().iter().copied().map(Self::Tail).collect::<Vec<_>>();
-        goal.into_iter().chain(tails).collect()
-    }
-
-    /// In words.
-    pub fn words(&self, table: &Table) -> String {
-        match self {
-            Self::Quality(floor) => format!("mean quality is at least {floor}"),
-            Self::Loss { versus, by } => {
-                format!("mean quality is at most {by} below that of `{}`", table.tiers[*versus].name)
-            }
-            Self::Cost(limit) => format!("mean cost is at most {limit} USD a request"),
-            Self::Tail(limit) => limit.words(),
-        }
-    }
-
-    /// The fewest rows, each a group of its own, with which any policy could pass at level δ.
-    pub fn fewest_rows(&self, delta: f64) -> Option<u64> {
-        match self {
-            Self::Quality(floor) => Some(fewest_rows(*floor, delta)),
-            // Nothing is lost anywhere and the reference is always wrong: no policy can do better.
-            Self::Loss { by, .. } => fewest_bets(1.0, (1.0 - by) / 2.0, delta),
-            Self::Tail(limit) => Some(fewest_rows(1.0 - limit.share, delta)),
-            Self::Cost(_) => None,
-        }
-        .filter(|rows| *rows <= MOST_ROWS)
-    }
-
-    /// How risky a policy is by its outcomes on the rows that choose: the excess over the level in standard errors.
-    fn risk(&self, table: &Table, outcomes: &Outcomes, rows: &[u32]) -> f64 {
-        let each = |value: &dyn Fn(usize) -> f64| (0..rows.len()).map(value).collect::<Vec<f64>>();
-        let quality = |at: usize| outcomes.quality[at] as f64 / QUALITY_ONE as f64;
-        let excess = match self {
-            Self::Quality(floor) => each(&|at| floor - quality(at)),
-            Self::Loss { versus, by } => {
-                let reference = &table.tiers[*versus].quality;
-                each(&|at| reference[rows[at] as usize] as f64 / QUALITY_ONE as f64 - quality(at) - by)
-            }
-            Self::Cost(limit) => each(&|at| (outcomes.cost[at] - limit.pico()) as f64 / PICO_PER_USD as f64),
-            Self::Tail(limit) => each(&|at| {
-                f64::from(u8::from(limit.exceeded(outcomes.cost[at], outcomes.latency_ms[at]))) - limit.share
-            }),
-        };
-        let (mean, error) = (weighted_mean(table, rows, &excess), clustered_error(table, rows, &excess));
-        if error > 0.0 && error.is_finite() { mean / error } else { mean * 1e9 }
-    }
-}
-
-/// Rows after which bets on a constant value pass.
-fn fewest_bets(value: f64, level: f64, delta: f64) -> Option<u64> {
-    bets_needed(value, level, delta, MOST_ROWS)
 }
 
 /// What certifying takes, from the rows alone.
@@ -162,14 +76,17 @@ pub(in crate::fit) fn outlook(trial: &Trial<'_>, promises: &[Promise]) -> Certif
         rows: trial.rows.len(),
         groups: groups.len(),
         promises: promises.collect(),
+        nothing_cheaper_than: None,
     }
 }
 
 /// The result of a test along the path.
 #[derive(Clone, Debug)]
 pub struct Certified {
-    /// The riskiest policy that passed; with several constraints the best one by the objective.
+    /// The best policy by the objective of those that passed.
     pub chosen: Candidate,
+    /// Whether it is the reference tier alone, which is a policy of single tiers and none of the family's.
+    pub is_reference: bool,
     /// Its rules, guard included.
     pub rules: Rules,
     /// What its guard found.
@@ -238,10 +155,21 @@ fn path(safest_is_cheapest: bool, family: &dyn FittedFamily) -> Vec<Candidate> {
     path
 }
 
+/// Whether rules send every request to this tier alone.
+fn is_only(rules: &Rules, tier: &str) -> bool {
+    let one = rules.tiers.len() == 1 && rules.tiers.first().is_some_and(|name| name == tier);
+    // Without `abstain` too: "don't know" is not what the tier says.
+    let plain = |plan: &Plan| plan.stages.len() == 1 && plan.abstain.iter().all(Option::is_none);
+    one && rules.guard.is_none() && rules.plans.iter().all(plain)
+}
+
 /// Walks along a family's path from the safest policy to the riskiest, as A sees them, until one fails on B, and returns
-/// the last one that passes, `None` if even the safest fails. With several constraints each is tested at δ divided by
-/// their number, a policy passes if all tests pass, and of those that pass the best by the objective is returned.
-/// `Err` with a sentence where a promise cannot be tested at all.
+/// the best by the objective of those that passed, `None` if even the safest fails. With several constraints each is
+/// tested at δ divided by their number, and a policy passes if all tests pass. `Err` with a sentence where a promise
+/// cannot be tested at all.
+///
+/// Where a loss is promised, the reference tier alone is a step of the path. It loses nothing with certainty, so that it
+/// spends no δ; `single` is the family that holds it.
 ///
 /// # Errors
 /// As [`Outcomes::of`].
@@ -250,45 +178,41 @@ pub fn walk(
     promises: &[Promise],
     target: Target,
     family: &dyn FittedFamily,
+    single: &dyn FittedFamily,
 ) -> Result<Result<Option<Certified>, String>, FitError> {
-    let known = family.out_of_fold(trial.choosing);
-    let path = trial.path(promises, family, &known)?;
+    let path = trial.path(promises, family, single)?;
     let order = trial.order();
     let delta = trial.delta() / promises.len().max(1) as f64;
-    let mut passed: Vec<Passed> = Vec::new();
-    'path: for candidate in path {
-        let (rules, guard) = trial.rules(family, &candidate, &known)?;
-        let outcomes = Outcomes::of(&rules, trial.log, trial.table, &order)?;
+    let mut passed: Vec<(Step, Vec<&'static str>)> = Vec::new();
+    'path: for step in path {
+        let outcomes = Outcomes::of(&step.rules, trial.log, trial.table, &order)?;
         let mut methods = Vec::new();
         for promise in promises {
-            match trial.passes(promise, delta, &rules, &outcomes, &order) {
+            match trial.passes(promise, delta, &step.rules, &outcomes, &order) {
                 Ok(Some(method)) => methods.push(method),
                 Ok(None) => break 'path,
                 Err(reason) => return Ok(Err(reason)),
             }
         }
-        passed.push(Passed { candidate, rules, guard, methods });
+        passed.push((step, methods));
     }
-    let best = if promises.len() == 1 && !matches!(promises, [Promise::Tail(_)]) {
-        passed.pop()
-    } else {
-        let rank = |passed: &Passed| target.rank(passed.candidate.totals);
-        passed.into_iter().reduce(|best, next| if rank(&next) > rank(&best) { next } else { best })
-    };
-    Ok(Ok(best.map(|Passed { candidate, rules, guard, methods }| Certified {
+    let rank = |passed: &(Step, Vec<&'static str>)| target.rank(passed.0.candidate.totals);
+    let best = passed.into_iter().reduce(|best, next| if rank(&next) > rank(&best) { next } else { best });
+    Ok(Ok(best.map(|(Step { candidate, rules, guard, is_reference }, methods)| Certified {
         chosen: candidate,
+        is_reference,
         rules,
         guard,
         certificate: trial.certificate(promises, &methods),
     })))
 }
 
-/// A policy that passed.
-struct Passed {
+/// A policy on the path, as it would be deployed.
+struct Step {
     candidate: Candidate,
     rules: Rules,
     guard: Option<GuardReport>,
-    methods: Vec<&'static str>,
+    is_reference: bool,
 }
 
 impl Trial<'_> {
@@ -298,22 +222,42 @@ impl Trial<'_> {
         &self,
         promises: &[Promise],
         family: &dyn FittedFamily,
-        known: &KnownPredictions,
-    ) -> Result<Vec<Candidate>, FitError> {
-        let mut path = path(!matches!(promises, [Promise::Quality(_) | Promise::Loss { .. }]), family);
+        single: &dyn FittedFamily,
+    ) -> Result<Vec<Step>, FitError> {
+        let known = family.out_of_fold(self.choosing);
+        let mut steps: Vec<Step> = self.reference(promises, single)?.into_iter().collect();
+        for candidate in path(!matches!(promises, [Promise::Quality(_) | Promise::Loss { .. }]), family) {
+            let (rules, guard) = self.rules(family, &candidate, &known)?;
+            steps.push(Step { candidate, rules, guard, is_reference: false });
+        }
         if !matches!(promises, [Promise::Cost(_) | Promise::Quality(_) | Promise::Loss { .. }]) {
             let mut keyed = Vec::new();
-            for candidate in path {
-                let (rules, _) = self.rules(family, &candidate, known)?;
+            for step in steps {
                 let (log, table, rows) = (self.log, self.table, self.choosing);
-                let outcomes = Outcomes::with_predictions(&rules, log, table, rows, known)?;
-                let risks = promises.iter().map(|promise| promise.risk(self.table, &outcomes, self.choosing));
-                keyed.push((risks.fold(f64::NEG_INFINITY, f64::max), candidate));
+                let outcomes = Outcomes::with_predictions(&step.rules, log, table, rows, &known)?;
+                let risks = promises.iter().map(|promise| promise.risk(table, &outcomes, rows));
+                keyed.push((risks.fold(f64::NEG_INFINITY, f64::max), step));
             }
             keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
-            path = keyed.into_iter().map(|(_, candidate)| candidate).collect();
+            steps = keyed.into_iter().map(|(_, step)| step).collect();
         }
-        Ok(path)
+        Ok(steps)
+    }
+
+    /// The reference tier of a promised loss, unless a guard makes another policy of it.
+    fn reference(&self, promises: &[Promise], single: &dyn FittedFamily) -> Result<Option<Step>, FitError> {
+        let versus = promises.iter().find_map(|promise| match promise {
+            Promise::Loss { versus, .. } => Some(*versus),
+            Promise::Quality(_) | Promise::Cost(_) | Promise::Tail(_) => None,
+        });
+        let Some(tier) = versus else { return Ok(None) };
+        let candidate = Candidate {
+            totals: self.table.single(tier, self.choosing),
+            draft: Draft::Cascade(CascadeRule { tiers: vec![tier], cuts: Vec::new() }),
+        };
+        let (rules, guard) = self.rules(single, &candidate, &KnownPredictions::default())?;
+        let alone = is_only(&rules, &self.table.tiers[tier].name);
+        Ok(alone.then_some(Step { candidate, rules, guard, is_reference: true }))
     }
 
     /// What would be deployed.
@@ -367,11 +311,7 @@ impl Trial<'_> {
             }
             Promise::Loss { versus, by } => {
                 let reference = &self.table.tiers[*versus];
-                let itself = rules.guard.is_none()
-                    && rules.tiers.first() == Some(&reference.name)
-                    && rules.plans.iter().all(|plan| plan.stages.len() == 1)
-                    && rules.tiers.len() == 1;
-                if itself {
+                if is_only(rules, &reference.name) {
                     return Ok(Some("identity"));
                 }
                 let mapped = |position: usize| {

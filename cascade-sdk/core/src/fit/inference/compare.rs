@@ -65,11 +65,15 @@ impl Comparison {
             values.zip(&weight).map(|(v, w)| v * w).collect::<Vec<_>>()
         };
         let mut columns = vec![weight.clone()];
+        let mut exact = vec![(WEIGHT, table.total_weight(rows))];
         let (mut layout, mut abstentions) = (Vec::new(), Vec::new());
         for (outcomes, tiers) in policies {
             layout.push((columns.len(), *tiers));
-            columns.push(scaled(&mut outcomes.quality.iter().map(|&q| q as f64 / QUALITY_ONE as f64)));
-            columns.push(scaled(&mut outcomes.cost.iter().map(|&c| c as f64 / PICO_PER_USD as f64)));
+            let totals = outcomes.totals(table, rows);
+            exact.extend([(columns.len() + QUALITY, totals.quality), (columns.len() + COST, totals.cost)]);
+            // In the units of `Totals`.
+            columns.push(scaled(&mut outcomes.quality.iter().map(|&quality| quality as f64)));
+            columns.push(scaled(&mut outcomes.cost.iter().map(|&cost| cost as f64)));
             columns.push(scaled(&mut outcomes.calls.iter().map(|&calls| f64::from(calls))));
             for tier in 0..*tiers {
                 columns.push(scaled(
@@ -89,7 +93,7 @@ impl Comparison {
             squares.push((plain + products.len(), plain + products.len() + 1));
             products.extend([(first + COST, first + COST), (first + COST, WEIGHT)]);
         }
-        let blocks = Blocks::new(table, rows, &columns, seed).with_products(&products);
+        let blocks = Blocks::new(table, rows, &columns, seed).with_products(&products).with_exact(exact);
         Self {
             blocks: blocks.len(),
             resamples: blocks.resample(seed, threads),
@@ -105,9 +109,9 @@ impl Comparison {
         let ratio = |column: usize| self.resamples.estimate(|sums| sums[first + column] / sums[WEIGHT]);
         let (square, product) = self.squares.0[policy];
         Figures {
-            quality: ratio(QUALITY),
+            quality: self.resamples.estimate(|sums| self.means(sums, policy).quality),
             cost_usd: self.resamples.ratio_t(
-                first + COST,
+                (first + COST, PICO_PER_USD as f64),
                 WEIGHT,
                 (square, product, self.squares.1),
                 self.blocks,
@@ -125,7 +129,7 @@ impl Comparison {
         let share = self.resamples.estimate(|sums| sums[column] / sums[WEIGHT]);
         let quality_answered = self.resamples.estimate(|sums| {
             let answered = sums[WEIGHT] - sums[column];
-            let quality = sums[first + QUALITY] - worth * sums[column];
+            let quality = sums[first + QUALITY] / QUALITY_ONE as f64 - worth * sums[column];
             if answered > 0.0 { quality / answered } else { 0.0 }
         });
         Some((Abstained { share, quality_answered }, worth))
@@ -143,6 +147,49 @@ impl Comparison {
 
     fn means(&self, sums: &[f64], policy: usize) -> Means {
         let first = self.layout[policy].0;
-        Means { quality: sums[first + QUALITY] / sums[WEIGHT], cost: sums[first + COST] / sums[WEIGHT] }
+        // The expressions of `Totals`, so that equal sums give equal means to the last bit.
+        Means {
+            quality: sums[first + QUALITY] / (sums[WEIGHT] * QUALITY_ONE as f64),
+            cost: sums[first + COST] / (sums[WEIGHT] * PICO_PER_USD as f64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::random::SplitMix64;
+    use crate::fit::rows::table::TierData;
+
+    /// Whoever reports a mean of the same rows reports the same number: sums are exact, and divided once.
+    #[test]
+    fn means_are_those_of_exact_sums() {
+        let mut random = SplitMix64::new(5, 0);
+        let rows = 1_000;
+        let mut column = |most: f64| -> Vec<i64> {
+            #[expect(clippy::cast_possible_truncation, reason = "within the range of quality")]
+            (0..rows).map(|_| (random.fraction() * most) as i64).collect()
+        };
+        let table = Table {
+            tiers: vec![TierData {
+                name: "one".into(),
+                quality: column(QUALITY_ONE as f64),
+                cost: column(1e8),
+                failed: vec![false; rows],
+                latency_ms: vec![f32::NAN; rows],
+                signals: Vec::new(),
+            }],
+            log_row: (0_u32..).take(rows).collect(),
+            group: (0_u32..).take(rows).collect(),
+            groups: rows,
+            weight: column(9.0).iter().map(|weight| weight + 1).collect(),
+            embedding_cost: Vec::new(),
+        };
+        let all: Vec<u32> = (0_u32..).take(rows).collect();
+        let single = Outcomes::single(&table, 0, &all);
+        let figures = Comparison::new(&table, &all, &[(&single, 0)], 1, 1).figures(0);
+        let (totals, weight) = (table.single(0, &all), table.total_weight(&all));
+        assert_eq!(figures.quality.value.to_bits(), totals.mean_quality(weight).to_bits());
+        assert_eq!(figures.cost_usd.value.to_bits(), totals.mean_cost(weight).to_bits());
     }
 }

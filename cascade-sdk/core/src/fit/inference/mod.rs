@@ -5,6 +5,7 @@ pub mod bounds;
 pub mod certify;
 pub mod compare;
 pub mod crossfit;
+pub mod promises;
 pub mod simulate;
 pub mod slices;
 pub(super) mod tails;

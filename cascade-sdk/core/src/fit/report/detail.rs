@@ -145,6 +145,19 @@ pub struct Benefit {
     pub bins: Vec<BenefitBin>,
     /// The decreasing fit.
     pub isotonic: Vec<IsotonicStep>,
+    /// The shadow price along the signal (MATH.md 3.1).
+    pub shadow_prices: Vec<ShadowPriceStep>,
+}
+
+/// One step of the cost-weighted decreasing fit of a [`Benefit`]: what escalating the answers of the step buys.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ShadowPriceStep {
+    /// Lowest signal of the step; `None` where answers without the signal are in it.
+    pub signal: Option<f64>,
+    /// λ: quality gained per US dollar.
+    pub quality_per_usd: f64,
+    /// μ = 1/λ; `None` where nothing is gained.
+    pub usd_per_quality: Option<f64>,
 }
 
 /// One bin of a [`Benefit`].

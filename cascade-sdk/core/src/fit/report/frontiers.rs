@@ -49,6 +49,8 @@ pub struct SwitchingPoint {
     /// Share of bootstrap resamples whose envelope holds the same change nearby.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frequency: Option<f64>,
+    /// Whether so many resamples agree that the change can be relied on (MATH.md 5).
+    pub stable: bool,
 }
 
 /// One point of a held-out curve.

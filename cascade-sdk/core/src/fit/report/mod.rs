@@ -3,14 +3,16 @@
 mod detail;
 mod early;
 mod frontiers;
+mod objective;
 mod policies;
 mod verdict;
 
 pub use detail::*;
 pub use early::*;
 pub use frontiers::*;
+pub use objective::ObjectiveReport;
 pub use policies::*;
-pub use verdict::VerdictReport;
+pub use verdict::{HeldReport, VerdictReport};
 
 use crate::fit::analysis::break_even::{BreakEven, EqualBudget};
 use crate::fit::analysis::diagnostics::SignalQuality;
@@ -23,6 +25,8 @@ use std::collections::BTreeMap;
 pub struct FitReport {
     /// The route.
     pub route: String,
+    /// What was asked for.
+    pub objective: ObjectiveReport,
     /// Counts of rows.
     pub rows: Rows,
     /// The single tiers on calibration rows, cheapest first.
@@ -156,6 +160,9 @@ pub struct Certification {
     pub groups: usize,
     /// Each constraint that is to be certified.
     pub promises: Vec<PromiseOutlook>,
+    /// The reference tier of a loss, where nothing cheaper passed and it was fallen back on; not known before the fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nothing_cheaper_than: Option<String>,
 }
 
 /// What one constraint takes to be certified.

@@ -1,5 +1,6 @@
 //! The verdict as JSON.
 
+use super::super::held::Held;
 use super::super::verdict::Verdict;
 use crate::policy::Estimate;
 use serde::Serialize;
@@ -33,8 +34,41 @@ pub struct VerdictReport {
     pub smallest_visible_gain: Option<f64>,
     /// See [`Verdict::rows_needed`].
     pub rows_needed: Option<u64>,
+    /// Whether the objective's bound holds on held-out rows; absent where it bounds no mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<HeldReport>,
     /// In plain words.
     pub text: String,
+}
+
+/// The figure that the objective bounds, on held-out rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeldReport {
+    /// The objective's key in the configuration.
+    pub key: &'static str,
+    /// The bound: quality, loss in quality, or US dollars a request.
+    pub bound: f64,
+    /// The figure.
+    pub held_out: f64,
+    /// Its 95 % interval.
+    pub held_out_ci: [f64; 2],
+    /// `yes`, `no`, or `unclear` where the interval holds the bound.
+    pub holds: &'static str,
+    /// The same in a sentence that ends without a full stop.
+    pub text: String,
+}
+
+impl From<&Held> for HeldReport {
+    fn from(held: &Held) -> Self {
+        Self {
+            key: held.key,
+            bound: held.bound,
+            held_out: held.figure.value,
+            held_out_ci: [held.figure.low, held.figure.high],
+            holds: held.holds.name(),
+            text: held.text.clone(),
+        }
+    }
 }
 
 impl From<&Verdict> for VerdictReport {
@@ -55,6 +89,7 @@ impl From<&Verdict> for VerdictReport {
             gain_over_mixture_ci: ends(&verdict.gain_over_mixture),
             smallest_visible_gain: verdict.smallest_visible_gain,
             rows_needed: verdict.rows_needed,
+            objective: verdict.objective.as_ref().map(Into::into),
             text: verdict.text.clone(),
         }
     }
