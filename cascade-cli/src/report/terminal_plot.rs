@@ -50,7 +50,9 @@ pub(crate) fn lines(report: &FitReport) -> Vec<String> {
     match Bound::of(report) {
         Some(Bound::Cost(most)) if within(most, [low, high]) => {
             let column = cell(x.place(most), COLUMNS);
-            cells.iter_mut().for_each(|row| row[column] = ':');
+            for row in &mut cells {
+                row[column] = ':';
+            }
             line = Some(": the budget");
         }
         Some(Bound::Quality(least, name)) if within(least, [worst, best]) => {
