@@ -8,6 +8,7 @@ mod cmd;
 mod collect;
 mod diff;
 mod doctor;
+mod explanation;
 mod failure;
 mod files;
 mod fit_report;

@@ -5,134 +5,25 @@
 use super::explain_code;
 use crate::cli::{Explain, Global, ReadLog};
 use crate::collect::spend::{self, Size};
+use crate::explanation::{Ending, Explanation, Neighbour, Reason, Single, StageStory, Worth};
 use crate::failure::{Answer, Failure, Result};
-use crate::money::dollars;
 use crate::pages;
 use crate::policy_words;
 use crate::project::Project;
 use crate::terminal::Terminal;
-use crate::words::item;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::decide::{Decision, ShownScore};
 use cascade_sdk_core::diag::Diagnostic;
-use cascade_sdk_core::feature::{self, RequestView};
+use cascade_sdk_core::feature::{self, Predictions, RequestView};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{Plan, Policy, Rules};
 use cascade_sdk_core::replay::{Replay, Step};
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-/// Inputs of the router that are listed at most.
-const MOST_REASONS: usize = 5;
-
 /// Longest request that is read from standard input, in bytes.
 const LONGEST_REQUEST: u64 = 16 << 20;
-
-/// What `--format json` prints.
-#[derive(Debug, Serialize)]
-struct Explanation {
-    route: String,
-    family: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    row: Option<String>,
-    /// Number of the plan, from 1.
-    plan: usize,
-    plans: usize,
-    /// Why the guard answers, if it does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    guard: Option<String>,
-    /// How a mixture draws the plan, if the policy is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mixture: Option<String>,
-    /// What the application knows of the request.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    features: BTreeMap<String, f64>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    tags: BTreeMap<String, String>,
-    /// The router's log-odds that each tier answers well; empty without a router.
-    predictions: BTreeMap<String, f64>,
-    /// What the predictions are made of, the inputs that move tiers furthest apart first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    reasons: Vec<Reason>,
-    stages: Vec<StageStory>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<Ending>,
-    /// Always using each tier on the same row.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    always: Vec<Single>,
-    /// Mean cost that the policy was expected to have; the frontier's points lie on either side of it.
-    #[serde(skip)]
-    expected_cost: f64,
-    /// What the other points of the fitted frontier would have done, cheapest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    frontier: Vec<Neighbour>,
-}
-
-#[derive(Debug, Serialize)]
-struct StageStory {
-    tier: String,
-    /// The rule in words.
-    rule: String,
-    /// Signals of the tier's answer in the log.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    signals: BTreeMap<String, f64>,
-    /// What became of it; absent for a request that was not sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<String>,
-    /// Tokens that had arrived when its answer was given up, if it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    given_up_after: Option<u64>,
-    /// Cost of the call and of the signals its rule needed; for a request that was not sent the most it can cost.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cost_usd: Option<f64>,
-    #[serde(skip)]
-    cost: Option<Usd>,
-}
-
-#[derive(Debug, Serialize)]
-struct Ending {
-    answered_by: Option<String>,
-    /// True if the policy answers "don't know"; the quality is then what that counts as.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    abstained: bool,
-    quality: f64,
-    cost_usd: f64,
-    #[serde(skip)]
-    cost: Usd,
-    calls: usize,
-}
-
-#[derive(Debug, Serialize)]
-struct Single {
-    tier: String,
-    quality: f64,
-    cost_usd: f64,
-    #[serde(skip)]
-    cost: Usd,
-}
-
-/// What an input adds to the log-odds of each tier.
-#[derive(Debug, Serialize)]
-struct Reason {
-    input: String,
-    family: &'static str,
-    log_odds: BTreeMap<String, f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Neighbour {
-    mean_cost_usd: f64,
-    mean_quality: f64,
-    answered_by: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    abstained: bool,
-    quality: f64,
-    cost_usd: f64,
-    #[serde(skip)]
-    cost: Usd,
-}
 
 /// Runs the command.
 ///
@@ -235,7 +126,9 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
             .map(|row| row.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
             .unwrap_or_default(),
         expected_cost: policy.expected.cost_usd.value,
-        predictions: predictions(rules, &predicted),
+        predictions: rules.tiers.iter().cloned().zip(predicted.log_odds.iter().copied()).collect(),
+        compared: compared(rules, &predicted),
+        shadow_price: rules.router.as_ref().map(|router| router.shadow_price),
         reasons,
         stages,
         outcome: Some(Ending {
@@ -263,9 +156,9 @@ fn row_predictions(
     log: &EvalLog,
     row: usize,
     show_words: bool,
-) -> Result<(Vec<f64>, Vec<Reason>)> {
+) -> Result<(Predictions, Vec<Reason>)> {
     let Some(entry) = log.rows.get(row).filter(|_| rules.router.is_some()) else {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Predictions::default(), Vec::new()));
     };
     let features: Vec<(&str, f64)> = entry.features.iter().map(|(name, value)| (&**name, *value)).collect();
     let tags: Vec<(&str, &str)> = entry.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
@@ -303,14 +196,14 @@ fn missing_input(missing: &feature::MissingInput) -> Failure {
     Diagnostic::error("explain::missing-input", missing.to_string()).help(help).into()
 }
 
-/// The plan the router chooses, and its log-odds.
-fn choose(rules: &Rules, view: &RequestView<'_>) -> Result<(usize, Vec<f64>)> {
+/// The plan that is chosen, and what the router predicts.
+fn choose(rules: &Rules, view: &RequestView<'_>) -> Result<(usize, Predictions)> {
     if !rules.reads_requests() {
-        return Ok((0, Vec::new()));
+        return Ok((0, Predictions::default()));
     }
     let mut scratch = feature::Scratch::default();
     let plan = feature::choose_plan(rules, view, &mut scratch).map_err(|missing| missing_input(&missing))?;
-    Ok((plan, scratch.predictions().log_odds.clone()))
+    Ok((plan, scratch.predictions().clone()))
 }
 
 fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) -> Result<Explanation> {
@@ -363,7 +256,9 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         features: features.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         tags: tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         expected_cost: policy.expected.cost_usd.value,
-        predictions: predictions(rules, &predicted),
+        predictions: rules.tiers.iter().cloned().zip(predicted.log_odds.iter().copied()).collect(),
+        compared: compared(rules, &predicted),
+        shadow_price: rules.router.as_ref().map(|router| router.shadow_price),
         reasons: reasons(rules, &view, args.show_words)?,
         stages: stages.collect(),
         outcome: None,
@@ -382,8 +277,20 @@ fn pairs<'a>(arguments: &'a [String], flag: &str) -> Result<Vec<(&'a str, &'a st
     arguments.iter().map(split).collect()
 }
 
-fn predictions(rules: &Rules, values: &[f64]) -> BTreeMap<String, f64> {
-    rules.tiers.iter().cloned().zip(values.iter().copied()).collect()
+/// What the router compares.
+fn compared(rules: &Rules, predicted: &Predictions) -> Vec<Worth> {
+    let Some(router) = rules.router.as_ref().filter(|_| !predicted.log_odds.is_empty()) else {
+        return Vec::new();
+    };
+    let expected = feature::expected(rules, predicted).zip(&rules.plans).enumerate();
+    let worth = |(at, ((quality, cost_usd), plan)): (usize, ((f64, f64), &Plan))| Worth {
+        plan: at + 1,
+        tiers: policy_words::tiers_of(rules, plan),
+        quality,
+        cost_usd,
+        worth: quality - router.shadow_price * cost_usd,
+    };
+    expected.map(worth).collect()
 }
 
 /// Why the plan is that of the guard, if it is.
@@ -427,96 +334,5 @@ fn story(rules: &Rules, plan: &Plan, place: usize, step: Option<&Step>) -> Stage
         signals: BTreeMap::new(),
         cost_usd: cost.map(Usd::to_f64),
         cost,
-    }
-}
-
-impl Explanation {
-    /// The points of the frontier next to the policy, one on either side.
-    fn neighbours(&self) -> Vec<&Neighbour> {
-        let cheaper = self.frontier.iter().rfind(|point| point.mean_cost_usd < self.expected_cost);
-        let dearer = self.frontier.iter().find(|point| point.mean_cost_usd > self.expected_cost);
-        cheaper.into_iter().chain(dearer).collect()
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let of = self.row.as_ref().map_or_else(|| "this request".to_owned(), |row| format!("row {row}"));
-        let mut lines = vec![format!("{}: {of} under the {} policy", self.route, self.family)];
-        let features = self.features.iter().map(|(name, value)| format!("{name} = {value}"));
-        let known: Vec<String> =
-            features.chain(self.tags.iter().map(|(name, value)| format!("{name} = {value}"))).collect();
-        if !known.is_empty() {
-            lines.extend(item("known of it: ", &known.join(", ")));
-        }
-        if let Some(guard) = &self.guard {
-            lines.extend(item("guard: ", guard));
-        } else if let Some(mixture) = &self.mixture {
-            lines.extend(item("mixture: ", &format!("plan {} of {}, {mixture}", self.plan, self.plans)));
-        } else if self.plans > 1 {
-            let odds = self.predictions.iter().map(|(tier, odds)| format!("{tier} {odds:+.2}"));
-            let odds = odds.collect::<Vec<_>>().join(", ");
-            let text =
-                format!("picks plan {} of {} (log-odds of a good answer: {odds})", self.plan, self.plans);
-            lines.extend(item("router: ", &text));
-        }
-        for reason in self.reasons.iter().take(MOST_REASONS) {
-            let parts = reason.log_odds.iter().map(|(tier, value)| format!("{tier} {value:+.2}"));
-            let text = parts.collect::<Vec<_>>().join(", ");
-            lines.extend(item(&format!("  {}: ", reason.input), &text));
-        }
-        if let Some(rest) = self.reasons.len().checked_sub(MOST_REASONS).filter(|&rest| rest > 0) {
-            lines.push(format!("  and {rest} more inputs that matter less"));
-        }
-        for (index, stage) in self.stages.iter().enumerate() {
-            let cost = match (stage.cost, stage.decision.is_some()) {
-                (Some(cost), true) => format!("; {}", dollars(cost)),
-                (Some(cost), false) => format!("; at most {}", dollars(cost)),
-                (None, _) => String::new(),
-            };
-            let decision = match (&stage.decision, &self.outcome) {
-                (Some(decision), _) => format!(": {decision}"),
-                (None, Some(_)) => ": not reached".to_owned(),
-                (None, None) => String::new(),
-            };
-            lines.extend(item(
-                &format!("  {}. ", index + 1),
-                &format!("{}, {}{decision}{cost}", stage.tier, stage.rule),
-            ));
-            let signals = stage.signals.iter().map(|(name, value)| format!("{name} {value:.4}"));
-            let signals: Vec<String> = signals.collect();
-            if !signals.is_empty() {
-                lines.extend(item("     signals: ", &signals.join(", ")));
-            }
-        }
-        if let Some(ending) = &self.outcome {
-            let by = ending.answered_by.as_deref().unwrap_or("nobody");
-            let calls =
-                if ending.calls == 1 { "1 call".to_owned() } else { format!("{} calls", ending.calls) };
-            let by = if ending.abstained { "nobody, the policy abstains" } else { by };
-            lines.push(format!(
-                "answered by {by}: quality {:.2}, {} for {calls}",
-                ending.quality,
-                dollars(ending.cost)
-            ));
-        }
-        for single in &self.always {
-            lines.push(format!(
-                "always {}: quality {:.2}, {}",
-                single.tier,
-                single.quality,
-                dollars(single.cost)
-            ));
-        }
-        let neighbours = self.neighbours();
-        if !neighbours.is_empty() {
-            lines.push("its neighbours on the frontier, by mean cost, would have done:".to_owned());
-        }
-        for point in neighbours {
-            let mean = Usd::from_f64(point.mean_cost_usd).unwrap_or(Usd::MAX);
-            let by = point.answered_by.as_deref().unwrap_or("nobody");
-            let by = if point.abstained { "nobody (abstains)" } else { by };
-            let text = format!("{by}, quality {:.2}, {}", point.quality, dollars(point.cost));
-            lines.extend(item(&format!("  {}: ", dollars(mean)), &text));
-        }
-        lines
     }
 }

@@ -186,7 +186,13 @@ pub fn needs_embedding(rules: &Rules, request: &RequestView<'_>) -> bool {
 /// The plan that these predictions favour, as [`choose_plan`] chooses it where no guard goes before.
 pub fn best_plan(rules: &Rules, predictions: &Predictions) -> usize {
     let Some(router) = &rules.router else { return 0 };
-    let options = rules.plans.iter().map(|plan| {
+    argmax(router.shadow_price, expected(rules, predictions))
+}
+
+/// What is expected of each plan by these predictions: quality less the plan's penalty, and cost in US dollars. [`best_plan`]
+/// weighs the one against the other.
+pub fn expected<'a>(rules: &'a Rules, predictions: &'a Predictions) -> impl Iterator<Item = (f64, f64)> + 'a {
+    rules.plans.iter().map(|plan| {
         if let Some(forecast) = &plan.forecast {
             return (
                 forecast.quality.value(predictions) - plan.penalty,
@@ -196,6 +202,5 @@ pub fn best_plan(rules: &Rules, predictions: &Predictions) -> usize {
         let tier = plan.stages.first().map_or(usize::MAX, |stage| stage.tier);
         let at = |values: &[f64]| values.get(tier).copied().unwrap_or(f64::NAN);
         (crate::decide::logistic(at(&predictions.log_odds)) - plan.penalty, at(&predictions.cost_usd))
-    });
-    argmax(router.shadow_price, options)
+    })
 }
