@@ -52,20 +52,31 @@ fn a_policy_that_does_not_belong_is_an_error_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn a_signal_that_requests_do_not_ask_for_is_an_error_at_its_place() {
-    let unasked = TWO_TIERS.replace("top_logprobs = 5", "temperature = 0.0");
-    let package = Package::new(&unasked);
-    package.write("policies/triage.toml", &fitted_for(&unasked, |_| {}));
+fn a_signal_that_no_call_can_give_is_an_error_at_its_place() {
+    let unheard = TWO_TIERS.replacen("[tiers.small]\n", "[tiers.small]\nlog_probabilities = false\n", 1);
+    assert_ne!(unheard, TWO_TIERS);
+    let package = Package::new(&unheard);
+    package.write("policies/triage.toml", &fitted_for(&unheard, |_| {}));
     let messages = messages(&package.client("struct Llm;"));
     assert_eq!(messages.len(), 1, "{messages:#?}");
     for part in [
         "[policy::signal-unavailable]",
-        "`mean_logprob` of the tier `small`",
-        "cascade.toml:24:16",
-        "set `top_logprobs`",
+        "`mean_logprob` of the tier `small`, whose model returns no log-probabilities",
+        "cascade.toml:",
+        "which leaves such signals out",
     ] {
         assert!(messages[0].contains(part), "{part}: {}", messages[0]);
     }
+}
+
+#[test]
+fn a_signal_that_requests_do_not_ask_for_is_a_warning() {
+    let unasked = TWO_TIERS.replace("top_logprobs = 5", "temperature = 0.0");
+    let package = Package::new(&unasked);
+    package.write("policies/triage.toml", &fitted_for(&unasked, |_| {}));
+    let output = package.client("struct Llm;");
+    assert!(messages(&output).is_empty(), "{:#?}", messages(&output));
+    assert!(output.to_string().contains("[policy::signal-unavailable]"));
 }
 
 /// A router that reads a number and a label, whose weights are in a file of their own.

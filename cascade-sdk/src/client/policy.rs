@@ -257,5 +257,6 @@ fn check_signals(config: &Config, route: &str, tiers: &[TierSetup], rules: &Rule
         let own_signals = if capabilities.own_signals { OwnSignals::Any } else { OwnSignals::Named(&[]) };
         Returns { top_logprobs: capabilities.top_logprobs, own_signals }
     };
-    errors(&policy::unavailable_signals(rules, config, route, returns))
+    let lacking = policy::unavailable_signals(rules, config, route, returns);
+    lacking.iter().map(|finding| render(finding, Style::Plain)).collect()
 }

@@ -82,8 +82,11 @@ pub fn signal_lack(route: &Route, tier: &Tier, signal: &str, returns: Returns<'_
     too_few.then_some(SignalLack::TooFewAlternatives)
 }
 
-/// An error for each tier and reason for which answers never have signals that the rules read there; empty if every one can
+/// A finding for each tier and reason for which answers never have signals that the rules read there; empty if every one can
 /// be had. `returns` says what the calls of a tier give.
+///
+/// An error where no configuration helps; a warning where one line of it gives the signal back, since a policy can be fitted,
+/// reviewed and replayed without it. A client that would send requests refuses both.
 pub fn unavailable_signals<'a>(
     rules: &Rules,
     config: &'a Config,
@@ -141,7 +144,11 @@ fn refuse(config: &Config, route: &Route, tier: &Tier, signals: &[&str], lack: S
         tier.name,
         why(config, tier, lack),
     );
-    let error = Diagnostic::error(codes::SIGNAL_UNAVAILABLE, message);
+    let error = if lack.is_mendable() {
+        Diagnostic::warning(codes::SIGNAL_UNAVAILABLE, message)
+    } else {
+        Diagnostic::error(codes::SIGNAL_UNAVAILABLE, message)
+    };
     let place: &[&str] = match lack {
         SignalLack::NoLogProbabilities => &["tiers", &tier.name, "log_probabilities"],
         SignalLack::NotAsked | SignalLack::TooFewAlternatives => &["routes", name, "request", "top_logprobs"],

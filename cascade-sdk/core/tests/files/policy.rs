@@ -135,7 +135,9 @@ fn unavailable(signal: &str, provider: &str, tier: &str, route: &str) -> Vec<Str
     findings
         .iter()
         .map(|finding| {
-            assert!(finding.is_error() && finding.code == codes::SIGNAL_UNAVAILABLE);
+            assert_eq!(finding.code, codes::SIGNAL_UNAVAILABLE);
+            // A warning where a line of the configuration helps.
+            assert_eq!(finding.is_error(), finding.message.contains("returns no log-probabilities"));
             let label = &finding.labels[0];
             let place = &label.source.text[label.span.clone()];
             format!("{place}: {} ({})", finding.message, finding.help[0])
