@@ -76,7 +76,7 @@ fn a_signal_that_requests_do_not_ask_for_is_a_warning() {
     package.write("policies/triage.toml", &fitted_for(&unasked, |_| {}));
     let output = package.client("struct Llm;");
     assert!(messages(&output).is_empty(), "{:#?}", messages(&output));
-    assert!(output.to_string().contains("[policy::signal-unavailable]"));
+    assert!(output.contains("[policy::signal-unavailable]"));
 }
 
 /// A router that reads a number and a label, whose weights are in a file of their own.
