@@ -44,7 +44,11 @@ pub(super) fn parse(name: &str, bytes: &[u8], defaults: Defaults) -> Result<Vec<
             None => format!("`{name}` has columns that no prompt has: {}", some_of(unknown)),
         };
         let shown = Source::line(name, 1, headers.iter().collect::<Vec<_>>().join(","));
-        let help = format!("the columns are {}, tag.NAME and feature.NAME", COLUMNS.join(", "));
+        let help = match headers.get(0).filter(|_| headers.len() == 1).and_then(|only| only.find([';', '\t']))
+        {
+            Some(_) => "the header is separated by semicolons or tabs: save the file with commas".to_owned(),
+            None => format!("the columns are {}, tag.NAME and feature.NAME", COLUMNS.join(", ")),
+        };
         return Err(Diagnostic::error("prompts::line", message).at(&shown, 0..0, "").help(help).into());
     }
     let mut found = Found::default();
@@ -112,7 +116,10 @@ fn line<'f>(fields: &[(&'f str, &str)]) -> std::result::Result<Line, (&'f str, S
             "reference" => line.reference = text().map(Reference::Text),
             "grader" => {
                 let name = GraderName::parse(value);
-                line.grader = Some(name.ok_or_else(|| (*column, format!("there is no grader `{value}`")))?);
+                let graders = || GraderName::ALL.map(GraderName::as_str).join(", ");
+                let none =
+                    || (*column, format!("there is no grader `{value}`; the graders are {}", graders()));
+                line.grader = Some(name.ok_or_else(none)?);
             }
             "options" => {
                 line.options = value.split(BETWEEN_OPTIONS).map(|option| option.trim().to_owned()).collect();
@@ -167,7 +174,11 @@ mod tests {
         let found = messages(text);
         assert_eq!(found.len(), 6, "{found:#?}");
         assert_eq!(found[0], "the id `a` was used on line 2");
-        assert_eq!(found[1], "there is no grader `fuzzy`");
+        assert!(
+            found[1].starts_with("there is no grader `fuzzy`; the graders are exact, contains,"),
+            "{}",
+            found[1]
+        );
         assert_eq!(messages("id,question\n"), ["`p.csv` has no column `input`"]);
         assert_eq!(messages("id,input,answer\n"), ["`p.csv` has columns that no prompt has: `answer`"]);
     }
