@@ -38,7 +38,7 @@ pub(crate) struct Explanation {
     pub(crate) predictions: BTreeMap<String, f64>,
     /// What the router compares, in the order of the plans; empty without a router.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) compared: Vec<Worth>,
+    pub(crate) compared: Vec<Expectation>,
     /// λ of the router, in quality per US dollar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shadow_price: Option<f64>,
@@ -125,7 +125,7 @@ pub(crate) struct Neighbour {
 
 /// What the router expects of a plan for this request.
 #[derive(Debug, Serialize)]
-pub(crate) struct Worth {
+pub(crate) struct Expectation {
     /// Its number, from 1.
     pub(crate) plan: usize,
     /// Its tiers in order.
@@ -148,7 +148,7 @@ impl Explanation {
 
     /// The plans by what they are worth, best first.
     fn compared_lines(&self) -> Vec<String> {
-        let mut plans: Vec<&Worth> = self.compared.iter().collect();
+        let mut plans: Vec<&Expectation> = self.compared.iter().collect();
         plans.sort_by(|a, b| b.worth.total_cmp(&a.worth));
         let mut table = table::new(["plan", "tiers", "expected %", "$ per 1000 calls", "worth"]);
         for plan in plans.iter().take(MOST_PLANS) {

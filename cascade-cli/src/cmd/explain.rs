@@ -5,7 +5,7 @@
 use super::explain_code;
 use crate::cli::{Explain, Global, ReadLog};
 use crate::collect::spend::{self, Size};
-use crate::explanation::{Ending, Explanation, Neighbour, Reason, Single, StageStory, Worth};
+use crate::explanation::{Ending, Explanation, Neighbour, Reason, Single, StageStory, Expectation};
 use crate::failure::{Answer, Failure, Result};
 use crate::pages;
 use crate::policy_words;
@@ -278,12 +278,12 @@ fn pairs<'a>(arguments: &'a [String], flag: &str) -> Result<Vec<(&'a str, &'a st
 }
 
 /// What the router compares.
-fn compared(rules: &Rules, predicted: &Predictions) -> Vec<Worth> {
+fn compared(rules: &Rules, predicted: &Predictions) -> Vec<Expectation> {
     let Some(router) = rules.router.as_ref().filter(|_| !predicted.log_odds.is_empty()) else {
         return Vec::new();
     };
     let expected = feature::expected(rules, predicted).zip(&rules.plans).enumerate();
-    let worth = |(at, ((quality, cost_usd), plan)): (usize, ((f64, f64), &Plan))| Worth {
+    let worth = |(at, ((quality, cost_usd), plan)): (usize, ((f64, f64), &Plan))| Expectation {
         plan: at + 1,
         tiers: policy_words::tiers_of(rules, plan),
         quality,
