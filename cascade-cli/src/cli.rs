@@ -71,6 +71,11 @@ pub(crate) enum Command {
     /// command, judge, judge_pairwise), and may have options (choice), tolerance (numeric), samples, tags, features, group,
     /// split, weight, session and turn. In CSV, options are separated by `|`; columns tag.NAME and feature.NAME.
     Collect(Collect),
+    /// Ask a provider for the embeddings that rows of a route's log lack, and write them into the log.
+    ///
+    /// For routes whose [routes.ROUTE.embedding] names a provider. Rows that have a vector of the route's model and length
+    /// stay as they are. Ctrl-C stops after the calls in flight; what was paid for is written, and the same command goes on.
+    Embed(Embed),
     /// Find the best policy for a route and prove it on held-out rows.
     Fit(Fit),
     /// Fit a route and show everything about it as one HTML page; the policy file stays as it is.
@@ -178,6 +183,22 @@ pub(crate) struct ReadLog {
     /// A single broken row is an error.
     #[arg(long, env = "CASCADE_STRICT", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) strict: bool,
+}
+
+/// `cascade embed`.
+#[derive(Debug, Args)]
+pub(crate) struct Embed {
+    /// Route whose log is completed.
+    pub(crate) route: String,
+    /// Say what would be asked and what it could cost, and ask nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Most US dollars this run may cost.
+    #[arg(long, value_name = "USD")]
+    pub(crate) max_spend: Option<String>,
+    /// Most calls in flight at once [default: the provider's max_concurrency, else 4].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) concurrency: Option<u32>,
 }
 
 /// `cascade fit`.

@@ -358,7 +358,7 @@ fn ungraded(waiting: &Waiting) -> u64 {
     waiting.values().filter(|pending| record::waits_for_grade(&pending.result)).count() as u64
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|error| Diagnostic::error("cli::io", format!("cannot start the runtime: {error}")).into())
 }
@@ -374,7 +374,7 @@ fn chosen_tiers<'a>(project: &'a Project, route: &'a Route, wanted: &[String]) -
     Ok(names.filter_map(|name| project.config.tier(name)).collect())
 }
 
-fn parse_cap(text: &str) -> Result<Usd> {
+pub(super) fn parse_cap(text: &str) -> Result<Usd> {
     match Usd::parse(text.trim_start_matches('$')) {
         Ok(cap) if !cap.is_negative() => Ok(cap),
         Ok(_) => Err(Failure::usage("--max-spend is negative", "give an amount in US dollars, such as 2.50")),

@@ -6,6 +6,7 @@ mod collect_providers;
 mod collect_signals;
 mod completions;
 mod diff;
+mod embed;
 mod eval;
 mod explain;
 mod explain_code;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: &Cli, terminal: Terminal) -> Result<Answer> {
         Command::Init(args) => init::run(args, terminal),
         Command::Check(args) => check::run(global, args, terminal),
         Command::Collect(args) => collect::run(global, args, terminal),
+        Command::Embed(args) => embed::run(global, args, terminal),
         Command::Fit(args) => fit::run(global, args, terminal),
         Command::Report(args) => report::run(global, args, terminal),
         Command::Eval(args) => eval::run(global, args, terminal),

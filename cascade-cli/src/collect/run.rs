@@ -195,7 +195,7 @@ async fn interrupts(shared: &Shared) {
 }
 
 #[cfg(unix)]
-pub(super) async fn wait_for_interrupt() {
+pub(crate) async fn wait_for_interrupt() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;
@@ -207,7 +207,7 @@ pub(super) async fn wait_for_interrupt() {
 }
 
 #[cfg(not(unix))]
-pub(super) async fn wait_for_interrupt() {
+pub(crate) async fn wait_for_interrupt() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -472,7 +472,7 @@ impl Shared {
 
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The tier's: it counts as its answer to this prompt.
     Tier,
     /// The server's at the moment: the prompt is asked again by the next run.
@@ -481,7 +481,7 @@ pub(super) enum Fault {
     Setup,
 }
 
-pub(super) fn fault(error: &ProviderError) -> Fault {
+pub(crate) fn fault(error: &ProviderError) -> Fault {
     match error.kind() {
         ProviderErrorKind::Timeout | ProviderErrorKind::TooLarge => Fault::Tier,
         // A refused request is about this prompt; a missing page or a server in trouble is not.

@@ -17,6 +17,7 @@ mod command_line;
 mod diff;
 mod documents;
 mod early;
+mod embed;
 mod fit;
 mod grading;
 mod import;

@@ -124,6 +124,14 @@ impl RowRecord<'_> {
         Self { id: Cow::Owned(id.into()), ..Self::default() }
     }
 
+    /// The text that routers read of the row: `input`, or the user and tool texts of `messages`. `None` without either.
+    pub fn routing_text(&self) -> Option<Cow<'_, str>> {
+        if let Some(input) = &self.input {
+            return Some(Cow::Borrowed(input));
+        }
+        super::nested::messages_text(self.messages.as_ref()?.get()).ok().map(Cow::Owned)
+    }
+
     /// The same row on its own, apart from the line it was read from.
     pub fn into_owned(self) -> RowRecord<'static> {
         RowRecord {
