@@ -1,6 +1,7 @@
 //! `cascade embed`: the embeddings that a log lacks.
 
-use super::collect::{DEFAULT_CONCURRENCY, parse_cap, runtime};
+use super::collect::{parse_cap, runtime};
+use super::collect_providers::DEFAULT_CONCURRENCY;
 use crate::cli::{Embed, Global};
 use crate::collect::pace::Pace;
 use crate::collect::run::{Fault, fault, wait_for_interrupt};

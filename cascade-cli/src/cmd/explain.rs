@@ -5,7 +5,7 @@
 use super::explain_code;
 use crate::cli::{Explain, Global, ReadLog};
 use crate::collect::spend::{self, Size};
-use crate::explanation::{Ending, Explanation, Neighbour, Reason, Single, StageStory, Expectation};
+use crate::explanation::{Ending, Expectation, Explanation, Neighbour, Reason, Single, StageStory};
 use crate::failure::{Answer, Failure, Result};
 use crate::pages;
 use crate::policy_words;
