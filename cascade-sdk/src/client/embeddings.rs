@@ -60,6 +60,8 @@ impl EmbeddingSetup {
 
     /// The most that the embedding of a text costs, as far as is known.
     pub(super) fn most_cost(&self, text: &str) -> Usd {
+        #[cfg(not(feature = "http"))]
+        let _ = text;
         match &self.source {
             #[cfg(feature = "http")]
             EmbeddingSource::Server(_) if text.is_empty() => Usd::ZERO,
