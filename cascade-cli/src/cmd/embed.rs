@@ -3,6 +3,7 @@
 use super::collect::{parse_cap, runtime};
 use super::collect_providers::DEFAULT_CONCURRENCY;
 use crate::cli::{Embed, Global};
+use crate::collect::lock::Lock;
 use crate::collect::pace::Pace;
 use crate::collect::run::{Fault, fault, wait_for_interrupt};
 use crate::collect::spend::Ledger;
@@ -48,6 +49,8 @@ struct LogFile {
     path: PathBuf,
     rows: Vec<RowRecord<'static>>,
     changed: bool,
+    /// Held until the file is written: what another job writes meanwhile would be lost. A dry run takes none.
+    _lock: Option<Lock>,
 }
 
 /// A row without a vector, and its text.
@@ -90,7 +93,7 @@ pub(crate) fn run(global: &Global, args: &Embed, terminal: Terminal) -> Result<A
     let route = project.route(&args.route)?;
     let (settings, provider) = server_of(&project, route)?;
     let cap = args.max_spend.as_deref().map(parse_cap).transpose()?;
-    let mut files = read(&project, route)?;
+    let mut files = read(&project, route, !args.dry_run)?;
     let (missing, without_text) = missing(&mut files, settings);
     let queue = batches(missing);
     let rows: usize = queue.iter().map(Vec::len).sum();
@@ -167,7 +170,7 @@ fn server_of<'p>(project: &'p Project, route: &'p Route) -> Result<(&'p Embeddin
 }
 
 /// The files of the route's log, each with its rows as they stand.
-fn read(project: &Project, route: &Route) -> Result<Vec<LogFile>> {
+fn read(project: &Project, route: &Route, to_write: bool) -> Result<Vec<LogFile>> {
     let found = LogFiles::find(&project.directory, &route.log);
     if let Some(pattern) = found.missing.first() {
         let error = Diagnostic::error("log::missing", format!("there is no log `{pattern}`"));
@@ -184,12 +187,13 @@ fn read(project: &Project, route: &Route) -> Result<Vec<LogFile>> {
                 "turn it into one with `cascade import table`, or write the column `embedding` yourself",
             ));
         }
+        let lock = to_write.then(|| Lock::take(&path)).transpose()?;
         let file = File::open(&path).map_err(|error| Failure::io("read", &path, &error))?;
         // Rewriting the log would lose a broken row.
         let prices = project.config.tiers.iter().map(|tier| (tier.name.clone(), tier.price)).collect();
         let options = ReadOptions { prices, strict: true, ungraded: true, ..ReadOptions::default() };
         let rows = records([LogSource::new(name, file)], &options)?.rows;
-        files.push(LogFile { path, rows, changed: false });
+        files.push(LogFile { path, rows, changed: false, _lock: lock });
     }
     Ok(files)
 }

@@ -89,7 +89,7 @@ fn held(log: &Path, path: &Path) -> Failure {
     let process = process.map_or_else(String::new, |process| format!(", process {process},"));
     Diagnostic::error(
         "collect::two-jobs",
-        format!("another `cascade collect`{process} is at work on `{}`", log.display()),
+        format!("another `cascade collect` or `cascade embed`{process} is at work on `{}`", log.display()),
     )
     .help("wait until it has ended, which after Ctrl-C takes as long as its calls in flight; then run this command again")
     .help("or collect into another log with --out")

@@ -1,9 +1,9 @@
 //! `cascade embed` against a server on loopback.
 
 use crate::project::{Project, Ran};
+use crate::server::listen;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 
 /// A server whose vector of a text is its length and its first byte, and which counts a token for each byte. A text with
@@ -15,15 +15,13 @@ struct Server {
 
 impl Server {
     fn start(broken_from: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || stream.and_then(|stream| serve(stream, broken_from, &shared)));
-            }
+        let url = listen(move |body| {
+            let mut seen = shared.lock().unwrap();
+            let answered = answer(&body["input"], seen.len() >= broken_from);
+            seen.push(body);
+            answered
         });
         Self { url, seen }
     }
@@ -37,41 +35,6 @@ impl Server {
             }
         };
         self.seen.lock().unwrap().iter().map(texts).collect()
-    }
-}
-
-fn serve(stream: TcpStream, broken_from: usize, seen: &Mutex<Vec<Value>>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut out = stream;
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            if line.trim().is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        let body: Value = serde_json::from_slice(&body).unwrap();
-        let turn = {
-            let mut seen = seen.lock().unwrap();
-            seen.push(body.clone());
-            seen.len() - 1
-        };
-        let (status, answer) = answer(&body["input"], turn >= broken_from);
-        let answer = answer.to_string();
-        let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            answer.len()
-        );
-        out.write_all(format!("{head}{answer}").as_bytes())?;
     }
 }
 
@@ -155,6 +118,20 @@ fn rows_that_lack_a_vector_get_it_and_its_cost_and_the_rest_stays() {
 
     let again = embed(&project, &["--format", "json"]).expect_code(0).json();
     assert_eq!((&again["embedded"], server.calls().len()), (&json!(0), 1));
+}
+
+#[test]
+fn a_log_that_another_job_works_on_is_left_alone() {
+    let server = Server::start(usize::MAX);
+    let project = project(&server, "log.jsonl", &[row(0, "abc")]);
+    let lock = std::fs::File::create(project.path("log.jsonl.lock")).unwrap();
+    lock.lock().unwrap();
+    let refused = embed(&project, &[]).expect_code(2);
+    assert!(refused.stderr.contains("collect::two-jobs"), "{}", refused.stderr);
+    embed(&project, &["--dry-run"]).expect_code(0);
+    assert_eq!(server.calls().len(), 0);
+    drop(lock);
+    embed(&project, &[]).expect_code(0);
 }
 
 #[test]

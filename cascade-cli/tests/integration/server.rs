@@ -39,17 +39,9 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one. Every call takes at least `delay`.
     pub(crate) fn start(delay: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Seen::default()));
         let shared = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let shared = Arc::clone(&shared);
-                // A client that was killed breaks its connection: nothing to see to.
-                std::thread::spawn(move || stream.and_then(|stream| serve(stream, delay, &shared)));
-            }
-        });
+        let url = listen(move |body| reply(body, delay, &shared));
         Self { url, seen }
     }
 
@@ -63,7 +55,23 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, delay: Duration, seen: &Mutex<Seen>) -> std::io::Result<()> {
+/// Serves HTTP on loopback until the test process ends: `reply` gives status and body for the body of a call. Returns the base
+/// URL.
+pub(crate) fn listen(reply: impl Fn(Value) -> (&'static str, Value) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let reply = Arc::new(reply);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let reply = Arc::clone(&reply);
+            // A client that was killed breaks its connection: nothing to see to.
+            std::thread::spawn(move || stream.and_then(|stream| serve(stream, &*reply)));
+        }
+    });
+    url
+}
+
+fn serve(stream: TcpStream, reply: &impl Fn(Value) -> (&'static str, Value)) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut out = stream;
     loop {
@@ -83,22 +91,7 @@ fn serve(stream: TcpStream, delay: Duration, seen: &Mutex<Seen>) -> std::io::Res
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
-        let body: Value = serde_json::from_slice(&body).unwrap();
-        let model = body["model"].as_str().unwrap().to_owned();
-        let prompt =
-            body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
-        let before = {
-            let mut seen = seen.lock().unwrap();
-            seen.last = body;
-            seen.in_flight += 1;
-            seen.most_in_flight = seen.most_in_flight.max(seen.in_flight);
-            let calls = seen.calls.entry((model.clone(), prompt.clone())).or_default();
-            *calls += 1;
-            *calls - 1
-        };
-        std::thread::sleep(if prompt.contains("slow") { Duration::from_millis(500) } else { delay });
-        let (status, answer) = answer(&model, &prompt, before);
-        seen.lock().unwrap().in_flight -= 1;
+        let (status, answer) = reply(serde_json::from_slice(&body).unwrap());
         let answer = answer.to_string();
         write!(
             out,
@@ -107,6 +100,25 @@ fn serve(stream: TcpStream, delay: Duration, seen: &Mutex<Seen>) -> std::io::Res
         )?;
         out.flush()?;
     }
+}
+
+/// Counts the call, and answers it no sooner than after `delay`.
+fn reply(body: Value, delay: Duration, seen: &Mutex<Seen>) -> (&'static str, Value) {
+    let model = body["model"].as_str().unwrap().to_owned();
+    let prompt = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
+    let before = {
+        let mut seen = seen.lock().unwrap();
+        seen.last = body;
+        seen.in_flight += 1;
+        seen.most_in_flight = seen.most_in_flight.max(seen.in_flight);
+        let calls = seen.calls.entry((model.clone(), prompt.clone())).or_default();
+        *calls += 1;
+        *calls - 1
+    };
+    std::thread::sleep(if prompt.contains("slow") { Duration::from_millis(500) } else { delay });
+    let answered = answer(&model, &prompt, before);
+    seen.lock().unwrap().in_flight -= 1;
+    answered
 }
 
 fn answer(model: &str, prompt: &str, before: u32) -> (&'static str, Value) {
