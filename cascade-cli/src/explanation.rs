@@ -5,7 +5,7 @@ use crate::table;
 use crate::words::item;
 use cascade_sdk_core::money::Usd;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Inputs of the router that are listed at most.
 const MOST_REASONS: usize = 5;
@@ -34,6 +34,9 @@ pub(crate) struct Explanation {
     pub(crate) features: BTreeMap<String, f64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) tags: BTreeMap<String, String>,
+    /// Those whose value the router does not tell from other rare ones.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) rare_tags: BTreeSet<String>,
     /// The router's log-odds that each tier answers well; empty without a router.
     pub(crate) predictions: BTreeMap<String, f64>,
     /// What the router compares, in the order of the plans; empty without a router.
@@ -82,7 +85,17 @@ pub(crate) struct StageStory {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Ending {
-    pub(crate) answered_by: Option<String>,
+    #[serde(flatten)]
+    pub(crate) answer: Answered,
+    pub(crate) calls: usize,
+}
+
+/// Who answers a row, how well and at what price.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answered {
+    /// `None` where nobody does.
+    #[serde(rename = "answered_by")]
+    pub(crate) by: Option<String>,
     /// True if the policy answers "don't know"; the quality is then what that counts as.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) abstained: bool,
@@ -90,7 +103,6 @@ pub(crate) struct Ending {
     pub(crate) cost_usd: f64,
     #[serde(skip)]
     pub(crate) cost: Usd,
-    pub(crate) calls: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,13 +126,8 @@ pub(crate) struct Reason {
 pub(crate) struct Neighbour {
     pub(crate) mean_cost_usd: f64,
     pub(crate) mean_quality: f64,
-    pub(crate) answered_by: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) abstained: bool,
-    pub(crate) quality: f64,
-    pub(crate) cost_usd: f64,
-    #[serde(skip)]
-    pub(crate) cost: Usd,
+    #[serde(flatten)]
+    pub(crate) answer: Answered,
 }
 
 /// What the router expects of a plan for this request.
@@ -144,6 +151,15 @@ impl Explanation {
         let cheaper = self.frontier.iter().rfind(|point| point.mean_cost_usd < self.expected_cost);
         let dearer = self.frontier.iter().find(|point| point.mean_cost_usd > self.expected_cost);
         cheaper.into_iter().chain(dearer).collect()
+    }
+
+    fn tag_in_words(&self, name: &str, value: &str) -> String {
+        let rare = if self.rare_tags.contains(name) {
+            " (new to the router, or rare: read as \"other\")"
+        } else {
+            ""
+        };
+        format!("{name} = {value}{rare}")
     }
 
     /// The plans by what they are worth, best first.
@@ -176,7 +192,7 @@ impl Explanation {
         let mut lines = vec![format!("{}: {of} under the {} policy", self.route, self.family)];
         let features = self.features.iter().map(|(name, value)| format!("{name} = {value}"));
         let known: Vec<String> =
-            features.chain(self.tags.iter().map(|(name, value)| format!("{name} = {value}"))).collect();
+            features.chain(self.tags.iter().map(|(name, value)| self.tag_in_words(name, value))).collect();
         if !known.is_empty() {
             lines.extend(item("known of it: ", &known.join(", ")));
         }
@@ -222,14 +238,15 @@ impl Explanation {
             }
         }
         if let Some(ending) = &self.outcome {
-            let by = ending.answered_by.as_deref().unwrap_or("nobody");
+            let answer = &ending.answer;
+            let by = answer.by.as_deref().unwrap_or("nobody");
             let calls =
                 if ending.calls == 1 { "1 call".to_owned() } else { format!("{} calls", ending.calls) };
-            let by = if ending.abstained { "nobody, the policy abstains" } else { by };
+            let by = if answer.abstained { "nobody, the policy abstains" } else { by };
             lines.push(format!(
                 "answered by {by}: quality {:.2}, {} for {calls}",
-                ending.quality,
-                dollars(ending.cost)
+                answer.quality,
+                dollars(answer.cost)
             ));
         }
         for single in &self.always {
@@ -246,9 +263,10 @@ impl Explanation {
         }
         for point in neighbours {
             let mean = Usd::from_f64(point.mean_cost_usd).unwrap_or(Usd::MAX);
-            let by = point.answered_by.as_deref().unwrap_or("nobody");
-            let by = if point.abstained { "nobody (abstains)" } else { by };
-            let text = format!("{by}, quality {:.2}, {}", point.quality, dollars(point.cost));
+            let answer = &point.answer;
+            let by = answer.by.as_deref().unwrap_or("nobody");
+            let by = if answer.abstained { "nobody (abstains)" } else { by };
+            let text = format!("{by}, quality {:.2}, {}", answer.quality, dollars(answer.cost));
             lines.extend(item(&format!("  {}: ", dollars(mean)), &text));
         }
         lines

@@ -5,7 +5,7 @@
 use super::explain_code;
 use crate::cli::{Explain, Global, ReadLog};
 use crate::collect::spend::{self, Size};
-use crate::explanation::{Ending, Expectation, Explanation, Neighbour, Reason, Single, StageStory};
+use crate::explanation::{Answered, Ending, Expectation, Explanation, Neighbour, Reason, Single, StageStory};
 use crate::failure::{Answer, Failure, Result};
 use crate::pages;
 use crate::policy_words;
@@ -18,8 +18,8 @@ use cascade_sdk_core::feature::{self, Predictions, RequestView};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{Plan, Policy, Rules};
-use cascade_sdk_core::replay::{Replay, Step};
-use std::collections::BTreeMap;
+use cascade_sdk_core::replay::{Outcome, Replay, Step};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 /// Longest request that is read from standard input, in bytes.
@@ -89,7 +89,13 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
     });
     let stages = stages.collect();
     let entry = log.rows.get(row);
-    let tier_name = |tier: usize| rules.tiers.get(tier).cloned();
+    let answered = |outcome: &Outcome| Answered {
+        by: rules.tiers.get(outcome.tier).filter(|_| !outcome.failed && !outcome.abstained).cloned(),
+        abstained: outcome.abstained,
+        quality: outcome.quality,
+        cost_usd: outcome.cost.to_f64(),
+        cost: outcome.cost,
+    };
     let always = route.tiers.iter().filter_map(|name| {
         let tier = log.tier(name).filter(|tier| tier.present.get(row) == Some(&true))?;
         let cost = *tier.cost.get(row)?;
@@ -103,11 +109,7 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         frontier.push(Neighbour {
             mean_cost_usd: point.cost_usd,
             mean_quality: point.quality,
-            answered_by: if there.failed || there.abstained { None } else { tier_name(there.tier) },
-            abstained: there.abstained,
-            quality: there.quality,
-            cost_usd: there.cost.to_f64(),
-            cost: there.cost,
+            answer: answered(&there),
         });
     }
     let (predicted, reasons) = row_predictions(rules, log, row, show_words)?;
@@ -125,20 +127,17 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         tags: entry
             .map(|row| row.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
             .unwrap_or_default(),
+        rare_tags: rare(
+            rules,
+            entry.into_iter().flat_map(|row| &row.tags).map(|(name, value)| (&**name, &**value)),
+        ),
         expected_cost: policy.expected.cost_usd.value,
         predictions: rules.tiers.iter().cloned().zip(predicted.log_odds.iter().copied()).collect(),
         compared: compared(rules, &predicted),
         shadow_price: rules.router.as_ref().map(|router| router.shadow_price),
         reasons,
         stages,
-        outcome: Some(Ending {
-            answered_by: if outcome.failed || outcome.abstained { None } else { tier_name(outcome.tier) },
-            abstained: outcome.abstained,
-            quality: outcome.quality,
-            cost_usd: outcome.cost.to_f64(),
-            cost: outcome.cost,
-            calls: outcome.calls,
-        }),
+        outcome: Some(Ending { answer: answered(&outcome), calls: outcome.calls }),
         always: always.collect(),
         frontier,
     })
@@ -255,6 +254,7 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         mixture: mixture_in_words(rules, false),
         features: features.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         tags: tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        rare_tags: rare(rules, tags.iter().copied()),
         expected_cost: policy.expected.cost_usd.value,
         predictions: rules.tiers.iter().cloned().zip(predicted.log_odds.iter().copied()).collect(),
         compared: compared(rules, &predicted),
@@ -275,6 +275,16 @@ fn pairs<'a>(arguments: &'a [String], flag: &str) -> Result<Vec<(&'a str, &'a st
         })
     };
     arguments.iter().map(split).collect()
+}
+
+/// Labels whose values have no weight of their own.
+fn rare<'a>(rules: &Rules, tags: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeSet<String> {
+    let read = rules.router.iter().flat_map(|router| &router.inputs.tags);
+    let known: BTreeMap<&str, &[String]> = read.map(|tag| (&*tag.name, &*tag.levels)).collect();
+    let rare = |(name, value): &(&str, &str)| {
+        known.get(name).is_some_and(|levels| !levels.iter().any(|level| level == value))
+    };
+    tags.filter(rare).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// What the router compares.

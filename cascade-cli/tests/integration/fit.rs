@@ -135,6 +135,7 @@ fn a_policy_weighed_for_traffic_is_checked_with_that_traffic() {
     project.write("traffic.jsonl", "no request\n");
     let broken = project.run(&weighed).expect_code(2);
     assert!(broken.stderr.contains("fit::traffic-broken-line"), "{}", broken.stderr);
+    assert!(broken.stderr.contains("write one request a line"), "{}", broken.stderr);
 }
 
 #[test]
@@ -292,7 +293,10 @@ fn a_router_is_written_read_and_explained() {
     assert!(!told.stdout.contains("longer"), "{}", told.stdout);
     let missing = project.run(&["explain", "triage", "short 7"]).expect_code(2);
     assert!(missing.stderr.contains("--tag NAME=LABEL"), "{}", missing.stderr);
-    project.run(&["explain", "triage", "short 7", "--tag", "kind=easy"]).expect_code(0);
+    let told = project.run(&["explain", "triage", "short 7", "--tag", "kind=easy"]).expect_code(0);
+    assert!(told.stdout.contains("known of it: kind = easy\n"), "{}", told.stdout);
+    let told = project.run(&["explain", "triage", "short 7", "--tag", "kind=esay"]).expect_code(0);
+    assert!(told.stdout.contains("kind = esay (new to the router, or rare"), "{}", told.stdout);
 }
 
 #[test]

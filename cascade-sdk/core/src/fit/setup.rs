@@ -20,6 +20,7 @@ use crate::fit::rows::pool::{refuse_sparse_signals, refuse_unavailable_signals};
 use crate::fit::rows::table::{Table, Totals};
 use crate::fit::rows::traffic::{self, Traffic, Weighed};
 use crate::log::{Embeddings, EvalLog, Split, group_key, other_requests};
+use crate::name::shell_word;
 
 /// Everything that is fixed before the first family is fitted.
 pub(super) struct Setup<'a> {
@@ -252,9 +253,13 @@ fn check_embeddings(route: &Route, log: &EvalLog) -> Result<(), Vec<Diagnostic>>
         return Ok(());
     }
     let message = format!("{without} of {rows} rows have no `embedding` by `{}`", settings.model);
+    let remedy = match &settings.served {
+        Some(_) => format!("run `cascade embed {}`", shell_word(&route.name)),
+        None => format!("give every row of the log an `embedding` of {} numbers", settings.dimensions),
+    };
     Err(vec![
         Diagnostic::error("fit::embedding-missing", message)
-            .help(format!("give every row of the log an `embedding` of {} numbers", settings.dimensions))
+            .help(remedy)
             .help(format!("or remove [routes.{}.embedding]", route.name)),
     ])
 }

@@ -59,6 +59,7 @@ impl Traffic {
                 .take(MOST_FAULTS)
                 .map(|(line, why): (usize, _)| {
                     Diagnostic::error("fit::traffic-broken-line", format!("line {line} of `{name}` {why}"))
+                        .help("write one request a line: {\"input\": \"text\"}, or `messages`, and `tags` where they are known")
                 })
                 .collect();
             if count > MOST_FAULTS {
