@@ -9,3 +9,4 @@ mod expect;
 mod fingerprint;
 mod policy;
 mod reference;
+mod signals;

@@ -10,21 +10,24 @@ fn budget(dollars: &str) -> Goal {
     Goal::MaxCost(Usd::parse(dollars).unwrap())
 }
 
+/// The same rows, but that no held-out answer is right.
+fn spoiled(lines: &[String]) -> Vec<String> {
+    let spoil = |line: &String| {
+        if line.contains(r#""split":"test""#) {
+            line.replace(r#""quality":1"#, r#""quality":0"#)
+        } else {
+            line.clone()
+        }
+    };
+    lines.iter().map(spoil).collect()
+}
+
 #[test]
 fn held_out_rows_change_only_held_out_figures() {
     let halves = |row: usize| Some(if row.is_multiple_of(3) { "test" } else { "calibration" });
     let recipe = Recipe::default();
     let lines = recipe.lines(halves);
-    let spoiled: Vec<String> = lines
-        .iter()
-        .map(|line| {
-            if line.contains(r#""split":"test""#) {
-                line.replace(r#""quality":1"#, r#""quality":0"#)
-            } else {
-                line.clone()
-            }
-        })
-        .collect();
+    let spoiled = spoiled(&lines);
     let config = config(budget("0.0001"), None);
     let (before, after) = (fit(&config, &log_of(&lines), 1), fit(&config, &log_of(&spoiled), 1));
     assert_eq!(before.report.selected, after.report.selected);
@@ -47,16 +50,7 @@ fn held_out_rows_change_only_held_out_figures() {
 fn an_objective_that_held_out_rows_refute_is_named() {
     let halves = |row: usize| Some(if row.is_multiple_of(3) { "test" } else { "calibration" });
     let lines = Recipe::default().lines(halves);
-    let spoiled: Vec<String> = lines
-        .iter()
-        .map(|line| {
-            if line.contains(r#""split":"test""#) {
-                line.replace(r#""quality":1"#, r#""quality":0"#)
-            } else {
-                line.clone()
-            }
-        })
-        .collect();
+    let spoiled = spoiled(&lines);
     let config = config(Goal::MinQuality(0.8), None);
     let report = fit(&config, &log_of(&spoiled), 1).report;
     let held = report.verdict.objective.as_ref().unwrap();
