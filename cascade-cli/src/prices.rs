@@ -4,7 +4,7 @@ use crate::words::some_of;
 use cascade_sdk_core::config::{Config, Route, Tier};
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::log::EvalLog;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Days after which prices should be compared with the provider's list again, where nothing else is said.
@@ -28,7 +28,7 @@ pub(crate) fn today() -> i64 {
 /// finding too.
 pub(crate) fn of_tiers(config: &Config, route: &Route, today: i64, max_age: Option<i64>) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
-    for tier in route.tiers.iter().filter_map(|name| config.tier(name)) {
+    for tier in asked(route).filter_map(|name| config.tier(name)) {
         let at =
             |finding: Diagnostic, key: &str| config.places.label(finding, &["tiers", &tier.name, key], "");
         let mend = "compare the price with the provider's list and write today's date";
@@ -54,6 +54,14 @@ pub(crate) fn of_tiers(config: &Config, route: &Route, today: i64, max_age: Opti
         findings.extend(retires(tier, today).map(|finding| at(finding, "retires")));
     }
     findings
+}
+
+/// The route's tiers, and those that judge their answers: what they cost is in the policy too.
+fn asked(route: &Route) -> impl Iterator<Item = &str> {
+    let judges = route.signals.iter().filter_map(|signal| signal.kind.judge());
+    let mut named = BTreeSet::new();
+    let names = route.tiers.iter().map(String::as_str).chain(judges);
+    names.filter(move |name| named.insert(*name))
 }
 
 fn retires(tier: &Tier, today: i64) -> Option<Diagnostic> {
@@ -82,10 +90,15 @@ pub(crate) fn served(log: &EvalLog, tier: &str) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Tiers that several models answered for: their rows are of different models.
+/// Tiers that several models answered for, whose rows are of different models; and those that another model answered for than
+/// was asked.
 pub(crate) fn of_log(config: &Config, route: &Route, log: &EvalLog) -> Vec<Diagnostic> {
-    let several = route.tiers.iter().filter_map(|name| {
+    let findings = route.tiers.iter().filter_map(|name| {
         let served = served(log, name);
+        let tier = config.tier(name)?;
+        if let (Some((model, _)), 1) = (served.first_key_value(), served.len()) {
+            return is_alias(tier, &served).then(|| alias(config, tier, model));
+        }
         (served.len() > 1).then(|| {
             let counts: Vec<String> =
                 served.iter().map(|(model, count)| format!("{model} ({count} rows)")).collect();
@@ -105,7 +118,17 @@ pub(crate) fn of_log(config: &Config, route: &Route, log: &EvalLog) -> Vec<Diagn
             ))
         })
     });
-    several.collect()
+    findings.collect()
+}
+
+fn alias(config: &Config, tier: &Tier, served: &str) -> Diagnostic {
+    let message = format!(
+        "tier `{}` asks for `{}`, and `{served}` answered: a name that may stand for another model tomorrow",
+        tier.name, tier.model
+    );
+    let finding = Diagnostic::warning("price::alias", message);
+    let finding = config.places.label(finding, &["tiers", &tier.name, "model"], "");
+    finding.help(format!("pin it with model = {served:?}, if the provider takes that name"))
 }
 
 /// True if the provider serves another name than was asked for, as with aliases that move to newer models.

@@ -179,15 +179,5 @@ fn lines(route: &Route, tiers: &[TierPrice], has_log: bool) -> Vec<String> {
     if !has_log {
         lines.push("the log is not here: costs and models that answered are not known".into());
     }
-    for tier in tiers.iter().filter(|tier| tier.alias) {
-        let served = tier.served.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        lines.extend(item(
-            "alias: ",
-            &format!(
-                "{} asks for {}, and {served} answers; an alias may move to another model unseen: name the model itself",
-                tier.tier, tier.model
-            ),
-        ));
-    }
     lines
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 /// Most of a program's output that is read, in bytes.
-const LONGEST_OUTPUT: u64 = 64 * 1024;
+const LONGEST_OUTPUT: usize = 64 * 1024;
 
 /// A program that grades.
 #[derive(Clone, Debug)]
@@ -76,11 +76,17 @@ impl Program {
             // A program that does not read its input is free to do so.
             let _ = to.write_all(format!("{input}\n").as_bytes()).await;
         }
-        let mut output = String::new();
-        if let Some(from) = child.stdout.take() {
-            let read = from.take(LONGEST_OUTPUT).read_to_string(&mut output).await;
-            read.map_err(|error| error.to_string())?;
+        let mut output = Vec::new();
+        if let Some(mut from) = child.stdout.take() {
+            // Read to its end, whatever it prints: the score stands on the last line.
+            while from.read_buf(&mut output).await.map_err(|error| error.to_string())? > 0 {
+                let beyond = output.len().saturating_sub(LONGEST_OUTPUT);
+                if beyond > LONGEST_OUTPUT {
+                    output.drain(..beyond);
+                }
+            }
         }
+        let output = String::from_utf8_lossy(&output);
         let status = child.wait().await.map_err(|error| error.to_string())?;
         group.0 = None;
         if status.success() { read_score(&output) } else { Err(format!("it ended with {status}")) }
@@ -157,7 +163,7 @@ fn read_score(output: &str) -> Result<Option<f64>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::read_score;
+    use super::{Program, read_score};
 
     #[test]
     fn scores_are_read() {
@@ -170,5 +176,16 @@ mod tests {
         for bad in ["", "\n", "good", "{\"points\": 1}", "nan", "true"] {
             assert!(read_score(bad).is_err(), "{bad}");
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_grader_may_print_much_before_its_score() {
+        let script = "i=0; while [ $i -lt 4000 ]; do echo this line is one of very many lines of progress; i=$((i+1)); done; echo 0.25";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("grade.sh");
+        std::fs::write(&path, script).unwrap();
+        let program = Program::new("--grader command:", &format!("sh {}", path.display()), 512).unwrap();
+        assert_eq!(program.number(&serde_json::json!({})).await, Ok(Some(0.25)));
     }
 }

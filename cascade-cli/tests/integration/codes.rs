@@ -153,6 +153,7 @@ fn prices_that_are_in_doubt() {
             ROW.replacen(r#"{"id":"x","#, &row, 1).replacen(r#""small":{"#, &result, 1) + "\n"
         })
         .collect();
+    tells("price::alias", &with_log(&served.replace("s-1", "s-0")), &["check"]);
     tells("price::served-model", &with_log(&served), &["check"]);
 }
 

@@ -94,8 +94,30 @@ fn models_that_answered_under_one_name_are_told_apart() {
         "{}",
         ran.stderr
     );
-    let ran = run(&project, &["price", "triage"]).expect_code(0);
-    assert!(ran.stdout.contains("alias: large asks for l"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_model_that_answers_under_another_name_is_an_alias() {
+    let project = project();
+    let dated = "\"cost_usd\":0.001,\"served_model\":\"l-2026\",";
+    project.write("evals/a.jsonl", &log(-0.6).replace("\"cost_usd\":0.001,", dated));
+    project.run(&["fit", "triage"]).expect_code(0);
+    for command in [&["check"][..], &["price", "triage"]] {
+        let ran = run(&project, command).expect_code(0);
+        assert!(ran.stderr.contains("price::alias"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("pin it with model = \"l-2026\""), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_tier_that_judges_has_a_price_that_ages_too() {
+    let project = project();
+    let config = project.read("cascade.toml");
+    let judge = "\n[tiers.judge]\nprovider = \"local\"\nmodel = \"j\"\nprice = { input = 1, output = 2 }\nretires = \"2020-01-01\"\n\n[routes.triage.signals.good]\nkind = \"judge\"\ntier = \"judge\"\nrubric = \"Is it right?\"\n";
+    project.write("cascade.toml", &format!("{config}{judge}"));
+    let ran = run(&project, &["price", "triage"]).expect_code(1);
+    assert!(ran.stderr.contains("price::retired"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("of tier `judge` retired"), "{}", ran.stderr);
 }
 
 #[test]

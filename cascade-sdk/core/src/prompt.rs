@@ -1,5 +1,7 @@
 //! The text of a request as Cascade sees it: what the router reads, and when two prompts are the same.
 
+use std::borrow::Cow;
+
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -28,25 +30,24 @@ impl Role {
 
 /// Routing text (DESIGN.md 5): the user and tool text parts in order, joined by newlines; everything else is left out.
 ///
-/// The parts of a message are given one by one with its role; parts that are not text are not given at all.
+/// The parts of a message are given one by one with its role; parts that are not text are not given at all. A text that stands
+/// alone is borrowed.
 ///
 /// ```
 /// use cascade_sdk_core::prompt::{Role, routing_text};
 /// let parts = [(Role::System, "Be brief."), (Role::User, "One"), (Role::Assistant, "1"), (Role::User, "Two")];
 /// assert_eq!(routing_text(parts), "One\nTwo");
 /// ```
-pub fn routing_text<'a>(parts: impl IntoIterator<Item = (Role, &'a str)>) -> String {
-    let mut out = String::new();
-    let mut first = true;
-    for (role, text) in parts {
-        if matches!(role, Role::User | Role::Tool) {
-            if !std::mem::take(&mut first) {
-                out.push('\n');
-            }
-            out.push_str(text);
-        }
+pub fn routing_text<'a>(parts: impl IntoIterator<Item = (Role, &'a str)>) -> Cow<'a, str> {
+    let texts = parts.into_iter().filter(|(role, _)| matches!(role, Role::User | Role::Tool));
+    let mut texts = texts.map(|(_, text)| text);
+    let mut whole = Cow::Borrowed(texts.next().unwrap_or_default());
+    for text in texts {
+        let whole = whole.to_mut();
+        whole.push('\n');
+        whole.push_str(text);
     }
-    out
+    whole
 }
 
 /// A prompt without the differences that do not make it another prompt: lower case letter by letter, every run of white

@@ -13,6 +13,12 @@ use tokio::sync::oneshot;
 /// Rows that wait to be written.
 const BUFFERED_ROWS: usize = 4_096;
 
+/// Rows are written once they are this many bytes, or once none is waiting.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Between two batches, so that a busy client pays for a write and a wake-up once a batch rather than once a row.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// How long the last owner waits for the rest to be written.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
@@ -60,8 +66,15 @@ impl LogFile {
         let (queue, rows) = sync_channel(BUFFERED_ROWS);
         let (done, finished) = channel();
         let dropped = Arc::new(AtomicU64::new(0));
-        let writer =
-            Writer { path: path.to_owned(), rotation, file: Some(file), size, dropped: Arc::clone(&dropped) };
+        let writer = Writer {
+            path: path.to_owned(),
+            rotation,
+            file: Some(file),
+            size,
+            batch: Vec::new(),
+            rows_in_batch: 0,
+            dropped: Arc::clone(&dropped),
+        };
         std::thread::Builder::new()
             .name("cascade-decisions".to_owned())
             .spawn(move || {
@@ -112,50 +125,78 @@ struct Writer {
     path: PathBuf,
     rotation: Rotation,
     file: Option<File>,
+    /// Of the file, once the batch is written too.
     size: u64,
+    /// Whole rows that go out in one write.
+    batch: Vec<u8>,
+    rows_in_batch: u64,
     dropped: Arc<AtomicU64>,
 }
 
 impl Writer {
     fn run(mut self, rows: &Receiver<Message>) {
-        while let Ok(message) = rows.recv() {
-            match message {
-                Message::Row(row) => {
-                    self.tell_of_dropped();
-                    self.append(&row);
+        while let Ok(first) = rows.recv() {
+            let mut waiting = Some(first);
+            while let Some(message) = waiting {
+                match message {
+                    Message::Row(row) => self.append(&row),
+                    Message::Flush(done) => {
+                        self.write_out();
+                        // Whoever asked may have gone.
+                        let _ = done.send(());
+                    }
+                    Message::End => {
+                        self.write_out();
+                        return;
+                    }
                 }
-                Message::Flush(done) => {
-                    // Rows are written one by one, without a buffer of our own.
-                    let _ = done.send(());
-                }
-                Message::End => break,
+                waiting = rows.try_recv().ok();
             }
+            self.write_out();
+            std::thread::sleep(PAUSE);
         }
+        self.write_out();
     }
 
-    fn tell_of_dropped(&mut self) {
-        let rows = self.dropped.swap(0, Ordering::Relaxed);
-        if rows > 0 {
-            tracing::warn!(target: "cascade_sdk", rows, "rows of the decision log were dropped");
-            self.append(&super::record::dropped(rows));
+    /// Writes the batch, and says how many rows were lost before.
+    fn write_out(&mut self) {
+        let lost = self.dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tracing::warn!(target: "cascade_sdk", rows = lost, "rows of the decision log were dropped");
+            // If the note is lost, it stands for the rows that it counts.
+            self.rows_in_batch += lost - 1;
+            self.append(&super::record::dropped(lost));
         }
+        self.write_batch();
     }
 
-    /// Writes one row in one call.
     fn append(&mut self, row: &[u8]) {
         if self.size > 0 && self.size.saturating_add(row.len() as u64) > self.rotation.bytes {
+            self.write_batch();
             self.rotate();
+        }
+        self.batch.extend_from_slice(row);
+        self.rows_in_batch += 1;
+        self.size = self.size.saturating_add(row.len() as u64);
+        if self.batch.len() >= BATCH_BYTES {
+            self.write_batch();
+        }
+    }
+
+    fn write_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
         }
         if self.file.is_none() {
             self.file = append(&self.path).ok();
         }
-        if let Some(Ok(())) = self.file.as_mut().map(|file| file.write_all(row)) {
-            self.size = self.size.saturating_add(row.len() as u64);
-        } else {
-            // Opened anew for the next row.
+        if self.file.as_mut().is_none_or(|file| file.write_all(&self.batch).is_err()) {
+            // Opened anew for the next rows.
             self.file = None;
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped.fetch_add(self.rows_in_batch, Ordering::Relaxed);
         }
+        self.batch.clear();
+        self.rows_in_batch = 0;
     }
 
     fn rotate(&mut self) {

@@ -12,6 +12,7 @@ use cascade_sdk_core::config::Mode;
 use cascade_sdk_core::decide::{Decision, Why};
 use cascade_sdk_core::hash::{hex, sha256};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -51,7 +52,7 @@ struct Common<'a> {
     prompt_hash: String,
     prompt_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<String>,
+    input: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -95,7 +96,7 @@ impl<'a> Common<'a> {
             tags: request.tags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
             prompt_hash: hex(&sha256(text.as_bytes())),
             prompt_bytes: text.len(),
-            input: Some(text).filter(|_| route.runtime.log_prompts),
+            input: route.runtime.log_prompts.then_some(text),
         }
     }
 }

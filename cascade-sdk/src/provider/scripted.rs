@@ -164,7 +164,7 @@ impl Scripted {
         state.asked.push(Asked {
             tier: call.tier.to_owned(),
             system: call.system.as_deref().map(str::to_owned),
-            text: call.request.routing_text(),
+            text: call.request.routing_text().into_owned(),
         });
         let once = state.once.get_mut(call.tier).and_then(VecDeque::pop_front);
         once.or_else(|| state.always.get(call.tier).cloned())

@@ -9,6 +9,7 @@ pub use tool::{Tool, ToolCall, ToolResult};
 
 use crate::session::Session;
 use cascade_sdk_core::prompt;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -140,8 +141,8 @@ impl Request {
     }
 
     /// The routing text: what the router sees, and what finds a row in a log. User and tool texts in order, joined by
-    /// newlines; system prompt, images and earlier answers are left out (DESIGN.md 5).
-    pub fn routing_text(&self) -> String {
+    /// newlines; system prompt, images and earlier answers are left out (DESIGN.md 5). A text that stands alone is borrowed.
+    pub fn routing_text(&self) -> Cow<'_, str> {
         prompt::routing_text(self.messages.iter().flat_map(|message| {
             message.parts.iter().filter_map(|part| match part {
                 Part::Text(text) => Some((message.role, text.as_str())),

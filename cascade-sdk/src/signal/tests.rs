@@ -25,7 +25,13 @@ struct Script {
 impl AskModel for Script {
     async fn ask(&self, tier: &Tier, call: &ModelCall<'_>) -> Result<Response, SignalFailure> {
         let system = call.system.as_deref().unwrap_or_default().to_owned();
-        let asked = (tier.name.clone(), call.temperature, call.seed, system, call.request.routing_text());
+        let asked = (
+            tier.name.clone(),
+            call.temperature,
+            call.seed,
+            system,
+            call.request.routing_text().into_owned(),
+        );
         self.asked.lock().unwrap().push(asked);
         self.answers.lock().unwrap().pop_front().expect("an answer is left")
     }

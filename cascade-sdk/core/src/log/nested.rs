@@ -95,7 +95,7 @@ pub(crate) fn text_of(messages: &[Value]) -> Result<String, String> {
             return Err(format!("has message {index} whose `content` is neither text nor an array of parts"));
         }
     }
-    Ok(routing_text(parts))
+    Ok(routing_text(parts).into_owned())
 }
 
 fn content_parts<'v>(content: &'v Value, role: Role, parts: &mut Vec<(Role, &'v str)>) -> bool {

@@ -1,6 +1,7 @@
 //! A share of requests runs the other tiers too, off the caller's path, so that the next fit sees complete evidence.
 
 use super::ask::NotAsked;
+use super::plan::Choice;
 use super::receive::Intake;
 use super::score::{Holdings, Scores};
 use super::weigh::Seen;
@@ -15,7 +16,6 @@ use crate::request::{Message, Request};
 use crate::routed::Step;
 use crate::signal::SignalFailure;
 use cascade_sdk_core::decide::Decision;
-use cascade_sdk_core::feature;
 use std::sync::Arc;
 
 /// Explorations that run at once; what comes beyond is recorded as not explored.
@@ -185,8 +185,7 @@ impl Run<'_> {
     fn would(&self, progress: &Progress) -> Option<Would> {
         self.policy.hash.as_ref()?;
         let steps = progress.path.as_slice();
-        let mut scratch = feature::Scratch::default();
-        let plan = self.choose_plan(progress.vector.as_deref(), &mut scratch).ok()?;
+        let Choice { plan, predictions } = self.choose_plan(progress.vector.as_deref()).ok()?;
         let mut would = Would {
             plan,
             path: Vec::new(),
@@ -203,7 +202,7 @@ impl Run<'_> {
                 });
             let seen: Seen<()> =
                 Seen { failure: step.failure.clone(), answer: None, signals: step.signals.clone() };
-            match self.decide(plan, next, &seen, &scratch) {
+            match self.decide(plan, next, &seen, &predictions) {
                 Decision::Escalate(_) => {}
                 Decision::Accept { .. } => {
                     would.answered_by = Some(next.tier);

@@ -43,10 +43,11 @@ use ask::NotAsked;
 use cascade_sdk_core::config::EarlyEscalation;
 use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::early::Watch;
-use cascade_sdk_core::feature;
+use cascade_sdk_core::feature::Predictions;
 use cascade_sdk_core::policy::Rules;
 use embed::NotEmbedded;
 use meter::Meter;
+use plan::Choice;
 use receive::Intake;
 use score::Scores;
 
@@ -112,25 +113,24 @@ impl Run<'_> {
         progress: &mut Progress,
         read: impl Fn(&Response) -> Result<T, AnswerError>,
     ) -> Result<Finished<T>, Error> {
-        let mut scratch = feature::Scratch::default();
         let forced = self.request.tier.is_some();
         let embedded = if forced { Ok(()) } else { self.embed(progress).await };
         let mut falling_back = false;
-        let (plan, mut queue) = match embedded {
+        let (Choice { plan, predictions }, mut queue) = match embedded {
             Ok(()) => {
                 let vector = progress.vector.as_deref();
-                let plan = if forced { 0 } else { self.choose_plan(vector, &mut scratch)? };
-                progress.plan = (!forced).then_some(plan);
-                let mut queue = self.stages(plan)?;
+                let choice = if forced { Choice::default() } else { self.choose_plan(vector)? };
+                progress.plan = (!forced).then_some(choice.plan);
+                let mut queue = self.stages(choice.plan)?;
                 queue.reverse();
-                (plan, queue)
+                (choice, queue)
             }
-            Err(NotEmbedded::Failed(failure)) => (0, vec![self.without_embedding(&failure)?]),
+            Err(NotEmbedded::Failed(failure)) => (Choice::default(), vec![self.without_embedding(&failure)?]),
             Err(NotEmbedded::Store(error)) => return Err(self.no_ledger(&error)),
             Err(NotEmbedded::OverBudget(full)) if !self.may_fall_back() => return Err(self.over_budget(full)),
             Err(NotEmbedded::OverBudget(_)) => {
                 falling_back = true;
-                (0, self.cheaper_tiers(progress))
+                (Choice::default(), self.cheaper_tiers(progress))
             }
         };
         // The newest answer that the policy did not keep, for a budget that has no room for a better one.
@@ -140,7 +140,7 @@ impl Run<'_> {
             let scorers = self.scorers(plan, next);
             let stage = async {
                 let holdings = self.hold(next.tier, &scorers).await?;
-                let asked = self.ask(next, self.intake(plan, next, &scratch), progress).await?;
+                let asked = self.ask(next, self.intake(plan, next, &predictions), progress).await?;
                 Ok((asked, holdings))
             };
             let (asked, holdings) = match stage.await {
@@ -179,7 +179,7 @@ impl Run<'_> {
                     _ => Scores::default(),
                 };
                 seen.signals.append(&mut scores.values);
-                let decision = self.decide(plan, next, &seen, &scratch);
+                let decision = self.decide(plan, next, &seen, &predictions);
                 scores.costs.extend(self.known_signal_costs(plan, next, &asked.result));
                 (seen, decision, scores)
             };
@@ -231,13 +231,13 @@ impl Run<'_> {
     }
 
     /// Only an answer that nothing can take back is shown while it arrives; one that the policy may refuse can be watched.
-    fn intake<'a>(&'a self, plan: usize, next: Next, scratch: &'a feature::Scratch) -> Intake<'a> {
+    fn intake<'a>(&'a self, plan: usize, next: Next, predictions: &'a Predictions) -> Intake<'a> {
         let judged = self.may_be_refused(plan, next);
         match (self.outlet, next.judged) {
             (Some(outlet), _) if !judged => Intake::Shown(outlet),
             (_, Some(stage)) if judged && self.may_watch(plan, stage, next) => {
                 let limit = self.route.tiers[next.tier].tier.max_output_tokens;
-                let watch = Watch::new(self.rules, plan, stage, Some(scratch.predictions()), limit);
+                let watch = Watch::new(self.rules, plan, stage, Some(predictions), limit);
                 watch.map_or(Intake::Whole, Intake::Watched)
             }
             _ => Intake::Whole,

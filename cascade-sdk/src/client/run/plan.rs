@@ -4,17 +4,27 @@ use super::{Next, Progress, Run};
 use crate::error::{Error, Kind};
 use crate::money::Usd;
 use cascade_sdk_core::config::Sticky;
-use cascade_sdk_core::feature::{self, RequestView};
+use cascade_sdk_core::feature::{self, Predictions, RequestView};
+use std::cell::RefCell;
+
+thread_local! {
+    /// Choosing a plan never waits, so one scratch a thread is enough, and it stays warm.
+    static SCRATCH: RefCell<feature::Scratch> = RefCell::default();
+}
+
+/// The plan of a request.
+#[derive(Default)]
+pub(super) struct Choice {
+    pub(super) plan: usize,
+    /// What the router predicted, which scores may read; empty without a router.
+    pub(super) predictions: Predictions,
+}
 
 impl Run<'_> {
     /// The plan that the guard, the router or the draw of a mixture picks; the only one where there is none of them.
-    pub(super) fn choose_plan(
-        &self,
-        vector: Option<&[f32]>,
-        scratch: &mut feature::Scratch,
-    ) -> Result<usize, Error> {
+    pub(super) fn choose_plan(&self, vector: Option<&[f32]>) -> Result<Choice, Error> {
         if !self.rules.reads_requests() {
-            return Ok(0);
+            return Ok(Choice::default());
         }
         let text = self.request.routing_text();
         let features: Vec<(&str, f64)> =
@@ -28,14 +38,16 @@ impl Run<'_> {
             embedding: vector,
             id: Some(self.id),
         };
-        // The predictions are needed even where the plan is kept: scores may read them.
-        let chosen = feature::choose_plan(self.rules, &view, scratch).map_err(|missing| {
-            Error::new(
-                Kind::Config,
-                format!("route `{}`: {missing}: pass it with the request", self.route.name),
-            )
-        })?;
-        Ok(self.kept_plan().unwrap_or(chosen))
+        let missing = |missing| {
+            let message = format!("route `{}`: {missing}: pass it with the request", self.route.name);
+            Error::new(Kind::Config, message)
+        };
+        SCRATCH.with_borrow_mut(|scratch| {
+            // The predictions are needed even where the plan is kept: scores may read them.
+            let chosen = feature::choose_plan(self.rules, &view, scratch).map_err(missing)?;
+            let plan = self.kept_plan().unwrap_or(chosen);
+            Ok(Choice { plan, predictions: scratch.predictions().clone() })
+        })
     }
 
     /// The plan of the session's first turn, where turns keep it.

@@ -7,7 +7,7 @@ use crate::observe;
 use crate::provider::{FinishReason, ProviderError, Response};
 use crate::routed::Failure;
 use cascade_sdk_core::decide::{Decision, Observation, judge};
-use cascade_sdk_core::feature;
+use cascade_sdk_core::feature::Predictions;
 use cascade_sdk_core::policy::{AcceptRule, Cut, Rules};
 use std::collections::BTreeMap;
 
@@ -51,15 +51,12 @@ impl<'r> Run<'r> {
         plan: usize,
         next: Next,
         seen: &Seen<T>,
-        scratch: &feature::Scratch,
+        predictions: &Predictions,
     ) -> Decision {
         let rules = self.rules;
         let values = in_order(rules, &seen.signals);
-        let observation = Observation {
-            failed: seen.failure.is_some(),
-            signals: &values,
-            predictions: Some(scratch.predictions()),
-        };
+        let observation =
+            Observation { failed: seen.failure.is_some(), signals: &values, predictions: Some(predictions) };
         match next.judged {
             Some(stage) => judge(rules, plan, stage, &observation),
             None => judge(&Rules::default(), 0, 0, &observation),

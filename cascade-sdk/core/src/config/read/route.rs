@@ -308,6 +308,14 @@ impl Checker<'_, '_> {
             let error = findings.error(codes::MISSING_KEY, message, &mode.item.span, "");
             findings.push(error.help("add `current_tier` with the tier that answers today"));
         }
+        if let Some(mode) = runtime.mode.as_ref().filter(|_| settings.mode == Mode::Shadow)
+            && settings.explore <= 0.0
+        {
+            let message = "`shadow` mode compares the tiers on what is explored, and nothing is";
+            let warning = findings.warning(codes::MISSING_KEY, message, &mode.item.span, "");
+            findings
+                .push(warning.help("add `explore` with the share of requests that also run the other tiers"));
+        }
         if let Some(explore) = runtime.explore.as_ref().filter(|explore| explore.value > 0.0)
             && settings.explore_budget.is_none()
         {
