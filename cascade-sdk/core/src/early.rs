@@ -22,6 +22,8 @@ pub struct Watch<'r> {
     /// The prefix rule.
     cuts: &'r [PrefixCut],
     sums: Accumulator,
+    /// Space for the values of [`Rules::signals`], made once: a rule on prefixes allocates nothing while tokens arrive.
+    values: Vec<f64>,
     /// The newest token, which counts once another follows: of a whole answer nothing is given up.
     newest: Option<TokenNumbers>,
     /// A token that spells the end of the sequence, which is one of the answer's only if another follows.
@@ -77,6 +79,7 @@ impl<'r> Watch<'r> {
             limit,
             cuts,
             sums,
+            values: vec![f64::NAN; if cuts.is_empty() { 0 } else { rules.signals.len() }],
             newest: None,
             spelled_end: None,
         })
@@ -131,7 +134,8 @@ impl<'r> Watch<'r> {
             let scored = self.sums.tokens();
             let length = lengths.iter().find(|length| scored > before && **length as usize == scored);
             if let Some(&after) = length {
-                let score = running_score(self.rules, self.rule, &self.sums, self.predictions);
+                self.values.resize(self.rules.signals.len(), f64::NAN);
+                let score = self.running_score();
                 found.push(Prefix { after, score, tokens: arrived });
             }
         }
@@ -157,11 +161,21 @@ impl<'r> Watch<'r> {
     }
 
     /// Why the prefix rule gives the answer up now, if it does. A running score that is missing says nothing.
-    fn unpromising(&self) -> Option<Why> {
-        let cut = self.cuts.iter().find(|cut| cut.after as usize == self.sums.tokens())?;
-        let score = running_score(self.rules, self.rule, &self.sums, self.predictions);
+    fn unpromising(&mut self) -> Option<Why> {
+        let cut = *self.cuts.iter().find(|cut| cut.after as usize == self.sums.tokens())?;
+        let score = self.running_score();
         let (below, tokens) = (cut.below, cut.after);
         (score < below).then_some(Why::Unpromising { score, below, tokens })
+    }
+
+    /// The score of the tokens so far, as if they were the whole answer; NaN where it is missing.
+    fn running_score(&mut self) -> f64 {
+        let known = self.sums.values();
+        for (value, name) in self.values.iter_mut().zip(&self.rules.signals) {
+            *value = BuiltIn::parse(name).map_or(f64::NAN, |signal| known.get(signal));
+        }
+        let observation = Observation { failed: false, signals: &self.values, predictions: self.predictions };
+        decide::read(self.rules, self.rule.score, &observation)
     }
 
     fn hopeless(&self) -> Option<Why> {
@@ -236,19 +250,6 @@ impl<'r> Watch<'r> {
             |most, value| if value.is_nan() { f64::INFINITY } else { most.max(value) },
         ))
     }
-}
-
-/// The score of the tokens so far, as if they were the whole answer; NaN where it is missing.
-fn running_score(
-    rules: &Rules,
-    rule: AcceptRule,
-    sums: &Accumulator,
-    predictions: Option<&Predictions>,
-) -> f64 {
-    let values = sums.values();
-    let value = |name: &String| BuiltIn::parse(name).map_or(f64::NAN, |signal| values.get(signal));
-    let signals: Vec<f64> = rules.signals.iter().map(value).collect();
-    decide::read(rules, rule.score, &Observation { failed: false, signals: &signals, predictions })
 }
 
 #[cfg(test)]

@@ -22,9 +22,11 @@
 //! **Missing** (NaN) rather than guessed: all signals without tokens; those of log-probabilities where any of them is not
 //! known; those of alternatives where any position has fewer than two. A missing signal escalates.
 
+mod arriving;
 mod numbers;
 mod reach;
 
+pub use arriving::ValueTokens;
 pub use numbers::TokenNumbers;
 pub use reach::Reach;
 

@@ -255,6 +255,7 @@ impl Client {
             let max_retries = self.inner.max_retries.unwrap_or(route.runtime.max_retries);
             let deadline = request.deadline.or(route.runtime.deadline);
             let late = || late(&route.name, deadline);
+            let explored = account.explored;
             let (progress, paced) = (&mut account.progress, &mut account.paced);
             let work = async {
                 let ledgers = route.ledgers(&request)?;
@@ -277,6 +278,7 @@ impl Client {
                     budget: route.budget.as_ref(),
                     ledgers: &ledgers,
                     outlet,
+                    explored,
                 };
                 run.work(progress, read).await
             };

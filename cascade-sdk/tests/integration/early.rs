@@ -1,11 +1,18 @@
 //! Early escalation, failover and streams over HTTP.
 
 use crate::server::{Server, completion, http, streamed};
-use crate::setup::{CONFIG, Tier, builder, drained};
-use cascade_sdk::Client;
+use crate::setup::{
+    CONFIG, Tier, baked, builder, builder_of, drained, leak, policy_for, policy_of, route, rules,
+};
+use cascade_sdk::__private::v1::RouteSpec;
+use cascade_sdk::budget::{BudgetStore, InProcess, Ledger};
 use cascade_sdk::decide::{Decision, Why};
 use cascade_sdk::money::Usd;
+use cascade_sdk::{AnswerSchema, Client, Request};
+use cascade_sdk_core::hash::Hasher;
+use cascade_sdk_core::policy::{PrefixCut, Stop};
 use std::path::Path;
+use std::time::Duration;
 
 const TWO: usize = 1;
 
@@ -61,6 +68,151 @@ async fn a_watched_answer_that_may_still_be_kept_is_the_same_as_a_whole_one() {
         assert_eq!((routed.path[0].cost, routed.estimated()), (SMALL, Usd::ZERO));
         let mean = routed.path[0].signals["mean_logprob"];
         assert!((mean - f64::midpoint(logprobs[0], logprobs[1])).abs() < 1e-12);
+    }
+}
+
+/// Tokens that cannot be kept: from a mean of −0.2 over at most 50 tokens.
+const HOPELESS: [(&str, f64); 6] =
+    [("a", -4.0), ("b", -4.0), ("c", -4.0), ("d", -0.1), ("e", -0.1), ("f", -0.1)];
+
+#[tokio::test]
+async fn only_requests_that_are_explored_are_taken_in_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = format!(
+        "{CONFIG}\n[routes.two.runtime]\nearly_escalation = \"fitted\"\nexplore = 0.5\ndecision_log = \"d.jsonl\"\n"
+    )
+    .replace("timeout_s = 0.4", "timeout_s = 5");
+    let ids: Vec<String> = (0..40).map(|id| format!("q-{id}")).collect();
+    let explored = |id: &str| Hasher::new().part("cascade explore").part("two").part(id).fraction() < 0.5;
+    let (yes, no) =
+        (ids.iter().find(|id| explored(id)).unwrap(), ids.iter().find(|id| !explored(id)).unwrap());
+    // Would be kept at its end, and is not worth going on for after two tokens.
+    let slow_start = [("a", -0.5), ("b", -0.5), ("c", 0.0), ("d", 0.0), ("e", 0.0), ("f", 0.0)];
+    let mut stopping = rules();
+    let stop = Stop { most_tokens: Some(50), cuts: vec![PrefixCut { after: 2, below: -0.3 }] };
+    stopping.plans[0].stops.insert(0, stop);
+    for (rules, tokens, fitted) in [(rules(), HOPELESS, false), (stopping, slow_start, true)] {
+        for (id, whole) in [(no, false), (yes, true)] {
+            let small = match (fitted, whole) {
+                // Without a fitted rule the whole answer leads where the bounds lead, so it need not be watched.
+                (false, true) => completion("abcdef", -2.0),
+                _ => streamed(&tokens, true),
+            };
+            let server = Server::start([small, completion("sure", -0.1)]).await;
+            let policy = policy_of(&config, rules.clone());
+            let client =
+                builder_of(directory.path(), &config, policy).base_url(&server.base_url).build().unwrap();
+            let routed = client.call::<Tier>(TWO, Request::new("hello").with_id(id)).await.unwrap();
+            assert_eq!((routed.answer.as_str(), routed.tier), ("sure", Tier::Large));
+            let step = &routed.path[0];
+            assert_eq!(step.given_up_after.is_none(), whole, "{fitted} {step:?}");
+            assert_eq!(step.signals.contains_key("mean_logprob"), whole);
+            if whole {
+                assert_eq!((step.cost, step.estimated), (SMALL, Usd::ZERO));
+            }
+            let unpromising = matches!(step.decision, Decision::Escalate(Why::Unpromising { .. }));
+            assert_eq!(unpromising, fitted, "{step:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_budget_that_falls_back_gives_up_only_what_it_can_pay_a_better_answer_for() {
+    // The worst cases are 169 and 1690 millionths of a dollar.
+    for (limit, has_room) in [("0.01", true), ("0.0015", false)] {
+        let budget =
+            format!("\n[budgets.b]\nlimit_usd = {limit}\nwindow = \"366d\"\non_exceeded = \"cheapest\"\n");
+        let config = format!("{CONFIG}{budget}[routes.two.runtime]\nearly_escalation = true\n")
+            .replace("[routes.two]\n", "[routes.two]\nbudget = \"b\"\n")
+            .replace("timeout_s = 0.4", "timeout_s = 5");
+        let server = Server::start([streamed(&HOPELESS, true), completion("sure", -0.1)]).await;
+        let store = InProcess::new();
+        let client = builder(Path::new("."), &config).budget_store(store.clone());
+        let client = client.base_url(&server.base_url).build().unwrap();
+        let routed = client.call::<Tier>(TWO, "hello").await.unwrap();
+        let step = &routed.path[0];
+        assert_eq!(step.given_up_after.is_some(), has_room, "{step:?}");
+        if has_room {
+            assert_eq!((routed.answer.as_str(), routed.tier, routed.path.len()), ("sure", Tier::Large, 2));
+            assert_eq!(routed.path[1].cost, LARGE);
+        } else {
+            assert_eq!((routed.answer.as_str(), routed.tier), ("abcdef", Tier::Small));
+            assert!(routed.kept_for_budget);
+            assert_eq!(routed.cost(), SMALL);
+        }
+        // Nothing stays set aside.
+        let limit = Usd::parse(limit).unwrap();
+        let burn = store.burn(&Ledger::new("b", limit, Duration::from_secs(366 * 86_400))).await.unwrap();
+        assert!((burn.spent * limit.to_f64() - routed.cost().to_f64()).abs() < 1e-15, "{burn:?} {routed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_typed_answer_is_given_up_by_the_tokens_of_its_value() {
+    let schema = AnswerSchema::of::<Vec<String>>().to_json();
+    let config = format!("{CONFIG}\n[routes.two.runtime]\nearly_escalation = true\n")
+        .replace("top_logprobs = 2", "top_logprobs = 2\nanswer = { schema = \"list.json\" }")
+        .replace("timeout_s = 0.4", "timeout_s = 5");
+    let spec = || {
+        let policy = Some(leak(policy_for(&config, rules(), Some(&schema))));
+        RouteSpec {
+            policy_path: Some("two.toml"),
+            policy,
+            schema: Some(leak(schema.clone())),
+            ..route("two")
+        }
+    };
+    // What the tokens around the value are like says nothing.
+    let answer = |logprob: f64| {
+        [
+            ("{\"", -9.0),
+            ("answer", -9.0),
+            ("\":", -9.0),
+            ("[\"", 0.0),
+            ("a", logprob),
+            ("b", logprob),
+            ("c", logprob),
+            ("\"]", 0.0),
+            ("}", -9.0),
+        ]
+    };
+    for (logprob, tier) in [(-0.1, Tier::Small), (-4.0, Tier::Large)] {
+        let script = [streamed(&answer(logprob), true), completion(r#"{"answer":["sure"]}"#, -0.1)];
+        let server = Server::start(script).await;
+        let client = baked(Path::new("."), &config, vec![route("one"), spec()]);
+        let client = client.base_url(&server.base_url).build().unwrap();
+        let routed = client.call::<Tier>(TWO, "hello").answer::<Vec<String>>().await.unwrap();
+        let answer = if tier == Tier::Small { "abc" } else { "sure" };
+        assert_eq!((routed.answer, routed.tier), (vec![answer.to_owned()], tier));
+        // The third of them counts once the fourth has arrived, eight tokens in.
+        assert_eq!(routed.path[0].given_up_after, (tier == Tier::Large).then_some(8));
+    }
+}
+
+#[tokio::test]
+async fn a_route_of_one_tier_has_nobody_to_stand_in_and_says_what_failed() {
+    for (fault, times, charged, words) in [
+        (http(503, "", "{}"), 3, false, "503"),
+        (http(200, "content-type: application/json\r\n", "{"), 1, true, "tier `large`"),
+    ] {
+        let server = Server::start(vec![fault; times]).await;
+        let client = builder(Path::new("."), CONFIG).base_url(&server.base_url).build().unwrap();
+        let error = client.call::<Tier>(0, "hello").await.unwrap_err();
+        assert!(error.is_provider() && !error.is_config(), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains("route `one`, tier `large`") && message.contains(words), "{message}");
+        let [step] = error.path() else { panic!("{error:?}") };
+        assert_eq!((step.tier.as_str(), step.failover, step.retries.len()), ("large", false, times - 1));
+        assert_eq!(step.decision, Decision::Fail);
+        assert_eq!((error.spent(), error.spent() > Usd::ZERO), (step.cost, charged));
+        assert_eq!(server.requests().len(), times);
+        // What a `main` that returns the error prints.
+        let id = error.request_id().unwrap();
+        let shown = format!("{error:?}");
+        let rest = shown.strip_prefix(&message).unwrap();
+        let cost = format!("Request `{id}` cost ${}:\n    1. tier `large`, ${}: ", error.spent(), step.cost);
+        assert!(rest.trim_start().starts_with(&cost), "{shown}");
+        assert!(format!("{error:#?}").starts_with("Error {\n    kind: Provider,"), "{error:#?}");
     }
 }
 

@@ -90,6 +90,11 @@ pub(crate) fn policy(config_text: &str) -> String {
 
 /// The same with these rules.
 pub(crate) fn policy_of(config_text: &str, rules: Rules) -> String {
+    policy_for(config_text, rules, None)
+}
+
+/// The same for answers of a schema.
+pub(crate) fn policy_for(config_text: &str, rules: Rules, schema: Option<&str>) -> String {
     let (config, findings) = config::read(&Source::new("cascade.toml", config_text));
     let config = config.unwrap_or_else(|| panic!("{findings:?}"));
     let policy = Policy {
@@ -97,7 +102,7 @@ pub(crate) fn policy_of(config_text: &str, rules: Rules) -> String {
         family: Family::Pair,
         fitted: Fitted {
             log_hash: "0".repeat(64),
-            config_hash: config::fingerprint(&config, "two", None).unwrap(),
+            config_hash: config::fingerprint(&config, "two", schema).unwrap(),
             algorithm: policy::ALGORITHM,
             calibration_rows: 7,
             test_rows: 3,

@@ -1,7 +1,7 @@
 //! Fitted early escalation: a rule where the first tokens tell something, none where they do not, and figures that are those of the
 //! deployed policy.
 
-use cascade_sdk_core::config::{self, Config, EarlyEscalation, GuardSettings};
+use cascade_sdk_core::config::{self, AnswerForm, Config, EarlyEscalation, GuardSettings};
 use cascade_sdk_core::decide::{Decision, Why};
 use cascade_sdk_core::diag::Source;
 use cascade_sdk_core::fit::random::SplitMix64;
@@ -336,8 +336,11 @@ fn where_it_cannot_hold_it_is_not_fitted_and_that_is_said() {
         assert!(outcome.policy.unwrap().rules.plans.iter().all(|plan| plan.stops.is_empty()));
         outcome.report.warnings.join("; ")
     };
-    let explore = without(|config| config.routes[0].runtime.explore = 0.1, &log);
-    assert!(explore.contains("early escalation is not fitted: `explore`"), "{explore}");
+    let typed = |config: &mut Config| {
+        config.routes[0].request.answer = AnswerForm::Schema { path: "answer.json".into() };
+    };
+    let typed = without(typed, &log);
+    assert!(typed.contains("early escalation is not fitted: the answer has a schema"), "{typed}");
     let off = without(|config| config.routes[0].runtime.early_escalation = EarlyEscalation::Bounds, &log);
     assert!(!off.contains("early escalation"), "{off}");
     // Signals without tokens: nobody knows how the answers arrived.

@@ -1,7 +1,7 @@
 //! One tier is asked, again where that may help, and never without room in the budget.
 
 use super::bill::{bill, excess};
-use super::receive::{GRACE, GivenUp, Intake, receive};
+use super::receive::{GRACE, Intake, Refused, receive};
 use super::score::Scores;
 use super::{Next, Progress, Run};
 use crate::budget::StoreError;
@@ -30,8 +30,8 @@ pub(super) struct Asked {
     retries: Vec<Failure>,
     /// Whether any of the answer was shown already.
     pub(super) shown: bool,
-    /// Set if the answer was given up while it arrived.
-    pub(super) given_up: Option<GivenUp>,
+    /// Set if the answer was refused while it arrived.
+    pub(super) refused: Option<Refused>,
 }
 
 /// Why a tier could not even be asked.
@@ -53,8 +53,8 @@ pub(super) struct Full {
 
 /// What a model is asked for.
 pub(super) enum Purpose<'a> {
-    /// The answer of a stage.
-    Stage(Next),
+    /// The answer of a stage, with money that was set aside for the call.
+    Stage(Next, Option<Held>),
     /// A signal, with money that was set aside for the call.
     Signal(&'a str, Option<Held>),
 }
@@ -64,12 +64,13 @@ impl Run<'_> {
     pub(super) async fn ask(
         &self,
         next: Next,
+        held: Option<Held>,
         intake: Intake<'_>,
         progress: &Progress,
     ) -> Result<Asked, NotAsked> {
         let setup = &self.route.tiers[next.tier];
         let call = self.route.call(setup, self.request, self.schema);
-        self.attempts(setup, &call, intake, progress, Purpose::Stage(next)).await
+        self.attempts(setup, &call, intake, progress, Purpose::Stage(next, held)).await
     }
 
     /// Makes one call, again where that may help.
@@ -84,7 +85,7 @@ impl Run<'_> {
         let started = Instant::now();
         let worst = call.worst_case(&setup.tier);
         let (next, signal, mut held) = match purpose {
-            Purpose::Stage(next) => (Some(next), None, None),
+            Purpose::Stage(next, held) => (Some(next), None, held),
             Purpose::Signal(signal, held) => (None, Some(signal), held),
         };
         let announce = || next.into_iter().for_each(|next| self.announce(progress, next));
@@ -97,7 +98,7 @@ impl Run<'_> {
             latency: Duration::ZERO,
             retries: Vec::new(),
             shown: false,
-            given_up: None,
+            refused: None,
         };
         loop {
             if let Err(wait) = setup.circuit.admit(Instant::now()) {
@@ -122,13 +123,13 @@ impl Run<'_> {
             }
             let most = worst.clone().unwrap_or_default();
             progress.in_flight.replace(Usd::ZERO, most);
-            let span = telemetry::span(&self.route.name, setup, signal);
+            let span = telemetry::span(self.route, setup, call, signal);
             let received = receive(setup, call, intake.clone()).instrument(span.clone()).await;
             let result = received.result;
             if setup.circuit.report(result.as_ref().err(), Instant::now()) {
                 tracing::warn!(target: "cascade_sdk", tier = %setup.tier.name, "circuit opened");
             }
-            let bill = bill(setup, call, &result, received.given_up);
+            let bill = bill(setup, call, &result, received.refused);
             telemetry::complete(&span, &result, bill.usage, bill.cost);
             if let Some(reservation) = reservation {
                 reservation.settle(bill.cost);
@@ -143,7 +144,7 @@ impl Run<'_> {
             progress.in_flight.replace(most, bill.cost);
             let retries = u32::try_from(asked.retries.len()).unwrap_or(u32::MAX);
             asked.shown = received.shown;
-            asked.given_up = received.given_up;
+            asked.refused = received.refused;
             let wait = match &result {
                 // A second attempt would tell the beginning again.
                 Err(_) if asked.shown => None,
@@ -220,7 +221,7 @@ impl Asked {
             latency: self.latency,
             retries: self.retries,
             served_model,
-            given_up_after: self.given_up.map(|given_up| given_up.tokens),
+            given_up_after: self.refused.and_then(|refused| refused.given_up_after),
         };
         (step, text)
     }

@@ -1,6 +1,6 @@
 //! What an attempt cost.
 
-use super::receive::GivenUp;
+use super::receive::Refused;
 use crate::client::route::TierSetup;
 use crate::money::{Usage, Usd};
 use crate::provider::{ModelCall, ProviderError, Response};
@@ -21,16 +21,16 @@ pub(super) fn bill(
     setup: &TierSetup,
     call: &ModelCall<'_>,
     result: &Result<Response, ProviderError>,
-    given_up: Option<GivenUp>,
+    refused: Option<Refused>,
 ) -> Bill {
     let price = &setup.tier.price;
     // A price times a count beyond all bounds is charged as the largest amount there is.
     let known = |cost, usage, latency| Bill { cost, estimated: Usd::ZERO, usage, latency };
     let guess = |output: u64, latency| {
         let limit = call.max_output_tokens;
-        let output = match given_up {
+        let output = match refused.and_then(|refused| refused.given_up_after) {
             // Counted by their bytes, so they may seem to be more than the limit lets through.
-            Some(GivenUp { tokens, .. }) => tokens.min(limit.unwrap_or(u64::MAX)),
+            Some(tokens) => tokens.min(limit.unwrap_or(u64::MAX)),
             None => limit.unwrap_or(output),
         };
         let input = call.input_bound().or(setup.tier.max_input_tokens).unwrap_or(0);

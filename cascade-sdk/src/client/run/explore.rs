@@ -73,6 +73,7 @@ impl Exploration {
             budget: route.explore_budget.as_ref(),
             ledgers: &ledgers,
             outlet: None,
+            explored: false,
         };
         let incomplete = match client.inner.explorations.try_acquire() {
             _ if !may_spend => Some("budget"),
@@ -120,7 +121,7 @@ impl Run<'_> {
                 continue;
             }
             let next = Next { tier, judged: None };
-            let asked = match self.ask(next, Intake::Whole, progress).await {
+            let asked = match self.ask(next, None, Intake::Whole, progress).await {
                 Ok(asked) => asked,
                 Err(NotAsked::OverBudget(_) | NotAsked::Store(_) | NotAsked::Unbounded(_)) => {
                     missing = Some("budget");

@@ -9,6 +9,7 @@
 //! | `plan` | which tiers are asked, in which order |
 //! | `ask` | one tier, again where that may help, under its budget |
 //! | `receive` | one attempt, whose answer comes in whole or piece by piece |
+//! | `room` | money for the next stage, before an answer is given up |
 //! | `outlet` | what a streamed request says before it is over |
 //! | `bill` | what an attempt cost |
 //! | `score` | signals that take more than the answer: samples, judges, verifiers |
@@ -25,6 +26,7 @@ mod meter;
 mod outlet;
 mod plan;
 mod receive;
+mod room;
 mod score;
 mod weigh;
 
@@ -45,10 +47,12 @@ use cascade_sdk_core::decide::Decision;
 use cascade_sdk_core::early::Watch;
 use cascade_sdk_core::feature::Predictions;
 use cascade_sdk_core::policy::Rules;
+use cascade_sdk_core::signal::ValueTokens;
 use embed::NotEmbedded;
 use meter::Meter;
 use plan::Choice;
-use receive::Intake;
+use receive::{Intake, OnceRefused, Refused, Watched};
+use room::Room;
 use score::Scores;
 
 pub(super) use outlet::{Event, Outlet};
@@ -70,6 +74,8 @@ pub(super) struct Run<'r> {
     pub(super) ledgers: &'r [Ledger],
     /// Where a streamed request says what happens.
     pub(super) outlet: Option<&'r Outlet>,
+    /// Whether the request is one of those that are explored, whose answers are taken in to their end.
+    pub(super) explored: bool,
 }
 
 /// What happened so far. Tiers are positions in [`Route::tiers`].
@@ -135,13 +141,20 @@ impl Run<'_> {
         };
         // The newest answer that the policy did not keep, for a budget that has no room for a better one.
         let mut at_hand = None;
+        // Money that was set aside for the next stage already.
+        let mut set_aside = None;
         while let Some(next) = queue.pop() {
             let setup = &self.route.tiers[next.tier];
             let scorers = self.scorers(plan, next);
+            let room = self.room_after(plan, &queue);
             let stage = async {
-                let holdings = self.hold(next.tier, &scorers).await?;
-                let asked = self.ask(next, self.intake(plan, next, &predictions), progress).await?;
-                Ok((asked, holdings))
+                let room::Set { call, signals } = match set_aside.take() {
+                    Some(set_aside) => set_aside,
+                    None => room::Set { call: None, signals: self.hold(next.tier, &scorers).await? },
+                };
+                let intake = self.intake(plan, next, &predictions, room.as_ref());
+                let asked = self.ask(next, call, intake, progress).await?;
+                Ok((asked, signals))
             };
             let (asked, holdings) = match stage.await {
                 Ok(asked) => asked,
@@ -168,8 +181,15 @@ impl Run<'_> {
                 // Not a failure of the tier: it was never asked, and another tier's answer would hide that.
                 return Err(Error::new(Kind::Provider, format!("tier `{}`: {error}", setup.tier.name)));
             }
-            let (seen, decision, scores) = if let Some(given_up) = asked.given_up {
-                (Self::unread(), Decision::Escalate(given_up.why), Scores::default())
+            set_aside = room.and_then(|room| room.take());
+            let (seen, decision, scores) = if let Some(Refused { why, given_up_after }) = asked.refused {
+                let whole = given_up_after.is_none();
+                let seen = if whole { self.observe(&asked.result, &read) } else { Self::unread() };
+                let decision = match &seen.failure {
+                    Some(_) => self.decide(plan, next, &seen, &predictions),
+                    None => Decision::Escalate(why),
+                };
+                (seen, decision, Scores::default())
             } else {
                 let mut seen = self.observe(&asked.result, &read);
                 let mut scores = match &asked.result {
@@ -231,32 +251,67 @@ impl Run<'_> {
     }
 
     /// Only an answer that nothing can take back is shown while it arrives; one that the policy may refuse can be watched.
-    fn intake<'a>(&'a self, plan: usize, next: Next, predictions: &'a Predictions) -> Intake<'a> {
+    fn intake<'a>(
+        &'a self,
+        plan: usize,
+        next: Next,
+        predictions: &'a Predictions,
+        room: Option<&'a Room<'a>>,
+    ) -> Intake<'a> {
         let judged = self.may_be_refused(plan, next);
         match (self.outlet, next.judged) {
             (Some(outlet), _) if !judged => Intake::Shown(outlet),
-            (_, Some(stage)) if judged && self.may_watch(plan, stage, next) => {
-                let limit = self.route.tiers[next.tier].tier.max_output_tokens;
-                let watch = Watch::new(self.rules, plan, stage, Some(predictions), limit);
-                watch.map_or(Intake::Whole, Intake::Watched)
+            (_, Some(stage)) if judged => {
+                self.watched(plan, stage, next, predictions, room).map_or(Intake::Whole, Intake::Watched)
             }
             _ => Intake::Whole,
         }
     }
 
-    /// Where the signals of the whole answer are those of the tokens that arrive: not where a schema makes them cover a part
-    /// of the text that is known at its end only, and not where the provider has signals of its own, unless it replays what the
-    /// policy was fitted on. A budget that falls back on answers at hand wants them whole, and so do the logs that explored
-    /// requests are written to.
-    fn may_watch(&self, plan: usize, stage: usize, next: Next) -> bool {
+    /// How an answer is watched that the policy may refuse; `None` where it is not: where the provider has signals of its own,
+    /// unless it replays what the policy was fitted on, and where a budget may need the answer because there is no room for a
+    /// better one.
+    fn watched<'a>(
+        &'a self,
+        plan: usize,
+        stage: usize,
+        next: Next,
+        predictions: &'a Predictions,
+        room: Option<&'a Room<'a>>,
+    ) -> Option<Watched<'a>> {
         let setup = &self.route.tiers[next.tier];
-        let fitted = || self.rules.plan(plan).is_some_and(|plan| plan.stops.contains_key(&stage));
-        self.route.runtime.early_escalation != EarlyEscalation::Off
-            && setup.capabilities.streaming
-            && (!setup.capabilities.own_signals || setup.capabilities.replays && fitted())
-            && self.schema.is_text()
-            && !self.may_fall_back()
-            && self.route.runtime.explore <= 0.0
+        let capabilities = setup.capabilities;
+        let fitted = self.rules.plan(plan).is_some_and(|plan| plan.stops.contains_key(&stage));
+        let comes_in_tokens = match (capabilities.own_signals, capabilities.replays) {
+            (false, _) => true,
+            // A log does not say which of a typed answer's tokens are the value's.
+            (true, replays) => replays && fitted && self.schema.is_text(),
+        };
+        if self.route.runtime.early_escalation == EarlyEscalation::Off
+            || !capabilities.streaming
+            || !comes_in_tokens
+        {
+            return None;
+        }
+        let once_refused = match room {
+            // The bounds alone lead where the whole answer leads.
+            _ if self.explored && !fitted => return None,
+            _ if self.explored => OnceRefused::TakeIn,
+            Some(room) => OnceRefused::GiveUpFor(room),
+            None if self.may_fall_back() => return None,
+            None => OnceRefused::GiveUp,
+        };
+        let value = (!self.schema.is_text()).then(|| ValueTokens::new(self.schema.is_wrapped()));
+        let watch =
+            Watch::new(self.rules, plan, stage, Some(predictions), setup.tier.max_output_tokens)?;
+        Some(Watched { watch, value, once_refused })
+    }
+
+    /// Where the room for the next stage is found that an answer may be given up for, in a budget that falls back on answers at
+    /// hand. If the stage is not the last one that can be asked, a later one may find no room, and then the answer is wanted.
+    fn room_after(&self, plan: usize, queue: &[Next]) -> Option<Room<'_>> {
+        let [last] = queue else { return None };
+        (self.may_fall_back() && self.route.runtime.failover.is_none()).then(|| Room::new(self, plan, *last))
     }
 
     /// The tier that is asked where the call of the last stage failed, unless any of its answer was shown.

@@ -1,10 +1,12 @@
 //! One attempt: a call goes out, and its answer comes in whole or piece by piece.
 
 use super::outlet::Outlet;
+use super::room::Room;
 use crate::client::route::TierSetup;
-use crate::provider::{ModelCall, Partial, ProviderError, ProviderErrorKind, Response, TokenLogprob};
+use crate::provider::{Chunk, ModelCall, Partial, ProviderError, ProviderErrorKind, Response, TokenLogprob};
 use cascade_sdk_core::decide::Why;
 use cascade_sdk_core::early::Watch;
+use cascade_sdk_core::signal::ValueTokens;
 use std::time::Duration;
 
 /// A provider that keeps neither to the time of its call nor reports its overrun is cut off this much later.
@@ -17,8 +19,28 @@ pub(super) enum Intake<'a> {
     Whole,
     /// Shown while it arrives: the policy keeps it whatever it is.
     Shown(&'a Outlet),
-    /// Piece by piece, kept back, and given up once the policy cannot keep it any more.
-    Watched(Watch<'a>),
+    /// Piece by piece, and kept back while it is watched whether the policy can still keep it.
+    Watched(Watched<'a>),
+}
+
+/// How an answer is watched.
+#[derive(Clone)]
+pub(super) struct Watched<'a> {
+    pub(super) watch: Watch<'a>,
+    /// Finds the tokens of a typed answer that count; of other answers all do.
+    pub(super) value: Option<ValueTokens>,
+    pub(super) once_refused: OnceRefused<'a>,
+}
+
+/// What becomes of an answer that the policy cannot keep any more, while it arrives.
+#[derive(Clone, Copy)]
+pub(super) enum OnceRefused<'a> {
+    /// It is given up.
+    GiveUp,
+    /// It is given up if there is room for the stage after it; else it is taken in, as if nobody had watched.
+    GiveUpFor(&'a Room<'a>),
+    /// It is taken in to its end, for a log of whole answers, and refused all the same.
+    TakeIn,
 }
 
 /// What came of an attempt.
@@ -26,21 +48,21 @@ pub(super) struct Received {
     pub(super) result: Result<Response, ProviderError>,
     /// Whether any of it was shown, so that it cannot be taken back.
     pub(super) shown: bool,
-    /// Set if the answer was given up; then `result` is what there was of it.
-    pub(super) given_up: Option<GivenUp>,
+    /// Set if the answer was refused while it arrived; then `result` is what was taken in of it.
+    pub(super) refused: Option<Refused>,
 }
 
-/// An answer that was not taken in to its end.
+/// An answer that was refused before its end.
 #[derive(Clone, Copy)]
-pub(super) struct GivenUp {
+pub(super) struct Refused {
     pub(super) why: Why,
-    /// The tokens that had arrived.
-    pub(super) tokens: u64,
+    /// The tokens that had arrived by the time that it was given up; `None` if it was taken in to its end all the same.
+    pub(super) given_up_after: Option<u64>,
 }
 
 /// Sends a call and takes its answer in, all within the call's time.
 pub(super) async fn receive(setup: &TierSetup, call: &ModelCall<'_>, intake: Intake<'_>) -> Received {
-    let (mut shown, mut given_up) = (false, None);
+    let (mut shown, mut refused) = (false, None);
     let work = async {
         match intake {
             Intake::Whole => setup.provider.complete(call).await,
@@ -53,7 +75,7 @@ pub(super) async fn receive(setup: &TierSetup, call: &ModelCall<'_>, intake: Int
                 outlet.show(response.text.clone()).await;
                 Ok(response)
             }
-            Intake::Watched(watch) => observe(setup, call, watch, &mut given_up).await,
+            Intake::Watched(watched) => observe(setup, call, watched, &mut refused).await,
         }
     };
     let limit = call.timeout.saturating_add(GRACE);
@@ -61,18 +83,20 @@ pub(super) async fn receive(setup: &TierSetup, call: &ModelCall<'_>, intake: Int
         let message = format!("no answer within {:?}", call.timeout);
         Err(ProviderError::new(ProviderErrorKind::Timeout, message).after_sending())
     });
-    Received { result, shown, given_up }
+    Received { result, shown, refused }
 }
 
 async fn observe(
     setup: &TierSetup,
     call: &ModelCall<'_>,
-    mut watch: Watch<'_>,
-    given_up: &mut Option<GivenUp>,
+    watched: Watched<'_>,
+    refused: &mut Option<Refused>,
 ) -> Result<Response, ProviderError> {
     let mut stream = setup.provider.stream(call).await?;
+    let once_refused = watched.once_refused;
+    let mut watched = Some(watched);
     let mut partial = Partial::default();
-    let mut tokens = 0;
+    let (mut tokens, mut why) = (0, None);
     while let Some(chunk) = stream.next().await {
         let chunk = match chunk {
             Ok(chunk) => chunk,
@@ -80,23 +104,50 @@ async fn observe(
             Err(error) => return Err(error),
         };
         tokens += chunk.token_logprobs.iter().map(TokenLogprob::most_tokens).sum::<u64>();
-        let mut why = None;
-        for token in &chunk.token_logprobs {
-            // The first reason is the one that a server of single tokens would have been given up for.
-            why = why.or(watch.push(token));
-        }
-        for numbers in &chunk.token_numbers {
-            tokens += u64::from(numbers.tokens);
-            why = why.or(watch.push_numbers(numbers));
-        }
+        tokens += chunk.token_numbers.iter().map(|numbers| u64::from(numbers.tokens)).sum::<u64>();
+        let found = watched.as_mut().and_then(|watched| watched.look(&chunk));
         partial.push(chunk);
         // What is whole is paid for: its usage is worth waiting for.
-        if let Some(why) = why.filter(|_| !partial.is_whole()) {
-            *given_up = Some(GivenUp { why, tokens });
+        let Some(found) = found.filter(|_| !partial.is_whole()) else { continue };
+        watched = None;
+        let gives_up = match once_refused {
+            OnceRefused::GiveUp => true,
+            OnceRefused::GiveUpFor(room) => room.find().await,
+            OnceRefused::TakeIn => {
+                why = Some(found);
+                false
+            }
+        };
+        if gives_up {
+            *refused = Some(Refused { why: found, given_up_after: Some(tokens) });
             return Ok(partial.into_cut());
         }
     }
-    partial.finish()
+    let response = partial.finish()?;
+    *refused = why.map(|why| Refused { why, given_up_after: None });
+    Ok(response)
+}
+
+impl Watched<'_> {
+    /// Why the answer can be refused once this piece of it has arrived. The first reason is the one that a server of single tokens
+    /// would have been given up for.
+    fn look(&mut self, chunk: &Chunk) -> Option<Why> {
+        let mut why = None;
+        if let Some(value) = &mut self.value {
+            value.push(&chunk.text, &chunk.token_logprobs);
+            while let Some(token) = value.next_known() {
+                why = why.or(self.watch.push(&token));
+            }
+        } else {
+            for token in &chunk.token_logprobs {
+                why = why.or(self.watch.push(token));
+            }
+        }
+        for numbers in &chunk.token_numbers {
+            why = why.or(self.watch.push_numbers(numbers));
+        }
+        why
+    }
 }
 
 async fn show(

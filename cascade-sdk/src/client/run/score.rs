@@ -102,7 +102,7 @@ impl<'r> Run<'r> {
         Ok(holdings)
     }
 
-    fn timeout(&self, setup: &TierSetup) -> Duration {
+    pub(super) fn timeout(&self, setup: &TierSetup) -> Duration {
         self.route.call(setup, self.request, self.schema).timeout.saturating_add(GRACE)
     }
 

@@ -131,8 +131,6 @@ impl Setup<'_> {
             Some("the answer has a schema, and what of it is scored is known at its end only".into())
         } else if budget.is_some_and(|budget| budget.on_exceeded == OnExceeded::Cheapest) {
             Some("the budget's `on_exceeded = \"cheapest\"` falls back on whole answers".into())
-        } else if route.runtime.explore > 0.0 {
-            Some("`explore` logs whole answers".into())
         } else if !self.certification.is_empty() {
             Some(
                 "a certificate belongs to the policy that was tested, which takes every answer in to its end"
