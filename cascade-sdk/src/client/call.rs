@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::provider::Response;
 use crate::request::{Request, ToolCall};
 use crate::routed::{Routed, TierName};
+use crate::session::Session;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -54,6 +55,18 @@ impl<'c, Tier: TierName> Call<'c, Tier> {
     /// Names the request; see [`Request::with_id`].
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.request = self.request.with_id(id);
+        self
+    }
+
+    /// Charges the request to this tenant's share of the budget; see [`Request::with_tenant`].
+    pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.request = self.request.with_tenant(tenant);
+        self
+    }
+
+    /// Makes the request the next turn of a conversation; see [`Request::with_session`].
+    pub fn with_session(mut self, session: Session) -> Self {
+        self.request = self.request.with_session(session);
         self
     }
 

@@ -5,6 +5,7 @@ use super::builder::{Builder, Replay};
 use super::circuit::Circuit;
 use super::embeddings::{EmbeddingSetup, EmbeddingSource};
 use super::route::TierSetup;
+use super::telemetry;
 use crate::provider::Provider;
 use crate::signal::Scorer;
 use cascade_sdk_core::config::{self, SignalKind};
@@ -30,13 +31,16 @@ impl<'b, C> Connections<'b, C> {
         let missing = |what: &str, name: &str| format!("route `{}`: there is no {what} `{name}`", route.name);
         let mut tier = config.tier(name).ok_or_else(|| missing("tier", name))?.clone();
         let provider = config.provider(&tier.provider).ok_or_else(|| missing("provider", &tier.provider))?;
+        let own = self.builder.providers.contains_key(&provider.name);
+        let known = telemetry::provider_name(provider.api).filter(|_| !own);
+        let provider_name = known.unwrap_or(&provider.name).to_owned();
         let provider = self.provider(route, provider)?;
         let capabilities = provider.capabilities();
         // A provider of the application's own may hold to no schema; its prompt then says what the answer must be.
         tier.json_schema &= capabilities.json_schema;
         let circuit = self.circuits.entry(tier.name.clone());
         let circuit = Arc::clone(circuit.or_insert_with(|| Arc::new(Circuit::new(tier.circuit))));
-        Ok(TierSetup { tier, provider, capabilities, circuit })
+        Ok(TierSetup { tier, provider, provider_name, capabilities, circuit })
     }
 
     /// The signals of a route that take more than the answer, and the tiers that judge for them. Where every answer is

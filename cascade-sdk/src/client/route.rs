@@ -69,6 +69,8 @@ pub(super) struct AnswerForm {
 pub(super) struct TierSetup {
     pub(super) tier: config::Tier,
     pub(super) provider: Arc<dyn Provider>,
+    /// What the provider is called where calls are observed.
+    pub(super) provider_name: String,
     pub(super) capabilities: Capabilities,
     pub(super) circuit: Arc<Circuit>,
 }

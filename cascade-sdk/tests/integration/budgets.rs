@@ -110,7 +110,7 @@ async fn a_thousand_callers_in_process() {
 async fn tenants_have_limits_of_their_own_within_a_larger_one() {
     let keys = "per = 'tenant'\nwithin = 'all'\n[budgets.all]\nlimit_usd = 0.015\nwindow = '366d'";
     let client = builder(keys).provider("local", Charging::default()).build().unwrap();
-    let ask = async |tenant: &str| client.call::<Tier>(0, Request::new("x").with_tenant(tenant)).await;
+    let ask = async |tenant: &str| client.call::<Tier>(0, "x").with_tenant(tenant).await;
     let mut counts = [0; 2];
     for (tenant, count) in ["acme", "globex"].into_iter().zip(&mut counts) {
         let error = loop {

@@ -18,3 +18,4 @@ mod served_embeddings;
 mod server;
 mod setup;
 mod signal_faults;
+mod spans;

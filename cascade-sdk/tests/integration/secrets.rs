@@ -13,7 +13,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 /// Everything that is traced on this thread, at every level.
 #[derive(Clone, Default)]
-struct Traced(Arc<Mutex<String>>);
+pub(crate) struct Traced(pub(crate) Arc<Mutex<String>>);
 
 impl Visit for Traced {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -83,7 +83,7 @@ async fn a_key_shows_nowhere_whatever_the_server_makes_of_it() {
             let result = client.call::<Tier>(0, "hello").await;
             client.flush_decision_log().await;
             drop(guard);
-            write!(shown, "{client:?} {result:?}").unwrap();
+            write!(shown, "{client:?} {result:?} {result:#?}").unwrap();
             if let Err(error) = &result {
                 write!(shown, "{error}").unwrap();
                 let mut cause = error.source();
