@@ -26,7 +26,7 @@ use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::feature::Router;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
 use cascade_sdk_core::log::{LogFiles, ReadOptions};
-use cascade_sdk_core::policy::{self, Policy};
+use cascade_sdk_core::policy::{self, Policy, Returns};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -200,8 +200,13 @@ impl Check {
             Ok(policy) => policy,
             Err(findings) => return findings.iter().map(one_line).collect(),
         };
-        let mut stale: Vec<String> =
-            policy::staleness(&policy, config, &route.name, schema).iter().map(one_line).collect();
+        let found = policy::staleness(&policy, config, &route.name, schema);
+        if !found.iter().any(Diagnostic::is_error) {
+            let returns = |tier| Returns::declared(config, tier);
+            let lacking = policy::unavailable_signals(&policy.rules, config, &route.name, returns);
+            self.report(&lacking);
+        }
+        let mut stale: Vec<String> = found.iter().map(one_line).collect();
         if route.log.is_empty() || !logs.missing.is_empty() {
             for pattern in &logs.missing {
                 self.warning(&format!(
@@ -257,13 +262,17 @@ impl Check {
                 ..FitOptions::default()
             },
         };
-        let policy = match fit_route(&input) {
-            Ok(outcome) => outcome.policy,
+        let outcome = match fit_route(&input) {
+            Ok(outcome) => outcome,
             Err(findings) => {
                 self.report(&findings);
                 return None;
             }
         };
+        for warning in &outcome.report.warnings {
+            self.warning(&format!("fitting route `{}`: {warning}", route.name));
+        }
+        let policy = outcome.policy;
         if policy.is_none() {
             self.error(&format!(
                 "no policy keeps the objective of route `{0}`: run `cascade fit {0}` to see by how much",

@@ -2,6 +2,7 @@
 
 use crate::money::Usd;
 use crate::routed::{Step, total};
+use cascade_sdk_core::decide::Decision;
 use std::fmt;
 use std::time::Duration;
 
@@ -151,16 +152,41 @@ impl fmt::Display for Error {
     }
 }
 
+/// What people read whose `main` returns the error: the message, and which tiers were asked at what price. `{:#?}` shows the
+/// fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("message", &self.0.message)
-            .field("request_id", &self.0.request_id)
-            .field("spent", &self.spent())
-            .field("path", &self.0.path)
-            .field("retry_after", &self.0.retry_after)
-            .finish_non_exhaustive()
+        let Inner { kind, message, path, in_flight, retry_after, request_id, .. } = &*self.0;
+        if f.alternate() {
+            return f
+                .debug_struct("Error")
+                .field("kind", kind)
+                .field("message", message)
+                .field("request_id", request_id)
+                .field("spent", &self.spent())
+                .field("path", path)
+                .field("retry_after", retry_after)
+                .finish_non_exhaustive();
+        }
+        f.write_str(message)?;
+        let Some(id) = request_id else { return Ok(()) };
+        write!(f, "\n\nRequest `{id}` cost ${}", self.spent())?;
+        f.write_str(if path.is_empty() { "." } else { ":" })?;
+        for (number, step) in path.iter().enumerate() {
+            write!(f, "\n    {}. tier `{}`, ${}: ", number + 1, step.tier, step.total_cost())?;
+            match (&step.failure, step.decision) {
+                (Some(failure), _) => write!(f, "{failure}")?,
+                (None, Decision::Escalate(why)) => write!(f, "not kept, {why}")?,
+                (None, _) => f.write_str("the last answer")?,
+            }
+        }
+        if *in_flight > Usd::ZERO {
+            write!(f, "\n    a call that was cut short, at most ${in_flight}")?;
+        }
+        if let Some(wait) = retry_after {
+            write!(f, "\n\nTry again after {wait:.1?}.")?;
+        }
+        Ok(())
     }
 }
 

@@ -129,6 +129,30 @@ fn a_changed_log_warns_and_fails_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_signal_that_no_call_would_have_is_told_with_its_place() {
+    let project = Project::new();
+    let silent = CONFIG.replace("top_logprobs = 2", "temperature = 0.0");
+    project.write("cascade.toml", &silent);
+    let told = |directives: &[String]| {
+        let said: Vec<String> = said(directives).into_iter().map(str::to_owned).collect();
+        said.into_iter()
+            .filter(|line| line.contains("`mean_logprob` of the tier `small`"))
+            .collect::<Vec<_>>()
+    };
+    // By the fit, and once its policy is the committed one by the check.
+    let fitting = told(&project.run(&[("CASCADE_REFIT", "1")]));
+    assert!(
+        matches!(&fitting[..], [line] if line.starts_with("cargo::warning=fitting route `triage`: ")),
+        "{fitting:?}"
+    );
+    project.write("policies/triage.toml", &project.refitted().unwrap());
+    let checked = told(&project.run(&[]));
+    let [warning] = &checked[..] else { panic!("{checked:?}") };
+    assert!(warning.starts_with("cargo::warning=cascade.toml:"), "{warning}");
+    assert!(warning.contains("set `top_logprobs` under [routes.triage.request]"), "{warning}");
+}
+
+#[test]
 fn a_changed_configuration_is_stale_too() {
     let project = Project::new();
     project.run(&[("CASCADE_REFIT", "1")]);

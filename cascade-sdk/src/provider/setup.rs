@@ -37,9 +37,12 @@ pub(super) fn http(
 ) -> Result<HttpClient, SetupError> {
     let context = |error: SetupError| SetupError::new(format!("provider `{}`: {error}", provider.name));
     let variable = provider.api_key_env.as_deref();
-    let key = variable.and_then(env).filter(|key| !key.trim().is_empty());
+    let set = variable.and_then(env);
+    let is_empty = set.is_some();
+    let key = set.filter(|key| !key.trim().is_empty());
     if let (Some(variable), None, None) = (variable, &key, base_url) {
-        let message = format!("the environment variable `{variable}`, which holds its key, is not set");
+        let state = if is_empty { "is set, but empty" } else { "is not set" };
+        let message = format!("the environment variable `{variable}`, which holds its key, {state}");
         return Err(context(SetupError::new(message)));
     }
     if !provider.api.uses_network() {
@@ -125,7 +128,21 @@ mod tests {
         for api in Api::ALL {
             assert_eq!(connect(&provider(api), None, &env).is_ok(), api.uses_network(), "{api:?}");
         }
-        let missing = connect(&provider(Api::Gemini), None, &|_| None).unwrap_err().to_string();
-        assert!(missing.contains("`KEY`"), "{missing}");
+    }
+
+    #[test]
+    fn a_key_that_is_missing_and_one_that_is_empty_are_told_apart() {
+        let refused = |key: Option<&str>| {
+            let env = |_: &str| key.map(str::to_owned);
+            connect(&provider(Api::Gemini), None, &env).map(drop).map_err(|error| error.to_string())
+        };
+        let message = |state: &str| {
+            Err(format!("provider `p`: the environment variable `KEY`, which holds its key, {state}"))
+        };
+        assert_eq!(refused(None), message("is not set"));
+        for empty in ["", " ", "\n"] {
+            assert_eq!(refused(Some(empty)), message("is set, but empty"), "{empty:?}");
+        }
+        assert_eq!(refused(Some("k")), Ok(()));
     }
 }
