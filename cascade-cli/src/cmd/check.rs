@@ -11,13 +11,14 @@ use crate::promise;
 use crate::terminal::Terminal;
 use crate::words::{count, item};
 use cascade_sdk::provider::Capabilities;
-use cascade_sdk_core::config::{Api, Route};
+use cascade_sdk_core::config::{Api, Config, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::fit::rows::near;
 use cascade_sdk_core::log::{LogFiles, LogReading, ReadOptions, leak, other_requests};
-use cascade_sdk_core::policy::{self, Returns};
+use cascade_sdk_core::policy::{self, Policy, Returns};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What was found out about one route.
@@ -26,6 +27,9 @@ struct RouteState {
     outlook: Outlook,
     log: String,
     policy: String,
+    /// The state of the policies that the client reads at run time, by the key that names them; those that are there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    runtime_policies: BTreeMap<&'static str, String>,
     doctor: Vec<Advice>,
 }
 
@@ -64,6 +68,9 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
         lines.extend(state.outlook.lines());
         lines.extend(item("  log: ", &state.log));
         lines.extend(item("  policy: ", &state.policy));
+        for (key, policy) in &state.runtime_policies {
+            lines.extend(item(&format!("  {key}: "), policy));
+        }
         lines.extend(state.doctor.iter().flat_map(Advice::lines));
         lines.push(String::new());
     }
@@ -99,6 +106,7 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
         Err(state) => (*state).to_owned(),
     };
     let policy = check_policy(project, route, reading.as_ref().ok(), findings);
+    let runtime_policies = check_runtime_policies(project, route, findings);
     let outputs = || {
         let options = ReadOptions { keep_outputs: true, ..read_options(project, route) };
         Some(LogFiles::find(&project.directory, &route.log).read(&options).ok()?.log)
@@ -108,6 +116,7 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
         outlook: Outlook::new(&project.config, route, reading.as_ref().ok().map(|reading| &reading.log)),
         log,
         policy,
+        runtime_policies,
         doctor,
     }
 }
@@ -178,32 +187,95 @@ fn check_policy(
             return "cannot be read".into();
         }
     };
+    let state = policy_state(project, &project.config, route, (&path, text), findings, |policy, stale| {
+        stale.extend(log.and_then(|reading| policy::log_changed(policy, route, &reading.log.hash)));
+        let certain = log.filter(|_| !stale.iter().any(Diagnostic::is_error));
+        certain.map_or(Vec::new(), |reading| promise::kept(policy, route, &reading.log))
+    });
+    match state {
+        Some(state) if log.is_none() => {
+            format!("{state}; whether its log changed cannot be told without the log")
+        }
+        state => state.unwrap_or_else(unusable),
+    }
+}
+
+fn unusable() -> String {
+    "cannot be used".into()
+}
+
+/// The policies that a client reads when it starts, held to what it holds them to. One that is not there yet is rolled out
+/// later.
+fn check_runtime_policies(
+    project: &Project,
+    route: &Route,
+    findings: &mut Vec<Diagnostic>,
+) -> BTreeMap<&'static str, String> {
+    let runtime = &route.runtime;
+    let canary = runtime.canary.as_ref().map(|canary| ("canary", &canary.policy));
+    let file = runtime.policy_file.as_ref().map(|path| ("policy_file", path));
+    // A route that waits for its first policy may get it from a file.
+    let mut config = project.config.clone();
+    for waiting in config.routes.iter_mut().filter(|known| known.name == route.name) {
+        waiting.until_fitted = None;
+    }
+    let mut states = BTreeMap::new();
+    for (key, stated) in [canary, file].into_iter().flatten() {
+        let path = project.path(stated);
+        let before = findings.len();
+        let state = match std::fs::read_to_string(&path) {
+            Ok(text) => policy_state(project, &config, route, (&path, text), findings, |_, _| Vec::new())
+                .unwrap_or_else(unusable),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                findings.extend(Failure::io("read", &path, &error).0);
+                "cannot be read".into()
+            }
+        };
+        states.insert(key, state);
+        // Findings about the configuration do not say which of its policies they are about.
+        let shown = path.display().to_string();
+        for finding in findings.iter_mut().skip(before) {
+            if !finding.labels.iter().any(|label| label.source.name == shown) {
+                finding.message = format!("`{key}`, {stated}: {}", finding.message);
+            }
+        }
+    }
+    states
+}
+
+/// Whether a policy belongs to its route, and whether the signals that it reads can be had; in words how it stands, if it can be
+/// read. `more` adds to what makes it stale, and finds what else there is.
+fn policy_state(
+    project: &Project,
+    config: &Config,
+    route: &Route,
+    (path, text): (&Path, String),
+    findings: &mut Vec<Diagnostic>,
+    more: impl FnOnce(&Policy, &mut Vec<Diagnostic>) -> Vec<Diagnostic>,
+) -> Option<String> {
     let mut policy = match policy::read(&Source::new(path.display().to_string(), text)) {
         Ok(policy) => policy,
         Err(errors) => {
             findings.extend(errors);
-            return "cannot be used".into();
+            return None;
         }
     };
     findings.extend(policy::complete(&mut policy, path.parent().unwrap_or(Path::new(""))).err());
     let schema = project.schema_text(route).ok().flatten();
-    let mut stale = policy::staleness(&policy, &project.config, &route.name, schema.as_deref());
-    stale.extend(log.and_then(|reading| policy::log_changed(&policy, route, &reading.log.hash)));
-    if let Some(reading) = log.filter(|_| !stale.iter().any(Diagnostic::is_error)) {
-        findings.extend(promise::kept(&policy, route, &reading.log));
-    }
+    let mut stale = policy::staleness(&policy, config, &route.name, schema.as_deref());
+    findings.extend(more(&policy, &mut stale));
     let fitted = &policy.fitted;
     let rows = fitted.calibration_rows + fitted.test_rows;
     // `until_fitted` beside a policy is a mistake, but none of the policy's.
     let fresh = stale.iter().all(|finding| finding.code == policy::codes::FITTED);
     let state = if fresh { "fresh" } else { "stale" };
     if !stale.iter().any(Diagnostic::is_error) {
-        let returns = |tier| Returns::declared(&project.config, tier);
-        findings.extend(policy::unavailable_signals(&policy.rules, &project.config, &route.name, returns));
+        let returns = |tier| Returns::declared(config, tier);
+        findings.extend(policy::unavailable_signals(&policy.rules, config, &route.name, returns));
     }
-    let known = if log.is_some() { "" } else { "; whether its log changed cannot be told without the log" };
     findings.extend(stale);
-    format!("{state}: {} fitted on {}{known}", policy.family.name(), count(rows, "row"))
+    Some(format!("{state}: {} fitted on {}", policy.family.name(), count(rows, "row")))
 }
 
 fn without_policy(project: &Project, route: &Route, findings: &mut Vec<Diagnostic>) -> String {

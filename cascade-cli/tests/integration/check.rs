@@ -117,6 +117,39 @@ fn a_signal_that_no_client_could_have_is_told_by_fit_and_check() {
 }
 
 #[test]
+fn policies_that_a_client_reads_at_run_time_are_held_to_the_same() {
+    let project = project();
+    let runtime = "\n[routes.triage.runtime]\npolicy_file = \"live/triage.toml\"\ncanary = { policy = \"live/canary.toml\", share = 0.1 }\n";
+    project.write("cascade.toml", &format!("{CONFIG}{runtime}"));
+    project.run(&["fit", "triage"]).expect_code(0);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // They are rolled out later.
+    let ran = project.run(&["check"]).expect_code(0);
+    assert!(!ran.stdout.contains("canary:"), "{}", ran.stdout);
+    let policy = project.read("policies/triage.toml");
+    project.write("live/canary.toml", &policy);
+    project.write("live/triage.toml", &policy.replace("mean_logprob", "my_score"));
+    let ran = project.run(&["check"]).expect_code(0);
+    assert!(ran.stdout.contains("  canary: fresh: pair fitted on"), "{}", ran.stdout);
+    let told = "reads the signal `my_score` of the tier `small`, which nobody computes";
+    assert!(words(&ran.stderr).contains(told), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`policy_file`, live/triage.toml: the policy"), "{}", ran.stderr);
+    let found = project.run(&["check", "--format", "json"]).expect_code(0).json();
+    let states = &found["routes"][0]["runtime_policies"];
+    assert!(states["policy_file"].as_str().unwrap().starts_with("fresh: pair"), "{found}");
+    // One of another configuration, and one that is no policy.
+    project.write("live/canary.toml", &policy.replace("route = \"triage\"", "route = \"other\""));
+    project.write("live/triage.toml", "schema = 1\n");
+    let found = project.run(&["check", "--format", "json"]).expect_code(1).json();
+    let states = &found["routes"][0]["runtime_policies"];
+    assert_eq!(states["policy_file"], "cannot be used");
+    let files: Vec<_> = found["findings"].as_array().unwrap().iter().map(|one| one.to_string()).collect();
+    for file in ["live/canary.toml", "live/triage.toml"] {
+        assert!(files.iter().any(|one| one.contains(file)), "{file}: {files:?}");
+    }
+}
+
+#[test]
 fn what_is_odd_about_a_log_is_told() {
     let project = project();
     let declared = "\n[routes.triage.signals.agreement]\nkind = \"schema_valid\"\ntiers = [\"small\"]\n\
