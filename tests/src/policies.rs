@@ -32,7 +32,7 @@ pub fn fitted_routes(config: &Config) -> impl Iterator<Item = &Route> {
 /// that the route's `request.answer` names.
 pub fn policy(config: &Config, route: &Route, schema: Option<&str>) -> Policy {
     match route.name.as_str() {
-        "by_subject" => routed(config, route, schema, 1),
+        "by_subject" | "by_first_subject" => routed(config, route, schema, 1),
         // Enough weights for a file of their own.
         "by_many_subjects" => routed(config, route, schema, 1000),
         _ => pair(config, route, schema),

@@ -4,3 +4,4 @@ mod functions;
 mod hygiene;
 mod names;
 mod routers;
+mod sessions;
