@@ -17,6 +17,13 @@ const MAX_SILENCE: Duration = Duration::from_secs(30);
 /// How long the end of a body is waited for once its last event was read, so that the connection can be used again.
 const LAST_BYTES: Duration = Duration::from_millis(50);
 
+/// How long a connection is kept for the next call. A call that is sent while its server closes the connection is lost, and has to
+/// be charged in full since the server may have read it: so the client closes first. Load balancers wait a minute or more.
+const KEPT_IDLE: Duration = Duration::from_secs(50);
+
+/// The same for plain http. Model servers (uvicorn under vLLM, llama.cpp) wait five seconds.
+const KEPT_IDLE_LOCALLY: Duration = Duration::from_secs(4);
+
 /// Longest wait for a connection, within the time that the call has.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -73,6 +80,7 @@ impl HttpClient {
         }
         let mut builder = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(if url.scheme() == "https" { KEPT_IDLE } else { KEPT_IDLE_LOCALLY })
             // A redirect could carry key and prompt to another host.
             .redirect(reqwest::redirect::Policy::none())
             // The client retries where it can account for it.

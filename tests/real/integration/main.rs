@@ -70,6 +70,7 @@ impl Tally {
         for step in &routed.path {
             let (name, usage) = (step.tier.name(), step.usage.unwrap());
             assert!(usage.input_tokens > 5 && usage.output_tokens > 0, "{usage:?}");
+            assert!(step.retries.is_empty(), "{name}: {:?}", step.retries);
             assert_eq!((step.cost, step.estimated), (tokens_times_price(name, &usage), Usd::ZERO), "{name}");
             cost = cost.checked_add(step.cost).unwrap();
             let sum = self.tiers.entry(name).or_default();
