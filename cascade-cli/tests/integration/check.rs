@@ -143,7 +143,7 @@ fn policies_that_a_client_reads_at_run_time_are_held_to_the_same() {
     let found = project.run(&["check", "--format", "json"]).expect_code(1).json();
     let states = &found["routes"][0]["runtime_policies"];
     assert_eq!(states["policy_file"], "cannot be used");
-    let files: Vec<_> = found["findings"].as_array().unwrap().iter().map(|one| one.to_string()).collect();
+    let files: Vec<_> = found["findings"].as_array().unwrap().iter().map(ToString::to_string).collect();
     for file in ["live/canary.toml", "live/triage.toml"] {
         assert!(files.iter().any(|one| one.contains(file)), "{file}: {files:?}");
     }

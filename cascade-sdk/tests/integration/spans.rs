@@ -24,8 +24,7 @@ fn traced(api: &str, body: &str) -> impl Future<Output = String> {
         client.call::<Tier>(0, request()).await.unwrap();
         assert!(client.call::<Tier>(0, request()).await.is_err());
         drop(guard);
-        let text = traced.0.lock().unwrap().clone();
-        text
+        traced.0.lock().unwrap().clone()
     }
 }
 

@@ -52,8 +52,8 @@ async fn compare<'c, T, Whole, Watched>(
         let second = watched(&question).answer::<T>().await;
         let after = generated(18082).await;
         // A typed answer that the limit cut off fails at both tiers: its path is told all the same.
-        let (a, of_a) = story(first, &mut without);
-        let (b, of_b) = story(second, &mut with);
+        let (a, of_a) = story(&first, &mut without);
+        let (b, of_b) = story(&second, &mut with);
         for (sums, generated) in [(&mut without, between - before), (&mut with, after - between)] {
             sums.generated += generated;
             let usage = Usage { output_tokens: generated, ..a.usage.unwrap() };
@@ -107,8 +107,8 @@ struct First {
 }
 
 /// The first stage of a request, however it ended, and how many tiers were asked.
-fn story<T, Tier: TierName>(result: Result<Routed<T, Tier>, Error>, sums: &mut Sums) -> (First, usize) {
-    let (first, asked, cost) = match &result {
+fn story<T, Tier: TierName>(result: &Result<Routed<T, Tier>, Error>, sums: &mut Sums) -> (First, usize) {
+    let (first, asked, cost) = match result {
         Ok(routed) => (first(&routed.path), routed.path.len(), routed.cost()),
         Err(error) => {
             assert!(error.is_answer(), "{error}");

@@ -261,9 +261,9 @@ impl Run<'_> {
         let judged = self.may_be_refused(plan, next);
         match (self.outlet, next.judged) {
             (Some(outlet), _) if !judged => Intake::Shown(outlet),
-            (_, Some(stage)) if judged => {
-                self.watched(plan, stage, next, predictions, room).map_or(Intake::Whole, Intake::Watched)
-            }
+            (_, Some(stage)) if judged => self
+                .watched(plan, stage, next, predictions, room)
+                .map_or(Intake::Whole, |watched| Intake::Watched(Box::new(watched))),
             _ => Intake::Whole,
         }
     }
@@ -302,8 +302,7 @@ impl Run<'_> {
             None => OnceRefused::GiveUp,
         };
         let value = (!self.schema.is_text()).then(|| ValueTokens::new(self.schema.is_wrapped()));
-        let watch =
-            Watch::new(self.rules, plan, stage, Some(predictions), setup.tier.max_output_tokens)?;
+        let watch = Watch::new(self.rules, plan, stage, Some(predictions), setup.tier.max_output_tokens)?;
         Some(Watched { watch, value, once_refused })
     }
 

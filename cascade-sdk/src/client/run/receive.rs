@@ -20,7 +20,7 @@ pub(super) enum Intake<'a> {
     /// Shown while it arrives: the policy keeps it whatever it is.
     Shown(&'a Outlet),
     /// Piece by piece, and kept back while it is watched whether the policy can still keep it.
-    Watched(Watched<'a>),
+    Watched(Box<Watched<'a>>),
 }
 
 /// How an answer is watched.
@@ -75,7 +75,8 @@ pub(super) async fn receive(setup: &TierSetup, call: &ModelCall<'_>, intake: Int
                 outlet.show(response.text.clone()).await;
                 Ok(response)
             }
-            Intake::Watched(watched) => observe(setup, call, watched, &mut refused).await,
+            // Seldom, and large: it must not make every call's future as large.
+            Intake::Watched(watched) => Box::pin(observe(setup, call, watched, &mut refused)).await,
         }
     };
     let limit = call.timeout.saturating_add(GRACE);
@@ -89,7 +90,7 @@ pub(super) async fn receive(setup: &TierSetup, call: &ModelCall<'_>, intake: Int
 async fn observe(
     setup: &TierSetup,
     call: &ModelCall<'_>,
-    watched: Watched<'_>,
+    watched: Box<Watched<'_>>,
     refused: &mut Option<Refused>,
 ) -> Result<Response, ProviderError> {
     let mut stream = setup.provider.stream(call).await?;
