@@ -117,7 +117,7 @@ impl HttpClient {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<HttpResponse, ProviderError> {
-        let response = self.send(path, body, timeout).await?;
+        let response = self.send(path, body, timeout, false).await?;
         self.whole(response, timeout).await
     }
 
@@ -129,7 +129,9 @@ impl HttpClient {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<Opened, ProviderError> {
-        let response = self.send(path, body, timeout).await?;
+        // llama.cpp closes the connection after a stream without saying so, and the next call would be lost on it. Another
+        // connection costs nothing there; over https it does, and nobody was seen to do that.
+        let response = self.send(path, body, timeout, self.base.scheme() == "http").await?;
         let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).map(|kind| kind.trim().to_ascii_lowercase());
         let is_stream = match kind.as_deref() {
@@ -147,18 +149,28 @@ impl HttpClient {
         self.whole(response, timeout).await.map(Opened::Whole)
     }
 
-    async fn send(&self, path: &[&str], body: Vec<u8>, timeout: Duration) -> Result<Response, ProviderError> {
+    /// Sends a request, on a connection that is not kept if `close` is set.
+    async fn send(
+        &self,
+        path: &[&str],
+        body: Vec<u8>,
+        timeout: Duration,
+        close: bool,
+    ) -> Result<Response, ProviderError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        let request = self
+        let mut request = self
             .client
             .post(url)
             .headers(self.headers.clone())
             .header("content-type", "application/json")
             .timeout(timeout)
             .body(body);
+        if close {
+            request = request.header("connection", "close");
+        }
         request.send().await.map_err(|error| self.error(&error, timeout))
     }
 

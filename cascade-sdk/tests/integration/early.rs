@@ -233,6 +233,15 @@ async fn a_last_stage_is_shown_while_it_arrives_and_costs_its_tokens() {
 }
 
 #[tokio::test]
+async fn the_connection_of_a_stream_is_not_kept_where_servers_close_it_without_a_word() {
+    let server = Server::start([completion("hm", -0.7), streamed(&[("a", -0.1)], true)]).await;
+    drained(client(&server, "").call::<Tier>(TWO, "hello").stream::<String>()).await.1.unwrap();
+    let closes =
+        server.requests().iter().map(|request| request.contains("connection: close")).collect::<Vec<_>>();
+    assert_eq!(closes, [false, true]);
+}
+
+#[tokio::test]
 async fn a_tier_stands_in_where_the_last_one_fails_if_the_route_says_so() {
     let script = || [completion("hm", -0.7), http(400, "", "{}"), completion("again", -0.7)];
     let server = Server::start(script()).await;
