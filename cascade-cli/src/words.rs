@@ -1,14 +1,21 @@
 //! Text for people: lists and wrapped paragraphs.
 
 use crate::table::WIDTH;
+use cascade_sdk_core::diag;
 
 /// Names listed in a message before the rest is only counted.
 const MOST_NAMED: usize = 5;
 
 /// Names the first few of many.
 pub(crate) fn some_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    some_as_they_are(quoted.iter().map(String::as_str))
+}
+
+/// As [`some_of`], without quotes: for numbers.
+pub(crate) fn some_as_they_are<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
-    let shown = names.iter().take(MOST_NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(MOST_NAMED).copied().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(MOST_NAMED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -28,23 +35,11 @@ pub(crate) fn wrap(text: &str) -> Vec<String> {
 /// A paragraph behind a lead such as a name or a bullet; its further lines are indented under its first.
 pub(crate) fn item(lead: &str, text: &str) -> Vec<String> {
     let indent = lead.chars().count();
-    let mut lines = Vec::new();
-    let (mut line, mut width) = (lead.to_owned(), indent);
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if width > indent && width + 1 + length > usize::from(WIDTH) {
-            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
-            width = indent;
-        }
-        if width > indent {
-            line.push(' ');
-            width += 1;
-        }
-        line.push_str(word);
-        width += length;
-    }
-    lines.push(line);
-    lines
+    let lines = diag::wrap(text, usize::from(WIDTH).saturating_sub(indent));
+    let place = |(number, line): (usize, String)| {
+        if number == 0 { format!("{lead}{line}") } else { format!("{:indent$}{line}", "") }
+    };
+    lines.into_iter().enumerate().map(place).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! One diagnostic type for everything that can be wrong with a file a person wrote, and its renderers.
 
 mod json;
+mod layout;
 mod render;
+mod wrap;
 
 pub use render::{Style, compile_errors, render, render_all};
+pub use wrap::wrap;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,21 +31,39 @@ pub struct Source {
     pub text: String,
     /// Line number of the first line of `text`; 1 for whole files, more for an excerpt of a log.
     pub first_line: usize,
+    /// Column, from 1, of the place in the line that an excerpt was made of, whose own columns are others; `None` where
+    /// the text is that of the file.
+    pub column: Option<usize>,
 }
 
 impl Source {
     /// A whole file.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into(), first_line: 1 })
+        Arc::new(Self { name: name.into(), text: text.into(), first_line: 1, column: None })
     }
 
     /// One line out of a larger file.
     pub fn line(name: impl Into<String>, line: usize, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into(), first_line: line })
+        Arc::new(Self { name: name.into(), text: text.into(), first_line: line, column: None })
     }
 
-    /// Line and column, both from 1, of a byte offset.
+    /// The part of a long line that a message shows, of a place at this column of the line.
+    pub fn excerpt(
+        name: impl Into<String>,
+        (line, column): (usize, usize),
+        text: impl Into<String>,
+    ) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: text.into(), first_line: line, column: Some(column) })
+    }
+
+    /// Line and column in the file, both from 1, of a byte offset.
     pub fn position(&self, offset: usize) -> (usize, usize) {
+        let (line, column) = self.position_in_text(offset);
+        (line, self.column.unwrap_or(column))
+    }
+
+    /// As [`Self::position`], with the column that the text has, be it an excerpt or not.
+    fn position_in_text(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line = before.matches('\n').count();
         let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count());

@@ -1,24 +1,26 @@
 //! Diagnostics for people: rustc's look, plain or coloured, and the form that goes into `compile_error!`.
 
-use super::{Diagnostic, Label, Severity, json};
+use super::layout::Layout;
+use super::{Diagnostic, Severity, json};
 use crate::document::json::Json;
-use annotate_snippets::{AnnotationKind, Element, Group, Level, Renderer, Snippet, normalize_untrusted_str};
-use std::ops::Range;
-use std::sync::Arc;
+use annotate_snippets::{Group, Level, Renderer};
 
 /// Most diagnostics that [`compile_errors`] spells out.
 const COMPILE_ERRORS: usize = 10;
 
-/// Width that plain text is made for, so that it does not depend on a terminal.
+/// Width that the code in plain text is made for, so that it does not depend on a terminal.
 const WIDTH: usize = 120;
 
 /// How diagnostics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Text without colour.
+    /// Text without colour, whose paragraphs are not broken: for files and for programs.
     Plain,
-    /// Text with ANSI colours, for terminals.
-    Colour,
+    /// Text with ANSI colours for a terminal: its paragraphs are broken, and long lines of code are shown in part.
+    Colour {
+        /// Columns of the terminal.
+        width: usize,
+    },
     /// JSON: an object with `code`, `severity`, `message`, `file`, `line`, `column`, `labels` and `help`.
     Json,
 }
@@ -26,8 +28,11 @@ pub enum Style {
 /// One diagnostic, without a trailing newline.
 pub fn render(diagnostic: &Diagnostic, style: Style) -> String {
     match style {
-        Style::Plain => text(diagnostic, &Renderer::plain().term_width(WIDTH)),
-        Style::Colour => text(diagnostic, &Renderer::styled().term_width(WIDTH)),
+        Style::Plain => text(diagnostic, &Layout::plain(diagnostic), &Renderer::plain().term_width(WIDTH)),
+        Style::Colour { width } => {
+            let layout = Layout::fitted(diagnostic, width);
+            text(diagnostic, &layout, &Renderer::styled().term_width(width))
+        }
         Style::Json => json::value(diagnostic).compact(),
     }
 }
@@ -60,70 +65,36 @@ pub fn compile_errors(diagnostics: &[Diagnostic]) -> Vec<String> {
     messages
 }
 
-fn text(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
-    let level = match diagnostic.severity {
+fn level(diagnostic: &Diagnostic) -> Level<'static> {
+    match diagnostic.severity {
         Severity::Warning => Level::WARNING,
         Severity::Error => Level::ERROR,
-    };
-    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code);
-    renderer.render(&[title.elements(elements(diagnostic))])
+    }
+}
+
+fn text(diagnostic: &Diagnostic, layout: &Layout, renderer: &Renderer) -> String {
+    let title = level(diagnostic).primary_title(layout.message.as_str()).id(diagnostic.code);
+    layout.with_columns_of_files(renderer.render(&[title.elements(layout.elements())]))
 }
 
 fn without_level(diagnostic: &Diagnostic) -> String {
-    let mut message = format!("{} [{}]", normalize_untrusted_str(&diagnostic.message), diagnostic.code);
-    let elements = elements(diagnostic);
+    let layout = Layout::plain(diagnostic);
+    let mut message = format!("{} [{}]", layout.message, diagnostic.code);
+    let elements = layout.elements();
     if !elements.is_empty() {
         let group = Group::with_level(Level::ERROR).elements(elements);
+        let code = Renderer::plain().term_width(WIDTH).render(&[group]);
         message.push('\n');
-        message.push_str(&Renderer::plain().term_width(WIDTH).render(&[group]));
+        message.push_str(&layout.with_columns_of_files(code));
     }
     message
-}
-
-/// One snippet for each source, in the order of the labels, then the remedies.
-fn elements(diagnostic: &Diagnostic) -> Vec<Element<'_>> {
-    let mut snippets: Vec<(&Label, Snippet<'_, _>)> = Vec::new();
-    for (index, label) in diagnostic.labels.iter().enumerate() {
-        let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-        let mut annotation = kind.span(clamp(&label.source.text, &label.span));
-        if !label.text.is_empty() {
-            annotation = annotation.label(normalize_untrusted_str(&label.text));
-        }
-        if let Some((_, snippet)) =
-            snippets.iter_mut().find(|(first, _)| Arc::ptr_eq(&first.source, &label.source))
-        {
-            *snippet = snippet.clone().annotation(annotation);
-        } else {
-            let snippet = Snippet::source(label.source.text.as_str())
-                .path(normalize_untrusted_str(&label.source.name))
-                .line_start(label.source.first_line)
-                .annotation(annotation);
-            snippets.push((label, snippet));
-        }
-    }
-    let mut elements: Vec<Element<'_>> = snippets.into_iter().map(|(_, snippet)| snippet.into()).collect();
-    elements
-        .extend(diagnostic.help.iter().map(|help| Level::HELP.message(normalize_untrusted_str(help)).into()));
-    elements
-}
-
-/// The nearest range that lies inside the text and on character boundaries: a wrong span must not end in a panic.
-fn clamp(text: &str, span: &Range<usize>) -> Range<usize> {
-    let boundary = |offset: usize| {
-        let mut offset = offset.min(text.len());
-        while !text.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        offset
-    };
-    let start = boundary(span.start);
-    start..boundary(span.end).max(start)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::diag::Source;
+    use std::ops::Range;
 
     fn finding(span: Range<usize>) -> Diagnostic {
         let source = Source::line("log.jsonl", 41, "{\"quality\": 2}\n{\"quality\": 1}");
@@ -146,18 +117,88 @@ error[log::quality]: quality must lie in [0, 1]
         assert_eq!(render_all(&[finding(12..13)], Style::Plain), expected);
     }
 
-    #[test]
-    fn colour_is_the_same_text() {
-        let coloured = render(&finding(12..13), Style::Colour);
+    fn without_colour(coloured: &str) -> String {
         let mut stripped = String::new();
-        let mut rest = coloured.as_str();
+        let mut rest = coloured;
         while let Some((before, after)) = rest.split_once("\u{1b}[") {
             stripped.push_str(before);
             rest = after.split_once('m').unwrap().1;
         }
-        stripped.push_str(rest);
+        stripped + rest
+    }
+
+    #[test]
+    fn colour_is_the_same_text() {
+        let coloured = render(&finding(12..13), Style::Colour { width: 80 });
+        let stripped = without_colour(&coloured);
         assert_ne!(coloured, stripped);
         assert_eq!(stripped, render(&finding(12..13), Style::Plain));
+    }
+
+    fn on_terminal(diagnostic: &Diagnostic, width: usize) -> String {
+        without_colour(&render(diagnostic, Style::Colour { width }))
+    }
+
+    #[test]
+    fn paragraphs_are_broken_for_a_terminal() {
+        let source = Source::line("log.jsonl", 41, "{\"quality\": 2}");
+        let finding = Diagnostic::error("log::quality", "quality must lie in [0, 1], where 1 is right")
+            .at(&source, 12..13, "")
+            .help("divide by 100 what is in percent, and by 5 what is in stars");
+        let expected = "\
+error[log::quality]: quality must lie in [0, 1],
+                     where 1 is right
+  --> log.jsonl:41:13
+   |
+41 | {\"quality\": 2}
+   |             ^
+   |
+   = help: divide by 100 what is in percent, and
+           by 5 what is in stars";
+        assert_eq!(on_terminal(&finding, 48), expected);
+    }
+
+    #[test]
+    fn labels_without_room_become_notes() {
+        let source = Source::new("a.toml", "price = 1\nprice = 2\n");
+        let finding = Diagnostic::error("config::syntax", "two prices")
+            .at(&source, 10..15, "this one would win if the file were read from the top to the bottom")
+            .at(&source, 0..5, "the first");
+        let expected = "\
+error[config::syntax]: two prices
+ --> a.toml:2:1
+  |
+1 | price = 1
+  | ----- the first
+2 | price = 2
+  | ^^^^^
+  |
+  = note: line 2: this one would win if
+          the file were read from the top
+          to the bottom";
+        assert_eq!(on_terminal(&finding, 41), expected);
+    }
+
+    #[test]
+    fn long_lines_of_code_are_shown_in_part() {
+        let text = format!("cost = {{ value = {} }}", "2".repeat(300));
+        let source = Source::new("a.toml", text.as_str());
+        for span in [0..text.len(), 17..text.len() - 2, 0..4] {
+            let finding = Diagnostic::error("a::b", "long").at(&source, span.clone(), "here");
+            let shown = on_terminal(&finding, 60);
+            assert!(shown.lines().all(|line| line.chars().count() <= 60), "{span:?}\n{shown}");
+            assert!(shown.contains('^') && shown.contains("here"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn places_in_excerpts_have_the_columns_of_the_file() {
+        let source = Source::excerpt("log.jsonl", (41, 305), "…\"quality\":2 …");
+        let finding = Diagnostic::error("log::quality", "too large").at(&source, 13..14, "");
+        assert!(render(&finding, Style::Plain).contains("--> log.jsonl:41:305\n"));
+        assert!(compile_errors(std::slice::from_ref(&finding))[0].contains("--> log.jsonl:41:305\n"));
+        let json: serde_json::Value = serde_json::from_str(&render(&finding, Style::Json)).unwrap();
+        assert_eq!((&json["line"], &json["column"]), (&41.into(), &305.into()));
     }
 
     #[test]
@@ -204,7 +245,7 @@ error[log::quality]: quality must lie in [0, 1]
             let finding = Diagnostic::error("a::b", "any")
                 .at(&source, usize::from(start)..usize::from(end), "one")
                 .at(&source, usize::from(end)..usize::from(start), "two");
-            for style in [Style::Plain, Style::Colour, Style::Json] {
+            for style in [Style::Plain, Style::Colour { width: 80 }, Style::Colour { width: 3 }, Style::Json] {
                 proptest::prop_assert!(render(&finding, style).contains("any"));
             }
         }

@@ -10,9 +10,18 @@ const VALUE: usize = 48;
 /// Keys whose values are what people and models wrote.
 const TEXT_KEYS: [&str; 5] = ["input", "messages", "output", "reference", "token_logprobs"];
 
-/// The excerpt around the value at `path`, or around the nearest object that should hold it, and where in the excerpt the
-/// value stands.
-pub(super) fn at_path(line: &str, path: &[String], show_text: bool) -> (String, Range<usize>) {
+/// A part of a line, fit to be shown.
+#[derive(Debug)]
+pub(super) struct Excerpt {
+    pub(super) text: String,
+    /// Where in the text the place stands.
+    pub(super) span: Range<usize>,
+    /// Where in the line it stands, in characters from 1.
+    pub(super) column: usize,
+}
+
+/// The excerpt around the value at `path`, or around the nearest object that should hold it.
+pub(super) fn at_path(line: &str, path: &[String], show_text: bool) -> Excerpt {
     let found =
         (0..=path.len()).rev().find_map(|keys| Some((keys, json_span::locate(line, path.get(..keys)?)?)));
     let (keys, span) = found.unwrap_or((0, 0..0));
@@ -30,7 +39,7 @@ pub(super) fn at_path(line: &str, path: &[String], show_text: bool) -> (String, 
 
 /// The excerpt around a byte offset at which the line stops being JSON. What follows may be text with a stray quote before
 /// it, so only a word that JSON writers are known to put there is shown.
-pub(super) fn at_offset(line: &str, offset: usize, show_text: bool) -> (String, Range<usize>) {
+pub(super) fn at_offset(line: &str, offset: usize, show_text: bool) -> Excerpt {
     let start = floor_char(line, offset);
     let rest = line.get(start..).unwrap_or_default();
     let word = number_like(rest).unwrap_or_default();
@@ -66,7 +75,7 @@ pub(super) fn number_like(text: &str) -> Option<&'static str> {
 }
 
 /// What leads up to the place, then what is shown of it, then a sign that there is more.
-fn assemble(line: &str, place: &Range<usize>, shown: &str, show_text: bool) -> (String, Range<usize>) {
+fn assemble(line: &str, place: &Range<usize>, shown: &str, show_text: bool) -> Excerpt {
     let before = lead(line, place.start, show_text);
     let letters = before.chars().count();
     let mut out = String::new();
@@ -82,7 +91,8 @@ fn assemble(line: &str, place: &Range<usize>, shown: &str, show_text: bool) -> (
     if place.end < line.len() {
         out.push_str(" …");
     }
-    (out, span)
+    let column = line.get(..place.start).unwrap_or(line).chars().count() + 1;
+    Excerpt { text: out, span, column }
 }
 
 /// The end of the line up to `until`, without the contents of strings that are values.
@@ -142,18 +152,17 @@ mod tests {
 
     #[test]
     fn values_are_shown_and_texts_are_not() {
-        let (text, span) = at_path(LINE, &path(&["results", "small", "quality"]), false);
+        let Excerpt { text, span, column } = at_path(LINE, &path(&["results", "small", "quality"]), false);
         assert_eq!(text, r#"{"id":"…","input":"…","results":{"small":{"quality":1.7 …"#);
-        assert_eq!(&text[span], "1.7");
-        let (text, span) = at_path(LINE, &path(&["input"]), false);
+        assert_eq!((&text[span], column), ("1.7", LINE.find("1.7").unwrap() + 1));
+        let Excerpt { text, span, .. } = at_path(LINE, &path(&["input"]), false);
         assert_eq!((text.as_str(), &text[span.clone()]), (r#"{"id":"…","input":"…" …"#, "\"…\""));
-        let (text, _) = at_path(LINE, &path(&["input"]), true);
-        assert!(text.contains("secret"));
+        assert!(at_path(LINE, &path(&["input"]), true).text.contains("secret"));
     }
 
     #[test]
     fn a_missing_key_points_at_the_object_that_lacks_it() {
-        let (text, span) = at_path(LINE, &path(&["results", "small", "latency_ms"]), false);
+        let Excerpt { text, span, .. } = at_path(LINE, &path(&["results", "small", "latency_ms"]), false);
         assert_eq!(&text[span], "{…}");
         assert!(text.ends_with(r#""small":{…} …"#), "{text}");
     }
@@ -162,19 +171,20 @@ mod tests {
     fn syntax_faults_show_no_text_either() {
         // A stray quote turns text into what looks like structure.
         let line = r#"{"id":"a","input":"He said "hello" twice"}"#;
-        let (text, _) = at_offset(line, line.find("hello").unwrap(), false);
-        assert_eq!(text, r#"{"id":"…","input":"…" …"#);
+        let found = at_offset(line, line.find("hello").unwrap(), false);
+        assert_eq!(found.text, r#"{"id":"…","input":"…" …"#);
         let line = r#"{"id":"a","quality":NaN}"#;
-        let (text, span) = at_offset(line, 20, false);
+        let Excerpt { text, span, column } = at_offset(line, 20, false);
+        assert_eq!(column, 21);
         assert_eq!((&text[span], text.as_str()), ("NaN", r#"{"id":"…","quality":NaN …"#));
         let cut = r#"{"id":"a","input":"unfinished secr"#;
-        assert_eq!(at_offset(cut, cut.len(), false).0, r#"{"id":"…","input":"…"#);
+        assert_eq!(at_offset(cut, cut.len(), false).text, r#"{"id":"…","input":"…"#);
     }
 
     #[test]
     fn excerpts_are_short() {
         let line = format!("{{\"results\":{{{}\"quality\":2", "\"tier\":{\"quality\":1},".repeat(10_000));
-        let (text, span) = at_offset(&line, line.len() - 1, false);
+        let Excerpt { text, span, .. } = at_offset(&line, line.len() - 1, false);
         assert!(text.chars().count() < 130 && span.end <= text.len(), "{text}");
     }
 }

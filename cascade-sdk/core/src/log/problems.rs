@@ -30,19 +30,19 @@ pub(super) enum RowText<'p> {
 impl Place<'_> {
     /// Adds the place of the value at `path` to a diagnostic.
     pub(super) fn mark(&self, diagnostic: Diagnostic, path: &[String], show_text: bool) -> Diagnostic {
-        let (line, text, span) = match self.text {
+        match self.text {
             RowText::Json(line) => {
-                let (text, span) = excerpt::at_path(line, path, show_text);
-                (self.line, text, span)
+                let shown = excerpt::at_path(line, path, show_text);
+                let source = Source::excerpt(self.file, (self.line as usize, shown.column), shown.text);
+                diagnostic.at(&source, shown.span, "")
             }
             RowText::Csv(lines) => {
                 let line = path.get(1).and_then(|tier| lines.get(tier)).copied().unwrap_or(self.line);
                 let column = super::csv::column_of(path);
                 let span = 0..column.len();
-                (line, column, span)
+                diagnostic.at(&Source::line(self.file, line as usize, column), span, "")
             }
-        };
-        diagnostic.at(&Source::line(self.file, line as usize, text), span, "")
+        }
     }
 
     fn diagnostic(&self, id: &str, fault: &Fault, show_text: bool) -> Diagnostic {

@@ -43,7 +43,7 @@ fn valid_files_are_read_without_findings() {
 fn secrets_never_reach_a_finding() {
     for path in expect::files("config/bad").iter().filter(|path| expect::name(path).contains("secret")) {
         let (_, findings) = read(path);
-        for style in [Style::Plain, Style::Colour, Style::Json] {
+        for style in [Style::Plain, Style::Colour { width: 80 }, Style::Json] {
             let text = render_all(&findings, style);
             for secret in [
                 "THISWOULDBEAKEY",

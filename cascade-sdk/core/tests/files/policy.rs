@@ -485,7 +485,7 @@ proptest! {
             let (config, of_config) = config::read(&source);
             prop_assert_eq!(config.is_none(), of_config.iter().any(Diagnostic::is_error));
             for findings in [of_config, of_policy.unwrap_or_default()] {
-                for style in [Style::Plain, Style::Colour, Style::Json] {
+                for style in [Style::Plain, Style::Colour { width: 80 }, Style::Json] {
                     prop_assert_eq!(render_all(&findings, style).trim_end().is_empty(), findings.is_empty() && style != Style::Json);
                 }
             }

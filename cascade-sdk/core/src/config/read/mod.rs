@@ -35,6 +35,7 @@ pub fn read(source: &Arc<Source>) -> (Option<Config>, Vec<Diagnostic>) {
         name: source.name.clone(),
         text: secrets::mask(&source.text),
         first_line: source.first_line,
+        column: source.column,
     });
     let findings = Findings::new(&codes::DOCUMENT, Arc::clone(&shown));
     let (tree, broken) = parse(&source.text, &findings);
