@@ -3,11 +3,13 @@
 //! [`cli`] holds what can be typed, [`project`] finds and reads the configuration, `cmd` has one file for each command,
 //! and [`terminal`] is the only place that prints.
 
+mod busy;
 mod cli;
 mod cmd;
 mod collect;
 mod diff;
 mod doctor;
+mod evaluation;
 mod explanation;
 mod failure;
 mod files;

@@ -137,13 +137,14 @@ impl Outlook {
                 Some(most) => format!("at most {}", dollars(Usd::from_f64(most).unwrap_or(Usd::MAX))),
                 None => "no upper bound: set max_input_tokens and max_output_tokens of every tier".into(),
             };
-            let gain = 100.0 * size.visible_gain;
+            let gain = if size.visible_gain < 1.0 {
+                format!("shows gains from {:.1} points", 100.0 * size.visible_gain)
+            } else {
+                "is too few to show any gain".to_owned()
+            };
             lines.extend(item(
                 "  ",
-                &format!(
-                    "collecting {} rows ({} held out) shows gains from {gain:.1} points; {most}",
-                    size.rows, size.held_out
-                ),
+                &format!("collecting {} rows ({} held out) {gain}; {most}", size.rows, size.held_out),
             ));
         }
         lines

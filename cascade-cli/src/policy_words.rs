@@ -7,6 +7,7 @@ use cascade_sdk_core::decide::ShownScore;
 use cascade_sdk_core::policy::{
     AbstainRule, AcceptRule, Cut, Estimate, Guard, Plan, Policy, Rules, ScoreSource, Stop,
 };
+use serde::Serialize;
 
 /// Costs of single calls are tiny; per this many calls they can be read.
 const CALLS: f64 = 1_000.0;
@@ -115,6 +116,26 @@ pub(crate) fn objective(objective: &Objective) -> String {
     goal + &latency + &tail + &confidence
 }
 
+/// An estimate for tools.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Interval {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+impl From<Estimate> for Interval {
+    fn from(Estimate { value, low, high }: Estimate) -> Self {
+        Self { value, low, high }
+    }
+}
+
+impl From<Interval> for Estimate {
+    fn from(Interval { value, low, high }: Interval) -> Self {
+        Self { value, low, high }
+    }
+}
+
 /// A share with its interval, in percent: `63.1 [56.9, 69.5]`.
 pub(crate) fn percent(estimate: &Estimate) -> String {
     interval(estimate, |share| format!("{:.1}", 100.0 * share))
@@ -159,7 +180,9 @@ pub(crate) fn describe(policy: &Policy) -> Vec<String> {
     if let Some(router) = &rules.router {
         lines.push(format!("router: a dollar must buy {:.4} of predicted quality", router.shadow_price));
         let weights = router.awaits.clone().or_else(|| router.sidecar().map(|weights| weights.file));
-        lines.push(format!("router weights: {}", weights.as_deref().unwrap_or("in the policy")));
+        // The name is a hash; so much of it tells two apart, and the line stays short.
+        let short = |file: String| format!("{}….weights", file.chars().take(16).collect::<String>());
+        lines.push(format!("router weights: {}", weights.map_or_else(|| "in the policy".to_owned(), short)));
     }
     for one in &rules.scores {
         lines.push(format!("score: {} of {}, {} terms", one.name, tier(rules, one.tier), one.terms.len()));

@@ -10,6 +10,7 @@ use cascade_sdk_core::diag::{Diagnostic, Severity, Source};
 use cascade_sdk_core::log::{LogFiles, LogReading, ReadOptions};
 use cascade_sdk_core::name::nearest;
 use cascade_sdk_core::policy::{self, Policy};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Name of the configuration file.
@@ -111,8 +112,13 @@ impl Project {
     /// A file that cannot be read.
     pub(crate) fn schema_text(&self, route: &Route) -> Result<Option<String>> {
         let AnswerForm::Schema { path } = &route.request.answer else { return Ok(None) };
-        let path = self.path(path);
-        std::fs::read_to_string(&path).map(Some).map_err(|error| Failure::io("read", &path, &error))
+        std::fs::read_to_string(self.path(path)).map(Some).map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                return config::schema_missing(&self.config, route, path).into();
+            }
+            let why = format!("the schema `{path}` cannot be read: {error}");
+            config::schema_unreadable(&self.config, route, &why).into()
+        })
     }
 
     /// The form of a route's answers, and the text of its schema file where it has one.
@@ -121,11 +127,8 @@ impl Project {
     /// A schema file that cannot be read or is none.
     pub(crate) fn answer_schema(&self, route: &Route) -> Result<(AnswerSchema, Option<String>)> {
         let Some(text) = self.schema_text(route)? else { return Ok((AnswerSchema::TEXT, None)) };
-        let schema = AnswerSchema::from_json(&text).map_err(|error| {
-            let finding = Diagnostic::error("config::schema", error.to_string())
-                .help("mend the schema file, or write answer = \"text\"");
-            self.config.places.label(finding, &["routes", &route.name, "request", "answer"], "")
-        })?;
+        let schema = AnswerSchema::from_json(&text)
+            .map_err(|error| config::schema_invalid(&self.config, route, &error.to_string()))?;
         Ok((schema, Some(text)))
     }
 
@@ -169,7 +172,8 @@ impl Project {
             let error = self.config.places.label(error, &["routes", &route.name], "");
             return Err(error.help("add `log = [\"evals/….jsonl\"]`").into());
         }
-        let reading = LogFiles::find(&self.directory, &route.log).read(options)?;
+        let files = LogFiles::find(&self.directory, &route.log);
+        let reading = terminal.busy("reading the log", || files.read(options))?;
         terminal.diagnostics(&reading.diagnostics);
         Ok(reading)
     }
@@ -182,7 +186,7 @@ impl Project {
         let path = file.map_or_else(|| self.path(&route.policy), Path::to_path_buf);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let none = |path: &Path| {
                     let message = format!("there is no policy `{}`", path.display());
                     Diagnostic::error(policy::codes::MISSING, message)

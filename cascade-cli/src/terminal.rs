@@ -1,9 +1,12 @@
 //! The only place that prints: results to standard output, everything else to standard error.
 
+use crate::busy::Busy;
 use crate::cli::Format;
 use crate::failure::Result;
 use crate::github;
 use crate::pages;
+use crate::table::WIDTH;
+use crate::words::item;
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::diag::{Style, render_all};
 use serde::Serialize;
@@ -65,9 +68,9 @@ impl Terminal {
             Format::Human => {
                 let mut out = anstream::stderr().lock();
                 // anstream takes the colours out where the terminal or NO_COLOR asks for it.
-                let _ = out.write_all(render_all(diagnostics, Style::Colour).as_bytes());
+                let _ = out.write_all(render_all(diagnostics, Style::Colour { width: width() }).as_bytes());
                 if let Some(more) = more_about(diagnostics) {
-                    let _ = writeln!(out, "\n{more}");
+                    let _ = writeln!(out, "\n{}", item("", &more).join("\n"));
                 }
             }
         }
@@ -94,18 +97,36 @@ impl Terminal {
             .map_err(|error| Diagnostic::error("cli::internal", error.to_string()).into())
     }
 
+    /// Does something that may take long, and says so on a terminal.
+    pub(crate) fn busy<T>(self, what: impl Into<String>, work: impl FnOnce() -> T) -> T {
+        let busy = Busy::with(what.into(), self);
+        let done = work();
+        drop(busy);
+        done
+    }
+
     /// True if findings are annotations.
     pub(crate) fn is_github(self) -> bool {
         self.format == Format::Github
     }
 
-    /// Prints a remark for people on standard error; nothing in JSON format.
+    /// Prints a remark for people on standard error, its further lines indented as its first; nothing in JSON format.
     pub(crate) fn note(self, text: &str) {
         if !self.is_json() {
             let mut out = anstream::stderr().lock();
-            let _ = writeln!(out, "{text}");
+            let indent = " ".repeat(text.len() - text.trim_start().len());
+            let _ = writeln!(out, "{}", item(&indent, text).join("\n"));
         }
     }
+}
+
+/// Widest line of a message, however wide the terminal: longer lines are hard to read.
+const WIDEST: usize = 120;
+
+/// Columns for messages: those of the terminal that shows them; of a pipe or a file nobody knows, and 80 are usual.
+fn width() -> usize {
+    let terminal = terminal_size::terminal_size_of(std::io::stderr());
+    terminal.map_or(usize::from(WIDTH), |(width, _)| usize::from(width.0).min(WIDEST))
 }
 
 /// Where to read more about the errors among some findings.

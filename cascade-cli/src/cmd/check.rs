@@ -10,8 +10,7 @@ use crate::project::{ConfigFile, Project};
 use crate::promise;
 use crate::terminal::Terminal;
 use crate::words::{count, item};
-use cascade_sdk::provider::Capabilities;
-use cascade_sdk_core::config::{Api, Config, Route};
+use cascade_sdk_core::config::{Config, Route};
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::fit::rows::near;
 use cascade_sdk_core::log::{LogFiles, LogReading, ReadOptions, leak, other_requests};
@@ -46,7 +45,8 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
         }
         let wanted = |route: &&Route| args.routes.is_empty() || args.routes.contains(&route.name);
         for route in project.config.routes.iter().filter(wanted) {
-            states.push(check_route(project, route, args, &mut findings));
+            let checked = || check_route(project, route, args, &mut findings);
+            states.push(terminal.busy(format!("checking {}", route.name), checked));
         }
     }
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
@@ -86,7 +86,9 @@ pub(crate) fn run(global: &Global, args: &Check, terminal: Terminal) -> Result<A
 }
 
 fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Vec<Diagnostic>) -> RouteState {
-    check_request(project, route, findings);
+    if let Err(Failure(errors)) = project.answer_schema(route) {
+        findings.extend(errors);
+    }
     findings.extend(prices::of_tiers(&project.config, route, prices::today(), args.max_price_age));
     let reading = check_log(project, route, findings);
     let log = match &reading {
@@ -118,28 +120,6 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
         policy,
         runtime_policies,
         doctor,
-    }
-}
-
-/// A schema that cannot be read, and one that a tier's api cannot be held to.
-fn check_request(project: &Project, route: &Route, findings: &mut Vec<Diagnostic>) {
-    match project.answer_schema(route) {
-        Err(Failure(errors)) => findings.extend(errors),
-        Ok((schema, _)) if !schema.is_text() => {
-            for tier in route.tiers.iter().filter_map(|name| project.config.tier(name)) {
-                let api =
-                    project.config.provider(&tier.provider).map_or(Api::Replay, |provider| provider.api);
-                if !Capabilities::of(api).json_schema {
-                    let message = format!(
-                        "tier `{}` cannot be held to a JSON Schema by its api `{}`",
-                        tier.name,
-                        api.name()
-                    );
-                    findings.push(Diagnostic::warning("check::schema", message));
-                }
-            }
-        }
-        Ok(_) => {}
     }
 }
 

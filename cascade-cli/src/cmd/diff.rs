@@ -45,7 +45,7 @@ pub(crate) fn run(global: &Global, args: &Diff, terminal: Terminal) -> Result<An
                 (Version::of_file(Path::new(old), None)?, Version::of_file(Path::new(new), None)?);
             same_route(&old, &new)?;
             let project = near(global, Path::new(given.last().copied().unwrap_or_default()));
-            vec![compare(project.as_ref(), old, new)]
+            vec![terminal.busy("comparing", || compare(project.as_ref(), old, new))]
         }
         [file] if args.routes.is_empty() && Path::new(file).is_file() => {
             return Err(Failure::usage(
@@ -145,7 +145,7 @@ fn between_revisions(
         // Routes that never had a policy are of no interest unless asked for.
         if before.policy.is_some() || now.policy.is_some() || !args.routes.is_empty() {
             same_route(&before, &now)?;
-            comparisons.push(compare(Some(&project), before, now));
+            comparisons.push(terminal.busy("comparing", || compare(Some(&project), before, now)));
         }
     }
     Ok(comparisons)

@@ -1,12 +1,11 @@
 //! `cascade eval`.
 
 use crate::cli::{Eval, Global, Half};
+use crate::evaluation::{Always, Evaluation, Measured, promises};
 use crate::failure::{Answer, Result};
-use crate::money::dollars_f64;
 use crate::project::Project;
-use crate::table;
 use crate::terminal::Terminal;
-use crate::words::{some_of, wrap};
+use crate::words::some_of;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::fit::analysis::drift::{self, Drift};
@@ -16,47 +15,11 @@ use cascade_sdk_core::fit::report::{AlwaysTier, HeldOut};
 use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{EvalLog, LogFiles, ReadOptions, Split, group_key, half};
 use cascade_sdk_core::money::DAYS_PER_MONTH;
+use cascade_sdk_core::name::collect_command;
 use cascade_sdk_core::policy::Policy;
 use cascade_sdk_core::replay::{ReplayError, replay_decisions};
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
-
-/// What `--format json` prints.
-#[derive(Debug, Serialize)]
-struct Evaluation {
-    route: String,
-    family: &'static str,
-    /// The policy's figures; absent where no row is graded.
-    #[serde(flatten)]
-    measured: Option<Measured>,
-    /// Whether the log looks like that of the fit; absent for the log of the fit itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    drift: Option<Drift>,
-}
-
-#[derive(Debug, Serialize)]
-struct Measured {
-    split: &'static str,
-    rows: usize,
-    /// Rows without a result or grade of some tier.
-    skipped: usize,
-    figures: HeldOut,
-    /// The mean cost in US dollars a month and its interval, where the route says how many calls a day it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usd_per_month: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usd_per_month_ci: Option<[f64; 2]>,
-    /// Always using each tier on the same rows, cheapest first.
-    tiers: Vec<Always>,
-}
-
-#[derive(Debug, Serialize)]
-struct Always {
-    name: String,
-    #[serde(flatten)]
-    figures: AlwaysTier,
-}
 
 /// Runs the command.
 ///
@@ -67,15 +30,10 @@ pub(crate) fn run(global: &Global, args: &Eval, terminal: Terminal) -> Result<An
     let route = project.route(&args.route)?;
     let policy = project.policy(route, args.policy.as_deref(), terminal)?;
     let options = project.read_options_as_fitted(route, &args.log);
-    let evaluation = if args.logs.is_empty() {
+    let (measured, drift) = if args.logs.is_empty() {
         let reading = project.read_log(route, &options, terminal)?;
-        let measured = evaluate(route, &policy, &reading.log, reading.skipped, args.split)?;
-        Evaluation {
-            route: route.name.clone(),
-            family: policy.family.name(),
-            measured: Some(measured),
-            drift: None,
-        }
+        let evaluated = || evaluate(route, &policy, &reading.log, reading.skipped, args.split);
+        (Some(terminal.busy("running the policy", evaluated)?), None)
     } else {
         let paths: Vec<String> = args.logs.iter().map(|path| path.display().to_string()).collect();
         let lenient = ReadOptions { ungraded: true, ..options.clone() };
@@ -97,9 +55,18 @@ pub(crate) fn run(global: &Global, args: &Eval, terminal: Terminal) -> Result<An
                     .help("give each tier's result its `quality` to measure it; drift needs no grades")]);
             None
         } else {
-            Some(evaluate(route, &policy, &reading.log, reading.skipped, args.split)?)
+            let evaluated = || evaluate(route, &policy, &reading.log, reading.skipped, args.split);
+            Some(terminal.busy("running the policy", evaluated)?)
         };
-        Evaluation { route: route.name.clone(), family: policy.family.name(), measured, drift }
+        (measured, drift)
+    };
+    let figures = measured.as_ref().map(|measured| &measured.figures);
+    let evaluation = Evaluation {
+        route: route.name.clone(),
+        family: policy.family.name(),
+        promises: promises(&policy, figures, route.calls_per_day.map(|calls| calls * DAYS_PER_MONTH)),
+        measured,
+        drift,
     };
     if terminal.is_json() {
         terminal.print_json(&evaluation);
@@ -154,7 +121,7 @@ fn drift(
         let is = |row: &usize| half(&reference.rows[*row], route.fit.seed, route.fit.held_out) == wanted;
         (0..reference.rows.len()).filter(is).collect()
     };
-    Ok(Some(drift::compare(&drift::Input {
+    let input = drift::Input {
         reference: &reference,
         reference_rows: &rows(Split::Calibration),
         held_out_rows: &rows(Split::Test),
@@ -165,7 +132,8 @@ fn drift(
         alpha: route.fit.drift_alpha,
         seed: route.fit.seed,
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    })))
+    };
+    Ok(Some(terminal.busy("comparing with the log of the fit", || drift::compare(&input))))
 }
 
 fn evaluate(
@@ -181,7 +149,7 @@ fn evaluate(
     let absent = some_of(absent.map(String::as_str));
     if !absent.is_empty() {
         return Err(Diagnostic::error("eval::tiers", format!("the log has no results of {absent}"))
-            .help(format!("run `cascade collect {}`, or name another log with --on", route.name))
+            .help(format!("run `{}`, or name another log with --on", collect_command(&route.name, "")))
             .into());
     }
     let mut table = Table::new(log, &tiers, |row| log.rows.get(row).map_or_else(String::new, group_key));
@@ -243,82 +211,4 @@ fn evaluate(
         figures,
         tiers: always.collect(),
     })
-}
-
-impl Evaluation {
-    fn lines(&self) -> Vec<String> {
-        let mut lines = match &self.measured {
-            Some(measured) => measured.lines(&self.route, self.family),
-            None => wrap(&format!("{}: the {} policy; no row is graded", self.route, self.family)),
-        };
-        let Some(drift) = &self.drift else { return lines };
-        lines.push(String::new());
-        let [fit, new] = drift.rows;
-        lines.extend(wrap(&format!("{fit} rows of the fit against {new} rows: {}", drift.text)));
-        lines.push(String::new());
-        let mut table = table::new(["what", "p (corrected)", "moved most", "stability index (by chance)"]);
-        for test in &drift.tests {
-            table.add_row([
-                test.name.clone(),
-                format!("{:.3}{}", test.p_corrected, if test.drifted { " drift" } else { "" }),
-                test.most.clone().unwrap_or_default(),
-                format!("{:.2} ({:.2})", test.stability_index, test.stability_index_by_chance),
-            ]);
-        }
-        lines.extend(table::lines(&table));
-        if !drift.calibration.is_empty() {
-            lines.push(String::new());
-            let mut table = table::new(["predictions of", "error at the fit", "error here", "too high by"]);
-            for tier in &drift.calibration {
-                let before = tier.error_at_fit.map_or_else(|| "-".to_owned(), |error| format!("{error:.3}"));
-                let (error, bias) = (format!("{:.3}", tier.error), format!("{:+.3}", tier.bias));
-                table.add_row([tier.tier.clone(), before, error, bias]);
-            }
-            lines.extend(table::lines(&table));
-        }
-        lines
-    }
-}
-
-impl Measured {
-    fn lines(&self, route: &str, family: &str) -> Vec<String> {
-        let figures = &self.figures;
-        let range = |[low, high]: [String; 2]| format!("[{low}, {high}]");
-        let percent = |share: f64| format!("{:.1}", 100.0 * share);
-        let cost = |cost: f64| dollars_f64(1_000.0 * cost);
-        let mut lines = wrap(&format!(
-            "{}: the {} policy on {} rows ({}); {} left out",
-            route, family, self.rows, self.split, self.skipped
-        ));
-        lines.push(String::new());
-        lines.push(format!(
-            "quality           {} % {}",
-            percent(figures.quality),
-            range(figures.quality_ci.map(percent))
-        ));
-        lines.push(format!(
-            "per 1000 calls    {} {}",
-            cost(figures.cost_usd),
-            range(figures.cost_usd_ci.map(cost))
-        ));
-        if let (Some(month), Some(ci)) = (self.usd_per_month, self.usd_per_month_ci) {
-            lines.push(format!("a month           {} {}", dollars_f64(month), range(ci.map(dollars_f64))));
-        }
-        lines.push(format!("calls a request   {:.2}", figures.calls));
-        let shares = figures.share.iter().map(|(tier, share)| format!("{tier} {} %", percent(*share)));
-        lines.push(format!("answered by       {}", shares.collect::<Vec<_>>().join(", ")));
-        if let (Some(share), Some(share_ci)) = (figures.abstained, figures.abstained_ci) {
-            lines.push(format!("abstained         {} % {}", percent(share), range(share_ci.map(percent))));
-        }
-        if let (Some(quality), Some(ci)) = (figures.quality_answered, figures.quality_answered_ci) {
-            lines.push(format!("where it answers  {} % {}", percent(quality), range(ci.map(percent))));
-        }
-        lines.push(String::new());
-        let mut table = table::new(["always", "quality %", "$ per 1000 calls"]);
-        for tier in &self.tiers {
-            table.add_row([tier.name.clone(), percent(tier.figures.quality), cost(tier.figures.cost_usd)]);
-        }
-        lines.extend(table::lines(&table));
-        lines
-    }
 }

@@ -72,11 +72,12 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
             ),
         },
     };
-    let prepared = prepare_for(&input, traffic.as_ref())?;
+    let fitting = format!("fitting {}", route.name);
+    let prepared = terminal.busy(&fitting, || prepare_for(&input, traffic.as_ref()))?;
     for line in prepared.certification().iter().flat_map(fit_report::before) {
         terminal.note(&line);
     }
-    let outcome = prepared.fit()?;
+    let outcome = terminal.busy(&fitting, || prepared.fit())?;
     if terminal.is_json() {
         terminal.print_json(&outcome.report);
     } else {

@@ -77,8 +77,17 @@ pub(crate) fn run(args: &Init, terminal: Terminal) -> Result<Answer> {
 /// The configuration that would be written; mistakes in the answers show here, before anything is.
 fn read_back(files: &[(String, String)]) -> Result<config::Config> {
     let text = files.iter().find(|(name, _)| name == "cascade.toml").map_or("", |(_, text)| text.as_str());
-    let (config, findings) = config::read(&Source::new("cascade.toml", text));
+    // Nobody shall look for a file that is not there.
+    let (config, findings) = config::read(&Source::new("cascade.toml (not written)", text));
     config.ok_or(Failure(findings))
+}
+
+/// An address that requests can go to; empty for that of the api.
+fn address_of(text: &str) -> std::result::Result<String, String> {
+    if !text.is_empty() {
+        config::check_base_url(text, false).map_err(|why| format!("the address {why}"))?;
+    }
+    Ok(text.to_owned())
 }
 
 /// From flags, then from the terminal, then from the defaults.
@@ -102,7 +111,16 @@ fn answers<R: BufRead, W: Write>(args: &Init, mut terminal: Option<(&mut R, &mut
     };
     let url = api.default_base_url().unwrap_or_default();
     let text = |text: &str| Ok(text.to_owned());
-    let base_url = question.answer("address", args.base_url.as_deref(), url, text)?;
+    let base_url = match args.base_url.as_deref() {
+        // The address is not repeated: it may hold a password.
+        Some(given) => address_of(given).map_err(|why| {
+            Failure::usage(
+                format!("--base-url: {why}"),
+                "give `https://HOST/PATH`, or `http://127.0.0.1:PORT/v1`",
+            )
+        })?,
+        None => question.answer("address", None, url, address_of)?,
+    };
     let variable = init::usual_key_variable(api);
     // A local server needs no key, so none is missed.
     let variable = if base_url == url { variable } else { "" };

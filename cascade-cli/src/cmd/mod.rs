@@ -22,7 +22,7 @@ use crate::failure::{Answer, Result};
 use crate::terminal::Terminal;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::diag::Diagnostic;
-use cascade_sdk_core::name::shell_word;
+use cascade_sdk_core::name::collect_command;
 use cascade_sdk_core::replay::ReplayError;
 
 /// Runs a command.
@@ -52,7 +52,7 @@ pub(crate) fn run(cli: &Cli, terminal: Terminal) -> Result<Answer> {
 fn not_replayed(code: &'static str, error: &ReplayError, route: &Route) -> Diagnostic {
     let help = match error {
         ReplayError::NoSuchTier(_) | ReplayError::NotCollected { .. } => {
-            format!("collect what is missing: `cascade collect {} --prompts …`", shell_word(&route.name))
+            format!("collect what is missing: `{}`", collect_command(&route.name, ""))
         }
         ReplayError::MissingInput { .. } => "add it to the row in the log, or leave the row out".to_owned(),
         _ => "correct the row in the log".to_owned(),

@@ -137,21 +137,22 @@ fn refit(
 ) -> Result<std::result::Result<Comparison, String>> {
     let schema = project.schema_text(route)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let outcome = fit_route(&FitInput {
+    let input = FitInput {
         config: &project.config,
         route: &route.name,
         log,
         unreadable_rows: 0,
         schema: schema.as_deref(),
         options: FitOptions { threads, ..FitOptions::default() },
-    })?;
+    };
+    let outcome = terminal.busy(format!("fitting {}", route.name), || fit_route(&input))?;
     let Some(fitted) = outcome.policy else {
         return Ok(Err("at these prices no policy keeps the objective".into()));
     };
     let path = project.path(&route.policy);
     let old = if path.is_file() { Version::of_file(&path, None)? } else { Version::absent("no policy yet") };
     let new = Version { name: "at these prices".into(), policy: Some(fitted), lacks_weights: false };
-    let rows = rows::compare(log, route, &old, &new);
+    let rows = terminal.busy("comparing", || rows::compare(log, route, &old, &new));
     terminal.note(&format!("nothing is written; `cascade fit {} --reprice` would", route.name));
     Ok(Ok(show::Comparison { route: route.name.clone(), old, new, calls_per_day: route.calls_per_day, rows }))
 }

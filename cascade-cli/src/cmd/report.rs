@@ -39,7 +39,8 @@ pub(crate) fn run(global: &Global, args: &Report, terminal: Terminal) -> Result<
         schema: schema.as_deref(),
         options: FitOptions { threads, learning_curve: true, ..FitOptions::default() },
     };
-    let outcome = prepare_for(&input, traffic.as_ref())?.fit()?;
+    let fitted = || prepare_for(&input, traffic.as_ref())?.fit();
+    let outcome = terminal.busy(format!("fitting {}", route.name), fitted)?;
     let mut written = vec![args.output.clone()];
     files::write_atomically(&args.output, report::page(&outcome.report).as_bytes())?;
     if let Some(directory) = &args.svg {

@@ -4,7 +4,7 @@ use super::changes::{alone, changes, tiers};
 use super::rows::{HeldOut, RowChange, RowsDiff};
 use super::versions::Version;
 use crate::money::dollars_f64;
-use crate::policy_words::{amount, figure, per_1000_calls, percent};
+use crate::policy_words::{Interval, amount, figure, per_1000_calls, percent};
 use crate::table;
 use crate::words::{item, some_of, wrap};
 use cascade_sdk_core::money::DAYS_PER_MONTH;
@@ -32,19 +32,6 @@ struct Figure {
     of: String,
     old: Option<Interval>,
     new: Option<Interval>,
-}
-
-#[derive(Debug, Serialize)]
-struct Interval {
-    value: f64,
-    low: f64,
-    high: f64,
-}
-
-impl From<Estimate> for Interval {
-    fn from(Estimate { value, low, high }: Estimate) -> Self {
-        Self { value, low, high }
-    }
 }
 
 impl Comparison {

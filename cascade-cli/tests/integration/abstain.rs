@@ -44,7 +44,7 @@ fn what_is_given_up_is_said_everywhere() {
     let shares: f64 =
         figures["share"].as_object().unwrap().values().filter_map(serde_json::Value::as_f64).sum();
     assert!((shares + abstained - 1.0).abs() < 1e-9);
-    assert!(project.run(&["eval", "triage"]).stdout.contains("\nabstained  "));
+    assert!(project.run(&["eval", "triage"]).stdout.contains("\nabstained %  "));
 
     // Signal −0.74: row 2.
     let explained = project.run(&["explain", "triage", "--row", "r002"]).expect_code(0).stdout;

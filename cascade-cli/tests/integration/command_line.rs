@@ -39,20 +39,8 @@ fn no_colour_reaches_a_pipe() {
 #[test]
 fn help_of_every_command_fits_on_a_terminal() {
     let project = Project::new();
-    for command in [
-        "",
-        "init",
-        "check",
-        "collect",
-        "fit",
-        "eval",
-        "explain",
-        "report",
-        "diff",
-        "import",
-        "schema",
-        "completions",
-    ] {
+    let names = project.command_names();
+    for command in std::iter::once("").chain(names.iter().map(String::as_str)) {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|text| !text.is_empty()).collect();
         let ran = project.run(&arguments).expect_code(0);
         let widest = ran.stdout.lines().map(|line| line.chars().count()).max();

@@ -78,6 +78,14 @@ impl Project {
         command
     }
 
+    /// Every command that the help names.
+    pub(crate) fn command_names(&self) -> Vec<String> {
+        let help = self.run(&["--help"]).expect_code(0).stdout;
+        let commands = help.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
+        let named = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        named.filter(|name| !matches!(*name, "" | "help")).map(str::to_owned).collect()
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.command(arguments).output().unwrap().into()
     }
