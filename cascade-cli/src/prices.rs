@@ -4,6 +4,7 @@ use crate::words::some_of;
 use cascade_sdk_core::config::{Config, Route, Tier};
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::log::EvalLog;
+use cascade_sdk_core::name::{collect_command, shell_word};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -67,7 +68,7 @@ fn asked(route: &Route) -> impl Iterator<Item = &str> {
 fn retires(tier: &Tier, today: i64) -> Option<Diagnostic> {
     let day = tier.retires?;
     let left = day.days() - today;
-    let help = "give the tier a model that stays, then `cascade collect ROUTE --replace-tier NAME` and `cascade fit ROUTE`";
+    let help = "give the tier a model that stays, then `cascade collect ROUTE --prompts FILE --replace-tier NAME` and `cascade fit ROUTE`";
     if left <= 0 {
         let message = format!("the model `{}` of tier `{}` retired on {day}", tier.model, tier.name);
         return Some(Diagnostic::error("price::retired", message).help(help));
@@ -113,8 +114,8 @@ pub(crate) fn of_log(config: &Config, route: &Route, log: &EvalLog) -> Vec<Diagn
                 "",
             );
             finding.help(format!(
-                "ask it everything again: `cascade collect {} --replace-tier {name}`",
-                route.name
+                "ask it everything again: `{}`",
+                collect_command(&route.name, &format!("--replace-tier {}", shell_word(name)))
             ))
         })
     });

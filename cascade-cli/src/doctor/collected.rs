@@ -8,7 +8,7 @@ use crate::project::Project;
 use crate::words::some_of;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::log::{EvalLog, LogFiles, TierColumns};
-use cascade_sdk_core::name::shell_word;
+use cascade_sdk_core::name::collect_command;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -83,7 +83,7 @@ fn failed(route: &Route, tier: &TierColumns) -> Option<Advice> {
     let text = format!(
         "{results} of `{}` failed{words} and {count_as} as quality 0; `{} --retry-failed` asks again",
         tier.name,
-        command(route)
+        collect_command(&route.name, "")
     );
     Some(Advice { about: "failed", ok: false, text })
 }
@@ -105,15 +105,11 @@ fn missing_signals(route: &Route, tier: &TierColumns) -> Vec<Advice> {
             "signal `{}` of tier `{}` is in {known} of {answers} answers; `{}` computes it",
             signal.name,
             tier.name,
-            command(route)
+            collect_command(&route.name, "")
         );
         advice.push(Advice { about: "signal", ok: false, text });
     }
     advice
-}
-
-fn command(route: &Route) -> String {
-    format!("cascade collect {} --prompts FILE", shell_word(&route.name))
 }
 
 /// Says of each log of a route beside which the journal of a job stands that has not come to its end.
@@ -128,7 +124,7 @@ pub(crate) fn unfinished(project: &Project, route: &Route) -> Vec<String> {
             format!(
                 "`{name}.journal` is that of a job that is at work or was interrupted: what it has not asked, graded or \
                  scored is not in the log yet. `{}` goes on",
-                command(route)
+                collect_command(&route.name, "")
             )
         })
         .collect()

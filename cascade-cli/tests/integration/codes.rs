@@ -2,6 +2,7 @@
 
 use crate::fit::{CONFIG, log, project};
 use crate::project::{Project, Ran};
+use serde_json::json;
 
 /// Runs the command and looks for a finding of that code with a remedy.
 #[track_caller]
@@ -125,6 +126,26 @@ fn fits_that_cannot_begin() {
     tells("fit::traffic-empty", &project, &["fit", "triage", "--traffic", "traffic.jsonl"]);
 }
 
+/// What a request costs is an amount of at most 9.2 million dollars; here two calls of one cost more.
+#[test]
+fn fits_whose_policy_cannot_be_run() {
+    let rows = (0..400).map(|row| {
+        let signal = -f64::from((row * 37) % 100) / 100.0;
+        let (small, large) = match (row % 100, signal > -0.6) {
+            (99, _) => (5e6, 5e6),
+            (_, true) => (0.0001, 8e6),
+            (_, false) => (0.0001, 0.001),
+        };
+        json!({"id": format!("r{row}"), "input": format!("question {row}"), "results": {
+            "small": {"quality": u8::from(signal > -0.6), "cost_usd": small, "signals": {"mean_logprob": signal}},
+            "large": {"quality": 1, "cost_usd": large, "signals": {}}}})
+        .to_string()
+    });
+    let project = with_log(&rows.collect::<Vec<_>>().join("\n"));
+    project.write("cascade.toml", &CONFIG.replace("max_cost_usd = 0.0009", "min_quality = 0.9"));
+    tells("fit::replay", &project, &["fit", "triage"]);
+}
+
 #[test]
 fn questions_that_cannot_be_explained() {
     tells("explain::no-code", &Project::new(), &["explain", "log::nothing"]);
@@ -170,7 +191,8 @@ fn prompts_that_cannot_be_sent() {
     tells("prompts::line", &asked(b"{"), &collect);
     tells("prompts::utf8", &asked(b"{\"id\":\"\xff\"}"), &collect);
     tells("prompts::duplicate-id", &asked(&[&good[..], b"\n", &good[..]].concat()), &collect);
-    tells("prompts::more", &asked(&b"{\n".repeat(60)), &collect);
+    let many = (0..60).map(|row| format!(r#"{{"id":"{row}","key {row}":1}}"#)).collect::<Vec<_>>().join("\n");
+    tells("prompts::more", &asked(many.as_bytes()), &collect);
 }
 
 #[test]
@@ -178,7 +200,12 @@ fn schemas_that_cannot_be_read() {
     let project = project();
     let typed = CONFIG.replace("top_logprobs = 2", "top_logprobs = 2\nanswer = { schema = \"team.json\" }");
     project.write("cascade.toml", &typed);
-    tells("cli::io", &project, &["check"]);
+    tells("request::schema-missing", &project, &["check"]);
+    let ran = project.run(&["fit", "triage"]).expect_code(2);
+    assert!(ran.stderr.contains("--> cascade.toml:33:"), "the line that names it: {}", ran.stderr);
+    std::fs::create_dir(project.path("team.json")).unwrap();
+    tells("request::schema-unreadable", &project, &["check"]);
+    std::fs::remove_dir(project.path("team.json")).unwrap();
     project.write("team.json", "{");
     tells("config::schema", &project, &["check"]);
 }
@@ -218,6 +245,18 @@ fn requests_without_what_a_router_reads() {
     let log = project.read("evals/a.jsonl") + ROW;
     project.write("evals/a.jsonl", &log);
     tells("explain::replay", &project, &["explain", "triage", "--row", "x"]);
+}
+
+#[test]
+fn weights_that_are_lost() {
+    let project = crate::documents::quickstart();
+    for entry in std::fs::read_dir(project.path("policies")).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_some_and(|ending| ending == "weights") {
+            std::fs::remove_file(entry).unwrap();
+        }
+    }
+    tells("policy::weights", &project, &["check"]);
+    tells("policy::weights", &project, &["eval", "answer"]);
 }
 
 #[test]

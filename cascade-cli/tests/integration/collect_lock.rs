@@ -1,7 +1,7 @@
 //! Two `cascade collect` on one log: the second one is refused at once, and the first one loses nothing.
 
 use crate::collect::{CALL_USD, COLLECT, project, rows};
-use crate::project::{Project, Ran};
+use crate::project::{Project, Ran, unwrapped};
 use crate::server::Server;
 use serde_json::json;
 use std::process::Child;
@@ -25,7 +25,7 @@ fn end(child: Child) -> Ran {
 fn refused(ran: &Ran, child: &Child) {
     let process = format!("process {},", child.id());
     for part in ["collect::two-jobs", &process, "`log.jsonl`", "wait until it has ended"] {
-        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        assert!(unwrapped(&ran.stderr).contains(part), "{part}: {}", ran.stderr);
     }
 }
 

@@ -105,7 +105,7 @@ fn every_command_in_the_documents_is_known() {
 }
 
 /// A copy of the quickstart without what was built there.
-fn quickstart() -> Project {
+pub(crate) fn quickstart() -> Project {
     let project = Project::new();
     let source = workspace().join("examples/quickstart");
     for name in ["cascade.toml", "evals/answers.jsonl.gz", "evals/prompts.jsonl"] {

@@ -1,6 +1,6 @@
 //! `cascade embed` against a server on loopback.
 
-use crate::project::{Project, Ran};
+use crate::project::{Project, Ran, unwrapped};
 use crate::server::listen;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -192,5 +192,5 @@ fn packed_logs_stay_packed_and_csv_is_refused() {
     let table = project(&server, "log.csv", &[]);
     table.write("log.csv", "id,input,small:quality,small:cost_usd\nr0,abc,1,0.5\n");
     let ran = embed(&table, &[]).expect_code(2);
-    assert!(ran.stderr.contains("only logs of JSON Lines are completed"), "{}", ran.stderr);
+    assert!(unwrapped(&ran.stderr).contains("only logs of JSON Lines are completed"), "{}", ran.stderr);
 }

@@ -1,7 +1,7 @@
 //! `cascade collect`: prompts as CSV, samples, and answers that somebody outside grades.
 
 use crate::collect::{CALL_USD, COLLECT, project, rows, timeless};
-use crate::project::Project;
+use crate::project::{Project, unwrapped};
 use crate::server::Server;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -241,7 +241,7 @@ fn a_changed_tier_is_replaced_as_a_whole() {
     let before = rows(&project);
     project.write("cascade.toml", &project.read("cascade.toml").replace("model = \"s\"", "model = \"s2\""));
     let ran = project.run(&COLLECT).expect_code(2);
-    assert!(ran.stderr.contains("--replace-tier small"), "{}", ran.stderr);
+    assert!(unwrapped(&ran.stderr).contains("--replace-tier small"), "{}", ran.stderr);
     let replace = [&COLLECT[..], &["--replace-tier", "small"]].concat();
     // Money for one call: the log keeps the old answers until all new ones are there.
     project.run(&[&replace[..], &["--max-spend", "0.000120"]].concat()).expect_code(1);

@@ -1,7 +1,7 @@
 //! `cascade price`, and what `cascade check` says of prices, models and promises.
 
 use crate::fit::{CONFIG, log, project};
-use crate::project::{Project, Ran};
+use crate::project::{Project, Ran, unwrapped};
 
 /// 2026-12-01T00:00:00Z.
 const TODAY: &str = "1796083200";
@@ -28,7 +28,7 @@ fn old_prices_and_models_that_retire_are_told() {
     );
     assert!(!ran.stderr.contains("price::old"), "{}", ran.stderr);
     let ran = run(&project, &["check", "--max-price-age", "29"]).expect_code(0);
-    assert!(ran.stderr.contains("was compared 30 days ago, on 2026-11-01"), "{}", ran.stderr);
+    assert!(unwrapped(&ran.stderr).contains("was compared 30 days ago, on 2026-11-01"), "{}", ran.stderr);
     assert!(ran.stderr.contains("nothing says how old the price of tier `small` is"), "{}", ran.stderr);
     run(&project, &["check", "--max-price-age", "29", "--strict"]).expect_code(1);
     let late = with_tier_lines("retires = \"2026-11-30\"\n");
@@ -90,7 +90,7 @@ fn models_that_answered_under_one_name_are_told_apart() {
     let ran = run(&project, &["check"]).expect_code(0);
     assert!(ran.stderr.contains("2 models answered for tier `large`"), "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("l-2025 (100 rows)") && ran.stderr.contains("--replace-tier large"),
+        unwrapped(&ran.stderr).contains("l-2025 (100 rows)") && ran.stderr.contains("--replace-tier large"),
         "{}",
         ran.stderr
     );

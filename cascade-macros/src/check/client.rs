@@ -104,7 +104,8 @@ impl Checker<'_> {
                 return None;
             }
             Err(Failure::Unreadable(why)) => {
-                let finding = Diagnostic::error("policy::unreadable", why);
+                let finding = Diagnostic::error("policy::unreadable", why)
+                    .help(format!("restore the file, or run `cascade fit {}`", shell_word(&route.name)));
                 self.push(finding, route, "policy", "");
                 return None;
             }
@@ -153,8 +154,8 @@ impl Checker<'_> {
             }
             Err(Failure::Unreadable(why)) => why,
         };
-        let finding = Diagnostic::error(policy::codes::INVALID_WEIGHTS, why)
-            .help(format!("run `cascade fit {}`", shell_word(&route.name)));
+        let finding = Diagnostic::error(policy::codes::WEIGHTS, why)
+            .help(format!("restore the file, or run `cascade fit {}`", shell_word(&route.name)));
         self.push(finding, route, "policy", "");
         None
     }
@@ -162,15 +163,9 @@ impl Checker<'_> {
     fn schema(&mut self, route: &Route, path: &str) -> Option<File> {
         let finding = match self.project.read(&load::beside(self.path, path)) {
             Ok(file) => return Some(file),
-            Err(Failure::Missing) => {
-                let message = format!("there is no schema `{path}`");
-                Diagnostic::error("request::schema-missing", message).help(
-                    "write `AnswerSchema::of::<T>().to_json()` of the answer's type there, or use `answer = \"text\"`",
-                )
-            }
-            Err(Failure::Unreadable(why)) => Diagnostic::error("request::schema-unreadable", why),
+            Err(Failure::Missing) => config::schema_missing(self.config, route, path),
+            Err(Failure::Unreadable(why)) => config::schema_unreadable(self.config, route, &why),
         };
-        let finding = self.config.places.label(finding, &["routes", &route.name, "request", "answer"], "");
         self.findings.push(finding);
         None
     }

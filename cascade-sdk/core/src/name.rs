@@ -88,6 +88,12 @@ pub fn shell_word(name: &str) -> String {
     }
 }
 
+/// The command that collects more answers for a route, with further arguments such as `--tiers small`.
+pub fn collect_command(route: &str, more: &str) -> String {
+    let space = if more.is_empty() { "" } else { " " };
+    format!("cascade collect {} --prompts FILE{space}{more}", shell_word(route))
+}
+
 /// The nearest of `candidates` to a mistyped word, if one is near enough to be worth suggesting.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);

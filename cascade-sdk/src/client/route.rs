@@ -15,6 +15,7 @@ use crate::provider::{Capabilities, ModelCall, Provider};
 use crate::request::Request;
 use crate::signal::Scorer;
 use cascade_sdk_core::config::{self, Config, Mode, RequestSettings, RuntimeSettings};
+use cascade_sdk_core::name::{collect_command, shell_word};
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -284,8 +285,10 @@ impl Route {
     fn wrong_form(&self, answer: &dyn std::fmt::Display) -> String {
         let stated = if self.schema.is_text() { "text" } else { "JSON of another schema" };
         format!(
-            "route `{0}` asks for {stated}, not for `{answer}`, and answers in another form would have other signals than the policy was fitted on: write `AnswerSchema::of::<…>().to_json()` to a file, name it in `answer = {{ schema = \"…\" }}` under [routes.{0}.request], then run `cascade collect {0}` and `cascade fit {0}`",
-            self.name
+            "route `{0}` asks for {stated}, not for `{answer}`, and answers in another form would have other signals than the policy was fitted on: write `AnswerSchema::of::<…>().to_json()` to a file, name it in `answer = {{ schema = \"…\" }}` under [routes.{0}.request], then run `{1}` and `cascade fit {2}`",
+            self.name,
+            collect_command(&self.name, ""),
+            shell_word(&self.name)
         )
     }
 }

@@ -20,7 +20,7 @@ use crate::fit::rows::pool::{refuse_sparse_signals, refuse_unavailable_signals};
 use crate::fit::rows::table::{Table, Totals};
 use crate::fit::rows::traffic::{self, Traffic, Weighed};
 use crate::log::{Embeddings, EvalLog, Split, group_key, other_requests};
-use crate::name::shell_word;
+use crate::name::{collect_command, shell_word};
 
 /// Everything that is fixed before the first family is fitted.
 pub(super) struct Setup<'a> {
@@ -82,7 +82,11 @@ impl<'a> Setup<'a> {
                     ),
                 )
                 .help(format!("{} rows were read, {} are held out", log.rows.len(), test.len()))
-                .help(format!("run `cascade collect {}`, or lower held_out in [routes.{0}.fit]", route.name)),
+                .help(format!(
+                    "run `{}`, or lower held_out in [routes.{}.fit]",
+                    collect_command(&route.name, ""),
+                    route.name
+                )),
             ]);
         }
         let mut group_names = vec![String::new(); table.groups];
@@ -102,7 +106,7 @@ impl<'a> Setup<'a> {
                 let message = "too few calibration rows to set half of them aside for a certificate";
                 return Err(vec![
                     Diagnostic::error("fit::no-rows", message)
-                        .help(format!("run `cascade collect {}`, or remove `confidence`", route.name)),
+                        .help(format!("run `{}`, or remove `confidence`", collect_command(&route.name, ""))),
                 ]);
             }
         }
@@ -135,7 +139,10 @@ impl<'a> Setup<'a> {
                     "fit::reference-left-out",
                     format!("the objective refers to tier `{versus}`, which has too few rows to take part"),
                 )
-                .help(format!("run `cascade collect {} --tiers {versus}`", route.name)),
+                .help(format!(
+                    "run `{}`",
+                    collect_command(&route.name, &format!("--tiers {}", shell_word(versus)))
+                )),
             ]);
         }
         let promises =
@@ -281,7 +288,10 @@ fn check_latencies(table: &Table, calibration: &[u32], route: &str) -> Result<Ve
                 100.0 * share
             );
             Diagnostic::error("fit::latency-missing", message)
-                .help(format!("run `cascade collect {route} --tiers {tier}`, which records latencies"))
+                .help(format!(
+                    "run `{}`, which records latencies",
+                    collect_command(route, &format!("--replace-tier {}", shell_word(tier)))
+                ))
                 .help(format!("or remove max_latency_ms_p95 from [routes.{route}.objective]"))
         })
         .collect();

@@ -10,7 +10,7 @@ use crate::diag::{Diagnostic, Source};
 use crate::money::Usd;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read};
 
 /// The column that holds the value at `path`.
@@ -51,8 +51,14 @@ pub(super) fn read(
     gzip: bool,
 ) {
     let longest = reader.options.longest_line;
-    let tap =
-        Tap { source, line: Vec::new(), hash: LogHash::default(), first: true, since_record: 0, longest };
+    let tap = Tap {
+        source,
+        line: Vec::new(),
+        hash: LogHash::default(),
+        lines: Lines::default(),
+        since_record: 0,
+        longest,
+    };
     let mut csv = ::csv::ReaderBuilder::new().flexible(true).from_reader(tap);
     match rows(reader, file, &mut csv) {
         Ok(rows) => {
@@ -105,7 +111,8 @@ fn rows(
         if !csv.read_byte_record(&mut record)? {
             return Ok(rows);
         }
-        let line = record.position().map_or(0, line_of);
+        let start = record.position().map_or(0, ::csv::Position::byte);
+        let line = csv.get_mut().lines.at(start);
         if let Err(finding) = rows.line(file, &columns, &record, line) {
             reader.problems.broken_line(|| finding);
         }
@@ -381,12 +388,42 @@ fn count(column: &str, cell: &str, faults: &mut Vec<Fault>) -> Option<u64> {
     value
 }
 
+/// Where the lines start that were read and whose records were not yet asked for. The reader of CSV counts the line breaks
+/// that it has seen, and has not seen the one before a record where lines end in CR LF, nor blank lines.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Byte of the start and number of each line that is not blank.
+    starts: VecDeque<(u64, u32)>,
+    /// Lines and bytes that came to their end.
+    ended: u32,
+    bytes: u64,
+}
+
+impl Lines {
+    fn end(&mut self, length: usize, blank: bool) {
+        self.ended = self.ended.saturating_add(1);
+        if !blank {
+            self.starts.push_back((self.bytes, self.ended));
+        }
+        self.bytes += length as u64;
+    }
+
+    /// The line of the record for which the reader looked from this byte on. Records are asked for in order.
+    fn at(&mut self, byte: u64) -> u32 {
+        while self.starts.front().is_some_and(|(start, _)| *start < byte) {
+            self.starts.pop_front();
+        }
+        // A last line without an end.
+        self.starts.front().map_or(self.ended.saturating_add(1), |(_, number)| *number)
+    }
+}
+
 /// Passes bytes on unchanged, hashes the lines they make, and bounds the length of a record.
 struct Tap<R> {
     source: R,
     line: Vec<u8>,
     hash: LogHash,
-    first: bool,
+    lines: Lines,
     since_record: usize,
     longest: usize,
 }
@@ -412,12 +449,14 @@ impl<R: Read> Read for Tap<R> {
 impl<R> Tap<R> {
     fn end_line(&mut self) {
         let mut line = trimmed(&self.line);
-        if std::mem::take(&mut self.first) {
+        if self.lines.ended == 0 {
             line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
-        if !line.trim_ascii().is_empty() {
+        let blank = line.trim_ascii().is_empty();
+        if !blank {
             self.hash.add(Sha256::digest(line).into());
         }
+        self.lines.end(self.line.len(), blank);
         self.line.clear();
     }
 

@@ -9,6 +9,7 @@ use super::{EvalLog, check, csv, embeddings, excerpt};
 use crate::config::{Config, EarlyEscalation, EmbeddingSettings, Route, SignalKind, SignalSettings};
 use crate::diag::{Diagnostic, Source};
 use crate::money::Price;
+use crate::name::shell_word;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
@@ -148,7 +149,10 @@ fn format_of(name: &str) -> Result<Format, Diagnostic> {
     }
     let diagnostic = Diagnostic::error("log::format", format!("`{name}` is not a log by its name"));
     Err(if extension == "parquet" {
-        diagnostic.help(format!("run `cascade import {name}` first"))
+        diagnostic.help(format!(
+            "run `cascade import table {} --map id=COLUMN … --out LOG.jsonl` first",
+            shell_word(name)
+        ))
     } else {
         diagnostic.help(
             "logs are `.jsonl` or `.csv`, each also with `.gz`; `cascade import` reads other tools' logs",
@@ -463,6 +467,7 @@ fn not_json(file: &str, line: usize, text: &str, why: &serde_json::Error, show_t
         ),
         None => (format!("not valid JSON: {reason}"), at, "each line must be one JSON object"),
     };
-    let (shown, span) = excerpt::at_offset(text, at, show_text);
-    Diagnostic::error("log::json", message).at(&Source::line(file, line, shown), span, "").help(help)
+    let shown = excerpt::at_offset(text, at, show_text);
+    let source = Source::excerpt(file, (line, shown.column), shown.text);
+    Diagnostic::error("log::json", message).at(&source, shown.span, "").help(help)
 }

@@ -3,6 +3,7 @@
 use super::EvalLog;
 use crate::config::{Config, Route, request_fingerprint};
 use crate::diag::Diagnostic;
+use crate::name::{collect_command, shell_word};
 
 /// A warning for each tier whose answers were given to other requests than the route makes now: its model, the request
 /// table or the answer schema changed since they were collected. Rows that do not say what they answer are passed over.
@@ -26,9 +27,9 @@ pub fn other_requests(
                 );
                 Diagnostic::warning("log::other-requests", message)
                     .help(format!(
-                        "its model, [routes.{}.request] or the answer schema changed since: run `cascade collect {0} \
-                         --replace-tier {}`, or change it back",
-                        route.name, tier.name
+                        "its model, [routes.{}.request] or the answer schema changed since: run `{}`, or change it back",
+                        route.name,
+                        collect_command(&route.name, &format!("--replace-tier {}", shell_word(&tier.name)))
                     ))
             })
         })

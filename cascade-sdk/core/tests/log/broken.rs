@@ -254,7 +254,10 @@ fn names_say_the_format() {
     let shown =
         |name| show_all(&read_files(&[(name, good("a").as_bytes())], &ReadOptions::default()).unwrap_err());
     assert!(shown("log.json").contains("log::format: `log.json` is not a log by its name"));
-    assert!(shown("log.parquet").contains("run `cascade import log.parquet` first"));
+    assert!(
+        shown("log.parquet")
+            .contains("run `cascade import table log.parquet --map id=COLUMN … --out LOG.jsonl` first")
+    );
 }
 
 #[test]

@@ -141,3 +141,17 @@ fn bytes_that_are_not_utf8() {
     let shown = show_all(&read_files(&[("log.csv", &packed)], &ReadOptions::default()).unwrap_err());
     assert!(shown.contains("name it `.gz`"), "{shown}");
 }
+
+#[test]
+fn lines_are_counted_as_editors_count_them() {
+    let twice = "id,tier,quality,cost_usd,input\nq-1,small,1,0.1,\"two\nlines\"\n\nq-1,small,1,0.1,x\nq-1,large,2,0.1,\n";
+    for text in
+        [twice.to_owned(), twice.replace('\n', "\r\n"), format!("\u{feff}{}", twice.replace('\n', "\r\n"))]
+    {
+        let shown = show_all(&read(&text).unwrap_err());
+        assert!(shown.contains("stands in lines 2 and 5"), "{text:?}: {shown}");
+        assert!(shown.contains("log.csv:6: "), "{text:?}: {shown}");
+    }
+    let cut = read("id,tier,quality,cost_usd\r\nq-1,small,7,0.1").unwrap_err();
+    assert!(show_all(&cut).contains("log.csv:2: "), "{}", show_all(&cut));
+}

@@ -13,7 +13,7 @@ pub(super) const KEYS: &[Key] = &[
         Texts,
         Optional,
         "",
-        "Eval logs (.jsonl, .jsonl.gz, .csv, .parquet): paths or globs relative to this file.",
+        "Eval logs (.jsonl or .csv, each also with .gz): paths or globs relative to this file. `cascade import` reads Parquet.",
     ),
     key("routes.*.policy", Text, Optional, "", "The policy file; `policies/<route>.toml` where absent."),
     key("routes.*.budget", Text, Optional, "", "Name of the budget that pays for it."),
@@ -31,7 +31,13 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "What is optimised: exactly one of the first four, with or without bounds on tails; bounds alone maximise quality.",
     ),
-    key("routes.*.objective.max_cost_usd", Money, Optional, "USD a call", "Best quality at this mean cost."),
+    key(
+        "routes.*.objective.max_cost_usd",
+        Money,
+        Optional,
+        "USD a call",
+        "Best quality at this mean cost. Commands print costs of 1000 calls.",
+    ),
     key(
         "routes.*.objective.min_quality",
         Number(Range::closed(0.0, 1.0)),

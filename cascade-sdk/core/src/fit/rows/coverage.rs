@@ -2,6 +2,7 @@
 
 use crate::fit::rows::table::Table;
 use crate::log::EvalLog;
+use crate::name::{collect_command, shell_word};
 use std::collections::BTreeMap;
 
 /// In how many of the rows of a table each input of a router is known. That a held-out row has a label says nothing about
@@ -72,8 +73,9 @@ pub(in crate::fit) fn rows_without_results(log: &EvalLog, table: &Table, route: 
         .map(|(tier, missing)| {
             format!(
                 "tier `{tier}` has no result in {missing} of {} rows: plans are compared on the rows that have all tiers; run \
-                 `cascade collect {route}` to ask it, or record `error` where it failed",
-                log.rows.len()
+                 `{}` to ask it, or record `error` where it failed",
+                log.rows.len(),
+                collect_command(route, &format!("--tiers {}", shell_word(tier)))
             )
         })
         .collect()

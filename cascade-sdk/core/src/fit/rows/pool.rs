@@ -34,9 +34,9 @@ pub(in crate::fit) fn choose_pool<'a>(
             errors.push(match name::nearest(tier, known.clone()) {
                 Some(near) => error.help(format!("the log has `{near}`")),
                 None => error.help(format!(
-                    "the log has {}; run `cascade collect {}` to add the tier",
+                    "the log has {}; run `{}` to add the tier",
                     known.collect::<Vec<_>>().join(", "),
-                    route.name
+                    name::collect_command(&route.name, &format!("--tiers {}", name::shell_word(tier)))
                 )),
             });
         }
