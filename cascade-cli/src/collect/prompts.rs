@@ -2,6 +2,7 @@
 
 use super::grade::{Grader, GraderName};
 use crate::failure::{Failure, Result};
+use crate::words;
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::hash::Hasher;
 use serde::Deserialize;
@@ -191,16 +192,41 @@ impl Found {
         if findings.is_empty() {
             return Ok(prompts);
         }
+        let mut findings = alike_as_one(findings);
         if findings.len() > MOST_FINDINGS {
             let more = findings.len() - MOST_FINDINGS;
             findings.truncate(MOST_FINDINGS);
             findings.push(
-                Diagnostic::error("prompts::more", format!("and {more} more lines of `{name}` are wrong"))
+                Diagnostic::error("prompts::more", format!("and {more} more mistakes in `{name}`"))
                     .help("mend the ones shown first"),
             );
         }
         Err(findings.into())
     }
+}
+
+/// The same mistake on many lines, such as a column that is missing, is told once: at the first, with the numbers of all.
+fn alike_as_one(findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut kinds: Vec<(Diagnostic, Vec<usize>)> = Vec::new();
+    for finding in findings {
+        let line = finding.labels.first().map(|label| label.source.position(label.span.start).0);
+        let alike = |(first, _): &&mut (Diagnostic, Vec<usize>)| {
+            first.code == finding.code && first.message == finding.message && first.help == finding.help
+        };
+        match kinds.iter_mut().find(alike) {
+            Some((_, lines)) => lines.extend(line),
+            None => kinds.push((finding, line.into_iter().collect())),
+        }
+    }
+    let told = |(mut finding, lines): (Diagnostic, Vec<usize>)| {
+        if lines.len() > 1 {
+            let numbers: Vec<String> = lines.iter().map(usize::to_string).collect();
+            let lines = words::some_as_they_are(numbers.iter().map(String::as_str));
+            finding.message = format!("{} on {} lines: {lines}", finding.message, numbers.len());
+        }
+        finding
+    };
+    kinds.into_iter().map(told).collect()
 }
 
 fn parse(name: &str, bytes: &[u8], defaults: Defaults) -> Result<Vec<(Prompt, u32)>> {
@@ -405,6 +431,16 @@ mod tests {
         assert_eq!(found[6], "9: the reference `y` is not a number");
         assert_eq!(found[7], "10: unknown split `dev`");
         assert!(found[8].starts_with("11: EOF"), "{}", found[8]);
+    }
+
+    #[test]
+    fn a_mistake_of_every_line_is_told_once() {
+        let line = |id: usize| format!(r#"{{"id":"{id}","input":"x","reference":"4"}}"#);
+        let text: Vec<String> = (0..200).map(line).collect();
+        assert_eq!(
+            messages(&text.join("\n")),
+            ["1: there is no `grader` on 200 lines: 1, 2, 3, 4, 5 and 195 more"]
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ const BETWEEN_OPTIONS: char = '|';
 /// A header that lacks `id` or `input` or has a column that is not known, and lines that are wrong.
 pub(super) fn parse(name: &str, bytes: &[u8], defaults: Defaults) -> Result<Vec<(Prompt, u32)>> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
-    let headers = reader.headers().map_err(|error| broken(name, &error))?.clone();
+    let headers = reader.headers().map_err(|error| broken(name, 1, &error))?.clone();
     let known = |column: &&str| {
         !COLUMNS.contains(column) && !column.starts_with("tag.") && !column.starts_with("feature.")
     };
@@ -52,15 +52,17 @@ pub(super) fn parse(name: &str, bytes: &[u8], defaults: Defaults) -> Result<Vec<
         return Err(Diagnostic::error("prompts::line", message).at(&shown, 0..0, "").help(help).into());
     }
     let mut found = Found::default();
+    let mut lines = Lines { bytes, at: 0, number: 1 };
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                found.wrong(broken(name, &error));
+                let number = lines.of(error.position());
+                found.wrong(broken(name, number, &error));
                 continue;
             }
         };
-        let number = record.position().map_or(0, |place| usize::try_from(place.line()).unwrap_or(0));
+        let number = lines.of(record.position());
         let fields: Vec<(&str, &str)> =
             headers.iter().zip(&record).filter(|(_, value)| !value.is_empty()).collect();
         let at = |key: &str, finding: Diagnostic| {
@@ -91,8 +93,28 @@ pub(super) fn parse(name: &str, bytes: &[u8], defaults: Defaults) -> Result<Vec<
     found.finish(name)
 }
 
-fn broken(name: &str, error: &csv::Error) -> Diagnostic {
-    let line = error.position().map_or(1, |place| usize::try_from(place.line()).unwrap_or(1));
+/// Counts lines up to records. The reader of CSV looks for a record from where the one before ended, and so before a line
+/// break in CR LF and before blank lines.
+struct Lines<'b> {
+    bytes: &'b [u8],
+    at: usize,
+    number: usize,
+}
+
+impl Lines<'_> {
+    /// The line on which the record starts that the reader looked for from there on. Records are asked for in order.
+    fn of(&mut self, position: Option<&csv::Position>) -> usize {
+        let from = position.and_then(|place| usize::try_from(place.byte()).ok()).unwrap_or(self.at);
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        let start = from + rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = self.bytes.get(self.at..start).unwrap_or_default();
+        self.number += passed.split(|byte| *byte == b'\n').count() - 1;
+        self.at = start.max(self.at);
+        self.number
+    }
+}
+
+fn broken(name: &str, line: usize, error: &csv::Error) -> Diagnostic {
     let what = match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "the line is not UTF-8".to_owned(),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
@@ -179,6 +201,7 @@ mod tests {
             "{}",
             found[1]
         );
+        assert_eq!(messages(&text.replace('\n', "\r\n\r\n"))[0], "the id `a` was used on line 3");
         assert_eq!(messages("id,question\n"), ["`p.csv` has no column `input`"]);
         assert_eq!(messages("id,input,answer\n"), ["`p.csv` has columns that no prompt has: `answer`"]);
     }

@@ -63,7 +63,7 @@ impl Table {
     fn read_parquet(path: &Path) -> Result<Self> {
         let message = format!("`{}`: this build of cascade does not read Parquet", path.display());
         Err(Diagnostic::error("import::format", message)
-            .help("install it with `cargo install cascade-cli --features parquet`, or save the table as CSV")
+            .help("install it with its default features, or save the table as CSV")
             .into())
     }
 

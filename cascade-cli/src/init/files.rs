@@ -79,7 +79,8 @@ fn config(answers: &Answers) -> String {
         let _ = writeln!(
             text,
             "\n[routes.{route}.objective]\n\
-             # Exactly one of: max_cost_usd (mean per call), min_quality, max_quality_loss, shadow_price.\n\
+             # Exactly one of: max_cost_usd, min_quality, max_quality_loss, shadow_price.\n\
+             # max_cost_usd is the mean of one call; commands print costs of 1000 calls, where 0.0008 is $0.80.\n\
              max_quality_loss = {{ versus = {dearest}, by = 0.02 }}"
         );
     }
@@ -125,6 +126,8 @@ const ATTRIBUTES: &str = "\
 policies/*.toml diff=cascade
 policies/*.weights -diff
 evals/*.jsonl linguist-generated=true -diff
+# Prompts are written by people, and read in reviews.
+evals/*-prompts.jsonl -linguist-generated diff
 ";
 
 const WORKFLOW: &str = "\

@@ -8,18 +8,35 @@ use crate::project::Project;
 use crate::server::Server;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::process::Child;
 use std::time::Duration;
 
 /// Calls in flight for each lane: a tier, or a signal of one.
 const CONCURRENCY: u32 = 2;
 
+/// Most calls between two kills; more than are ever in flight, so that some are recorded.
+const CALLS_BETWEEN: u32 = 12;
+
 /// Moments that look random and are the same in every run.
 struct Moments(u64);
 
 impl Moments {
-    fn next(&mut self, longest: Duration) -> Duration {
+    /// A number of 32 bits.
+    fn next(&mut self) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        longest.mul_f64((self.0 >> 11) as f64 / (1_u64 << 53) as f64)
+        u32::try_from(self.0 >> 32).unwrap()
+    }
+
+    /// Waits for one: some calls after the start, so that a slow machine gets as far as a fast one, and then a moment more;
+    /// now and then while the job still starts.
+    fn wait(&mut self, kill: u32, child: &mut Child, server: &Server) {
+        if kill % 4 < 3 {
+            let calls = server.calls() + 1 + self.next() % CALLS_BETWEEN;
+            while server.calls() < calls && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        std::thread::sleep(Duration::from_micros(u64::from(self.next() % 30_000)));
     }
 }
 
@@ -95,9 +112,9 @@ fn killed(signals: &str, lanes: u32) -> String {
     };
     // How often a cell had been asked when it was recorded.
     let mut asked_until_recorded: BTreeMap<(String, String), u32> = BTreeMap::new();
-    for _ in 0..kills {
+    for kill in 0..kills {
         let mut child = project.command(&arguments).spawn().unwrap();
-        std::thread::sleep(moments.next(Duration::from_millis(220)));
+        moments.wait(kill, &mut child, &server);
         child.kill().unwrap();
         child.wait().unwrap();
         for cell in recorded(&project) {
@@ -110,6 +127,7 @@ fn killed(signals: &str, lanes: u32) -> String {
     assert_eq!(timeless(&project), timeless(&undisturbed));
     assert!(!project.exists("log.jsonl.journal"));
 
+    assert!(!asked_until_recorded.is_empty(), "every kill came before anything was recorded");
     let cells = lanes * u32::try_from(words.len()).unwrap();
     let repeated = server.calls() - cells;
     assert!(repeated <= kills * lanes * CONCURRENCY, "{repeated} repeated calls after {kills} kills");

@@ -1,6 +1,6 @@
 //! `cascade init`.
 
-use crate::project::Project;
+use crate::project::{Project, unwrapped};
 
 #[test]
 fn what_it_writes_passes_check_and_is_ready_to_collect() {
@@ -33,6 +33,38 @@ fn lines_for_an_existing_gitattributes_are_shown() {
     let ran = project.run(&["init", "--yes"]).expect_code(0);
     assert!(ran.stdout.contains("  policies/*.toml diff=cascade"), "{}", ran.stdout);
     assert_eq!(project.read(".gitattributes"), "* text=auto\n");
+}
+
+#[test]
+fn addresses_are_checked_and_not_repeated() {
+    let project = Project::new();
+    for (address, why) in [
+        ("http://models.example/v1", "plain http to another machine"),
+        ("https://me:hunter2@models.example", "holds a user name or password"),
+        ("localhost:8080", "is not a URL"),
+    ] {
+        let ran = project.run(&["init", "--yes", "--base-url", address]).expect_code(2);
+        assert!(unwrapped(&ran.stderr).contains(why), "{address}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("hunter2") && !ran.stderr.contains("cascade.toml"), "{}", ran.stderr);
+        assert!(!project.exists("cascade.toml"));
+    }
+    project.run(&["init", "--yes", "--base-url", "http://127.0.0.1:8080/v1"]).expect_code(0);
+}
+
+#[cfg(unix)]
+#[test]
+fn git_shows_changes_of_prompts_and_not_of_logs() {
+    let project = Project::new();
+    project.run(&["init", "--yes"]).expect_code(0);
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git").args(arguments).current_dir(project.path("")).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    git(&["init", "-q"]);
+    let files = ["evals/answer-prompts.jsonl", "evals/answer.jsonl", "policies/answer.toml"];
+    let found = git(&[&["check-attr", "diff", "--"], &files[..]].concat());
+    let values: Vec<&str> = found.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(values, ["set", "unset", "cascade"]);
 }
 
 #[test]
