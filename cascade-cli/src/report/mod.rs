@@ -58,7 +58,7 @@ pub(crate) fn page(report: &FitReport) -> String {
     let _ = write!(
         html,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>\n{STYLE}</style></head><body>\n\
+         content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>\n{STYLE}</style></head><body><main>\n\
          <h1>{title}</h1>\n<p class=\"soft\">{} rows: {} chose, {} were held out to report, {} could not be used.</p>\n\
          <p>Asked for: {}.</p>\n",
         report.rows.used,
@@ -99,7 +99,7 @@ pub(crate) fn page(report: &FitReport) -> String {
     }
     section("When the pair pays", report.break_even.as_ref().map(tables::break_even));
     section("How good the signals are", tables::signals(report));
-    html.push_str("</body></html>\n");
+    html.push_str("</main></body></html>\n");
     html
 }
 
@@ -150,16 +150,31 @@ fn table(header: &[String], rows: &[Vec<String>], chosen: Option<usize>) -> Stri
     };
     let classes: Vec<&str> =
         (0..header.len()).map(|column| if of_words(column) { " class=\"words\"" } else { "" }).collect();
-    let mut html = String::from("<div class=\"scroll\"><table><thead><tr>");
+    // The roles are those that the elements have; browsers forget them where rows are laid out as lists. A box that scrolls
+    // must be reachable by keyboard.
+    let mut html = String::from(
+        "<div class=\"scroll\" tabindex=\"0\"><table role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\">",
+    );
     for (name, class) in header.iter().zip(&classes) {
-        let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(name));
+        let _ = write!(html, "<th role=\"columnheader\" scope=\"col\"{class}>{}</th>", escape(name));
     }
-    html.push_str("</tr></thead><tbody>");
+    html.push_str("</tr></thead><tbody role=\"rowgroup\">");
     for (index, row) in rows.iter().enumerate() {
-        html.push_str(if chosen == Some(index) { "<tr class=\"chosen\">" } else { "<tr>" });
-        for ((cell, class), name) in row.iter().zip(&classes).zip(header) {
+        let is_chosen = chosen == Some(index);
+        html.push_str(if is_chosen { "<tr role=\"row\" class=\"chosen\">" } else { "<tr role=\"row\">" });
+        for (place, ((cell, class), name)) in row.iter().zip(&classes).zip(header).enumerate() {
             // On a phone a row is a list, and each cell says what it is.
-            let _ = write!(html, "<td{class} data-name=\"{}\">{}</td>", escape(name), escape(cell));
+            let name = escape(name);
+            let cell = escape(cell);
+            let _ = if place == 0 {
+                let mark = if is_chosen { " (chosen)" } else { "" };
+                write!(
+                    html,
+                    "<th role=\"rowheader\" scope=\"row\"{class} data-name=\"{name}\">{cell}{mark}</th>"
+                )
+            } else {
+                write!(html, "<td role=\"cell\"{class} data-name=\"{name}\">{cell}</td>")
+            };
         }
         html.push_str("</tr>");
     }

@@ -26,5 +26,6 @@ mod mixtures;
 mod outputs;
 mod price;
 mod project;
+mod report;
 mod schema;
 mod server;
