@@ -1,7 +1,7 @@
 //! `cascade check`.
 
 use crate::fit::{CONFIG, log, project};
-use crate::project::Project;
+use crate::project::{Project, unwrapped};
 use serde_json::json;
 
 #[test]
@@ -109,11 +109,15 @@ fn a_signal_that_no_client_could_have_is_told_by_fit_and_check() {
     project.write("cascade.toml", CONFIG);
     project.run(&["fit", "triage"]).expect_code(0);
     let ran = project.run(&["check"]).expect_code(0);
-    assert!(ran.stderr.contains("`my_score` of the tier `small`, which nobody computes"), "{}", ran.stderr);
+    assert!(
+        words(&ran.stderr).contains("`my_score` of the tier `small`, which nobody computes"),
+        "{}",
+        ran.stderr
+    );
     let own = CONFIG.replace("api = \"openai\"\n", "api = \"openai\"\nsignals = [\"my_score\"]\n");
     project.write("cascade.toml", &own);
     let ran = project.run(&["check"]).expect_code(0);
-    assert!(!ran.stderr.contains("signal-unavailable"), "{}", ran.stderr);
+    assert!(!unwrapped(&ran.stderr).contains("signal-unavailable"), "{}", ran.stderr);
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn policies_that_a_client_reads_at_run_time_are_held_to_the_same() {
     assert!(ran.stdout.contains("  canary: fresh: pair fitted on"), "{}", ran.stdout);
     let told = "reads the signal `my_score` of the tier `small`, which nobody computes";
     assert!(words(&ran.stderr).contains(told), "{}", ran.stderr);
-    assert!(ran.stderr.contains("`policy_file`, live/triage.toml: the policy"), "{}", ran.stderr);
+    assert!(unwrapped(&ran.stderr).contains("`policy_file`, live/triage.toml: the policy"), "{}", ran.stderr);
     let found = project.run(&["check", "--format", "json"]).expect_code(0).json();
     let states = &found["routes"][0]["runtime_policies"];
     assert!(states["policy_file"].as_str().unwrap().starts_with("fresh: pair"), "{found}");
@@ -192,5 +196,9 @@ fn what_is_odd_about_a_log_is_told() {
     assert!(texts[3].contains("The first is that of row `r00`"), "{texts:#?}");
     assert!(!texts.concat().contains("secret"), "{texts:#?}");
     let ran = project.run(&["fit", "triage"]);
-    assert!(ran.stderr.contains("note: `evals/a.jsonl.journal` is that of a job"), "{}", ran.stderr);
+    assert!(
+        unwrapped(&ran.stderr).contains("note: `evals/a.jsonl.journal` is that of a job"),
+        "{}",
+        ran.stderr
+    );
 }
