@@ -91,6 +91,46 @@ mod tests {
         assert_eq!(all().count(), pages.len(), "a code has two pages");
     }
 
+    /// Every file below a directory of tests that is written by hand; what is generated lists every code.
+    fn test_texts(directory: &Path, found: &mut String) {
+        let Ok(entries) = std::fs::read_dir(directory) else { return };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                test_texts(&path, found);
+            } else if path
+                .extension()
+                .is_some_and(|ending| ["rs", "toml", "stderr"].iter().any(|known| ending == *known))
+            {
+                found.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_told_in_a_test() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut tests = String::new();
+        for place in [
+            "cascade-sdk/core/tests",
+            "cascade-sdk/tests",
+            "cascade-cli/tests",
+            "tests/ui",
+            "tests/integration",
+        ] {
+            test_texts(&root.join(place), &mut tests);
+        }
+        let told = |code: &str| {
+            tests.match_indices(code).any(|(at, _)| {
+                let next = tests[at + code.len()..].bytes().next();
+                next.is_none_or(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+            })
+        };
+        // A mistake of ours has no test: once there is one to be made, it is mended.
+        let without: Vec<&str> =
+            all().map(|(code, _)| code).filter(|code| !code.ends_with("::internal") && !told(code)).collect();
+        assert!(without.is_empty(), "codes that no test tells: {without:?}");
+    }
+
     #[test]
     fn a_page_says_what_it_means_and_what_to_do() {
         for (code, text) in all() {

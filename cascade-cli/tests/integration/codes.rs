@@ -44,6 +44,9 @@ fn rows_of_a_log() {
     tells("log::duplicate-key", &with_log(&double), &["check"]);
     let empty = format!("{ROW}\n{}", r#"{"id":"y","input":"q","results":{}}"#);
     tells("log::no-results", &with_log(&empty), &["check"]);
+    let other =
+        ROW.replacen(r#""small":{"#, &format!(r#""small":{{"request_hash":"{}","#, "0".repeat(64)), 1);
+    tells("log::other-requests", &with_log(&other), &["check"]);
     tells("log::not-repriced", &with_log(&log(-0.6)), &["fit", "triage", "--reprice"]);
     let leaking: String = (0..20)
         .map(|row| {

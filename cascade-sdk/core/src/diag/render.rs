@@ -98,7 +98,7 @@ mod tests {
 
     fn finding(span: Range<usize>) -> Diagnostic {
         let source = Source::line("log.jsonl", 41, "{\"quality\": 2}\n{\"quality\": 1}");
-        Diagnostic::error("log::quality", "quality must lie in [0, 1]")
+        Diagnostic::error("test::render", "quality must lie in [0, 1]")
             .at(&source, span, "here")
             .help("divide by 100")
     }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn plain_text_looks_like_rustc() {
         let expected = "\
-error[log::quality]: quality must lie in [0, 1]
+error[test::render]: quality must lie in [0, 1]
   --> log.jsonl:41:13
    |
 41 | {\"quality\": 2}
@@ -142,11 +142,11 @@ error[log::quality]: quality must lie in [0, 1]
     #[test]
     fn paragraphs_are_broken_for_a_terminal() {
         let source = Source::line("log.jsonl", 41, "{\"quality\": 2}");
-        let finding = Diagnostic::error("log::quality", "quality must lie in [0, 1], where 1 is right")
+        let finding = Diagnostic::error("test::render", "quality must lie in [0, 1], where 1 is right")
             .at(&source, 12..13, "")
             .help("divide by 100 what is in percent, and by 5 what is in stars");
         let expected = "\
-error[log::quality]: quality must lie in [0, 1],
+error[test::render]: quality must lie in [0, 1],
                      where 1 is right
   --> log.jsonl:41:13
    |
@@ -194,7 +194,7 @@ error[config::syntax]: two prices
     #[test]
     fn places_in_excerpts_have_the_columns_of_the_file() {
         let source = Source::excerpt("log.jsonl", (41, 305), "…\"quality\":2 …");
-        let finding = Diagnostic::error("log::quality", "too large").at(&source, 13..14, "");
+        let finding = Diagnostic::error("test::render", "too large").at(&source, 13..14, "");
         assert!(render(&finding, Style::Plain).contains("--> log.jsonl:41:305\n"));
         assert!(compile_errors(std::slice::from_ref(&finding))[0].contains("--> log.jsonl:41:305\n"));
         let json: serde_json::Value = serde_json::from_str(&render(&finding, Style::Json)).unwrap();
@@ -208,7 +208,7 @@ error[config::syntax]: two prices
         assert_eq!(
             read[0],
             serde_json::json!({
-                "code": "log::quality", "severity": "error", "message": "quality must lie in [0, 1]",
+                "code": "test::render", "severity": "error", "message": "quality must lie in [0, 1]",
                 "file": "log.jsonl", "line": 41, "column": 13,
                 "labels": [{"file": "log.jsonl", "line": 41, "column": 13, "text": "here"}],
                 "help": ["divide by 100"],
@@ -224,7 +224,7 @@ error[config::syntax]: two prices
         findings.push(Diagnostic::warning("a::b", "not an error"));
         let messages = compile_errors(&findings);
         assert_eq!(messages.len(), 11);
-        assert!(messages[0].starts_with("quality must lie in [0, 1] [log::quality]\n"), "{}", messages[0]);
+        assert!(messages[0].starts_with("quality must lie in [0, 1] [test::render]\n"), "{}", messages[0]);
         assert_eq!(messages[10], "and 2 more; run `cascade check`");
         assert_eq!(compile_errors(&findings[..10]).len(), 10);
     }
