@@ -17,6 +17,8 @@ mod http;
 mod openai;
 #[cfg(feature = "replay")]
 mod replay;
+#[cfg(feature = "http")]
+mod schema;
 #[cfg(any(test, feature = "test-util"))]
 mod scripted;
 mod secret;
@@ -188,6 +190,31 @@ pub enum FinishReason {
     ToolCalls,
     /// Anything else, in the server's word.
     Other(String),
+}
+
+impl FinishReason {
+    /// The word for it in eval and decision logs (`finish`); `None` where the model was simply done.
+    pub fn log_word(&self) -> Option<&str> {
+        Some(match self {
+            Self::Stop => return None,
+            Self::Length => "length",
+            Self::Refused => "refused",
+            Self::ToolCalls => "tool_calls",
+            Self::Other(word) => word,
+        })
+    }
+
+    /// The same back.
+    #[cfg_attr(not(feature = "replay"), expect(dead_code, reason = "only logs hold it"))]
+    pub(crate) fn of_log_word(word: Option<&str>) -> Self {
+        match word {
+            None | Some("stop") => Self::Stop,
+            Some("length") => Self::Length,
+            Some("refused") => Self::Refused,
+            Some("tool_calls") => Self::ToolCalls,
+            Some(other) => Self::Other(other.to_owned()),
+        }
+    }
 }
 
 impl Response {

@@ -11,6 +11,7 @@ use cascade_sdk_core::config::{Api, LengthKey};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+mod schema;
 mod stream;
 
 /// A server that speaks OpenAI chat completions.
@@ -140,28 +141,16 @@ fn tool(tool: &Tool) -> Value {
     })
 }
 
-/// Strict decoding refuses schemas with optional or unlisted properties, so it is asked for only where it can hold.
+/// Strict decoding refuses what it cannot enforce, so it is asked for only where it can hold. Elsewhere the schema goes out as
+/// it is, for servers that enforce more.
 fn response_format(schema: &Value) -> Value {
+    let strict = schema::strict(schema);
     json!({
         "type": "json_schema",
-        "json_schema": { "name": "answer", "strict": is_strict(schema), "schema": schema },
+        "json_schema": {
+            "name": "answer", "strict": strict.is_some(), "schema": strict.as_ref().unwrap_or(schema),
+        },
     })
-}
-
-/// True if every object in the schema is closed and requires all its properties.
-fn is_strict(schema: &Value) -> bool {
-    match schema {
-        Value::Object(object) => {
-            let closed = object.get("properties").and_then(Value::as_object).is_none_or(|properties| {
-                let required = object.get("required").and_then(Value::as_array);
-                object.get("additionalProperties") == Some(&json!(false))
-                    && required.map_or(0, Vec::len) == properties.len()
-            });
-            closed && object.values().all(is_strict)
-        }
-        Value::Array(items) => items.iter().all(is_strict),
-        _ => true,
-    }
 }
 
 #[derive(Deserialize)]

@@ -1,19 +1,15 @@
 //! JSON Schema as far as the format can hold an answer to it.
 
+use crate::provider::schema::{each, has_type, is_closable, is_expressible, is_one_of};
 use serde_json::{Map, Value, json};
 
 /// Keywords that pass through as they are.
-const KEPT: [&str; 8] = ["type", "enum", "const", "$ref", "title", "description", "default", "required"];
+const KEPT: [&str; 10] =
+    ["type", "enum", "const", "$ref", "title", "description", "default", "required", "format", "minItems"];
 
 /// Formats of strings that can be enforced.
 const FORMATS: [&str; 9] =
     ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6"];
-
-/// Keywords whose meaning would be lost by leaving them out: the answer would be held to something else.
-const ESSENTIAL: [&str; 5] = ["prefixItems", "patternProperties", "not", "if", "dependentSchemas"];
-
-/// Keywords of which a schema needs one: without them any value would do, which the format does not have.
-const RESTRICTING: [&str; 7] = ["type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"];
 
 /// Circles through `$ref` are refused by the format; nesting this deep is one.
 const DEEPEST: usize = 32;
@@ -31,58 +27,28 @@ pub(super) fn native(schema: &Value) -> Option<Value> {
 }
 
 fn node(schema: &Value) -> Option<Value> {
-    let Value::Object(keys) = schema else { return None };
-    let has_any = |names: &[&str]| names.iter().any(|name| keys.contains_key(*name));
-    if !has_any(&RESTRICTING) || has_any(&ESSENTIAL) {
-        return None;
-    }
+    let keys = schema.as_object().filter(|keys| is_expressible(keys))?;
     let mut out = Map::new();
     for (key, value) in keys {
-        match key.as_str() {
-            key if KEPT.contains(&key) => {
-                out.insert(key.to_owned(), value.clone());
-            }
-            "format" if value.as_str().is_some_and(|format| FORMATS.contains(&format)) => {
-                out.insert(key.clone(), value.clone());
-            }
-            "minItems" if value.as_u64().is_some_and(|least| least <= 1) => {
-                out.insert(key.clone(), value.clone());
-            }
-            "items" => {
-                out.insert(key.clone(), node(value)?);
-            }
+        let (key, value) = match key.as_str() {
+            "format" if !is_one_of(value, &FORMATS) => continue,
+            "minItems" if value.as_u64().is_none_or(|least| least > 1) => continue,
+            kept if KEPT.contains(&kept) => (kept, value.clone()),
+            "items" => ("items", node(value)?),
             // One of several and any of several differ only where an answer fits two, which the full check sees.
-            "anyOf" | "oneOf" => {
-                out.insert("anyOf".to_owned(), nodes(value)?);
-            }
-            "allOf" => {
-                out.insert(key.clone(), nodes(value)?);
-            }
-            "properties" | "$defs" | "definitions" => {
-                let members = value.as_object()?.iter();
-                let members = members.map(|(name, value)| Some((name.clone(), node(value)?)));
-                out.insert(key.clone(), Value::Object(members.collect::<Option<_>>()?));
-            }
-            _ => {}
-        }
+            "anyOf" | "oneOf" => ("anyOf", each(value, node)?),
+            nested @ ("allOf" | "properties" | "$defs" | "definitions") => (nested, each(value, node)?),
+            _ => continue,
+        };
+        out.insert(key.to_owned(), value);
     }
-    let names = |kind: &Value| {
-        kind == "object" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("object")))
-    };
-    if keys.get("type").is_some_and(names) {
-        let open = keys.get("additionalProperties").is_some_and(|more| more != &json!(false));
-        let unlisted = !keys.contains_key("properties") && !keys.contains_key("additionalProperties");
-        if open || unlisted {
+    if has_type(keys, "object") {
+        if !is_closable(keys) {
             return None;
         }
         out.insert("additionalProperties".to_owned(), json!(false));
     }
     Some(Value::Object(out))
-}
-
-fn nodes(list: &Value) -> Option<Value> {
-    let nodes: Option<Vec<Value>> = list.as_array()?.iter().map(node).collect();
-    nodes.map(Value::Array)
 }
 
 /// Whether following references from here never ends.

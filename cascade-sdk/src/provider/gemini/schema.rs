@@ -1,5 +1,6 @@
 //! JSON Schema as far as the format can hold an answer to it.
 
+use crate::provider::schema::{each, is_one_of};
 use serde_json::{Map, Value, json};
 
 /// Keywords that the format knows and whose values are no schemas.
@@ -30,19 +31,18 @@ pub(super) fn native(schema: &Value) -> Value {
     if let Some(reference) = keys.get("$ref") {
         let mut out = Map::from_iter([("$ref".to_owned(), reference.clone())]);
         if let Some(definitions) = keys.get("$defs") {
-            out.insert("$defs".to_owned(), members(definitions));
+            out.insert("$defs".to_owned(), all(definitions));
         }
         return Value::Object(out);
     }
     let mut out = Map::new();
     for (key, value) in keys {
         let (key, value) = match key.as_str() {
-            "format" if !value.as_str().is_some_and(|format| FORMATS.contains(&format)) => continue,
+            "format" if !is_one_of(value, &FORMATS) => continue,
             kept if KEPT.contains(&kept) => (kept, value.clone()),
             "const" => ("enum", json!([value])),
             "items" | "additionalProperties" => (key.as_str(), native(value)),
-            "prefixItems" | "anyOf" | "oneOf" => (key.as_str(), list(value)),
-            "properties" | "$defs" => (key.as_str(), members(value)),
+            "prefixItems" | "anyOf" | "oneOf" | "properties" | "$defs" => (key.as_str(), all(value)),
             _ => continue,
         };
         out.insert(key.to_owned(), value);
@@ -50,13 +50,8 @@ pub(super) fn native(schema: &Value) -> Value {
     Value::Object(out)
 }
 
-fn list(value: &Value) -> Value {
-    value.as_array().into_iter().flatten().map(native).collect()
-}
-
-fn members(value: &Value) -> Value {
-    let members = value.as_object().into_iter().flatten();
-    Value::Object(members.map(|(name, value)| (name.clone(), native(value))).collect())
+fn all(schemas: &Value) -> Value {
+    each(schemas, |schema| Some(native(schema))).unwrap_or_else(|| schemas.clone())
 }
 
 #[cfg(test)]

@@ -60,11 +60,13 @@ fn a_full_request_carries_every_setting() {
 
 #[test]
 fn strict_decoding_is_asked_for_only_where_it_can_hold() {
-    let open = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]});
-    let closed = json!({"type": "object", "properties": {"a": open}, "required": ["a"], "additionalProperties": false});
-    assert!(!is_strict(&open));
-    assert!(!is_strict(&closed));
-    assert!(is_strict(&json!({"type": "object", "properties": {}, "additionalProperties": false})));
+    let format = |schema: &Value| response_format(schema)["json_schema"].clone();
+    let free = json!({"type": "object", "additionalProperties": {"type": "string", "format": "uint32"}});
+    assert_eq!(format(&free), json!({"name": "answer", "strict": false, "schema": free}));
+    let listed = json!({"type": "object", "properties": {"a": {"const": "x"}}, "required": ["a"]});
+    let strict = format(&listed);
+    assert_eq!((&strict["strict"], &strict["schema"]["additionalProperties"]), (&json!(true), &json!(false)));
+    assert_eq!(strict["schema"]["properties"]["a"], json!({"type": "string", "enum": ["x"]}));
 }
 
 #[test]
