@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 /// Shortest time that money is held for a call that is not sent: after it the money goes back.
 const HOLD: Duration = Duration::from_secs(10);
@@ -20,6 +21,9 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often a settlement is sent again before the lease is left to run out, which charges it in full.
 const SETTLE_ATTEMPTS: u32 = 5;
+
+/// Settlements that are on their way to the server at once.
+const SETTLED_AT_ONCE: usize = 64;
 
 /// Ledgers in a Redis (or Valkey) server from version 5 on, shared by all processes that name the same prefix.
 ///
@@ -38,7 +42,7 @@ pub struct RedisBudgets {
 struct Inner {
     client: Client,
     prefix: String,
-    script: Script,
+    script: Arc<Script>,
     connected: Mutex<Option<Connected>>,
     /// Leases are named by this and a count.
     name: u64,
@@ -88,7 +92,7 @@ impl RedisBudgets {
             inner: Arc::new(Inner {
                 client,
                 prefix: "cascade".to_owned(),
-                script: Script::new(include_str!("ledger.lua")),
+                script: Arc::new(Script::new(include_str!("ledger.lua"))),
                 connected: Mutex::default(),
                 name: RandomState::new().hash_one(0_u8),
                 count: AtomicU64::new(0),
@@ -104,7 +108,7 @@ impl RedisBudgets {
             inner: Arc::new(Inner {
                 client: client.clone(),
                 prefix: prefix.into(),
-                script: script.clone(),
+                script: Arc::clone(script),
                 connected: Mutex::default(),
                 name: *name,
                 count: AtomicU64::new(0),
@@ -138,7 +142,7 @@ impl RedisBudgets {
             .await
             .map_err(|error| unreachable(&error))?;
         let (settlements, queue) = mpsc::unbounded_channel();
-        tokio::spawn(settle_all(self.inner.script.clone(), manager.clone(), queue));
+        tokio::spawn(settle_all(Arc::clone(&self.inner.script), manager.clone(), queue));
         let connected = Connected { manager, settlements };
         *slot = Some(connected.clone());
         Ok(connected)
@@ -267,38 +271,50 @@ impl Drop for Held {
     }
 }
 
-/// Sends settlements one after the other until the store and all its leases are gone.
+/// Sends settlements until the store and all its leases are gone. Their order does not matter: each is of a lease of its own.
 async fn settle_all(
-    script: Script,
-    mut manager: ConnectionManager,
+    script: Arc<Script>,
+    manager: ConnectionManager,
     mut queue: mpsc::UnboundedReceiver<Message>,
 ) {
+    let mut under_way = JoinSet::new();
     while let Some(message) = queue.recv().await {
         match message {
             Message::Flush(done) => {
+                while under_way.join_next().await.is_some() {}
                 // Whoever waited may have gone.
                 let _ = done.send(());
             }
             Message::Settle(settlement) => {
-                for attempt in 0..SETTLE_ATTEMPTS {
-                    let mut call = script.prepare_invoke();
-                    for key in &settlement.keys {
-                        call.key(key.as_str());
-                    }
-                    call.arg("settle").arg(&settlement.lease).arg(settlement.change);
-                    match call.invoke_async::<(i64, i64, i64)>(&mut manager).await {
-                        Ok(_) => break,
-                        Err(error) if attempt + 1 == SETTLE_ATTEMPTS => {
-                            tracing::warn!(
-                                target: "cascade_sdk",
-                                error = ?error.kind(),
-                                "a call could not be settled in Redis: it is charged in full"
-                            );
-                        }
-                        Err(_) => tokio::time::sleep(Duration::from_millis(50 << attempt)).await,
-                    }
+                while under_way.try_join_next().is_some() {}
+                if under_way.len() >= SETTLED_AT_ONCE {
+                    under_way.join_next().await;
                 }
+                under_way.spawn(settle(Arc::clone(&script), manager.clone(), settlement));
             }
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+/// Sends one, again where that may help.
+async fn settle(script: Arc<Script>, mut manager: ConnectionManager, settlement: Settlement) {
+    for attempt in 0..SETTLE_ATTEMPTS {
+        let mut call = script.prepare_invoke();
+        for key in &settlement.keys {
+            call.key(key.as_str());
+        }
+        call.arg("settle").arg(&settlement.lease).arg(settlement.change);
+        match call.invoke_async::<(i64, i64, i64)>(&mut manager).await {
+            Ok(_) => break,
+            Err(error) if attempt + 1 == SETTLE_ATTEMPTS => {
+                tracing::warn!(
+                    target: "cascade_sdk",
+                    error = ?error.kind(),
+                    "a call could not be settled in Redis: it is charged in full"
+                );
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50 << attempt)).await,
         }
     }
 }
