@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 /// Largest body that is read: log-probabilities with twenty alternatives take about 2 kB a token.
 const MAX_BODY_BYTES: usize = 32 << 20;
 
-/// Longest silence in the middle of a stream, within the time that the call has.
+/// Longest silence of a stream whose text has begun, within the time that the call has. Before that a model may think.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
 /// How long the end of a body is waited for once its last event was read, so that the connection can be used again.
@@ -144,7 +144,13 @@ impl HttpClient {
             }
         };
         if is_stream && response.status().as_u16() < 300 {
-            return Ok(Opened::Stream(HttpStream { client: self.clone(), response, timeout, received: 0 }));
+            return Ok(Opened::Stream(HttpStream {
+                client: self.clone(),
+                response,
+                timeout,
+                received: 0,
+                has_text: false,
+            }));
         }
         self.whole(response, timeout).await.map(Opened::Whole)
     }
@@ -224,14 +230,22 @@ pub(crate) struct HttpStream {
     response: Response,
     timeout: Duration,
     received: usize,
+    /// Whether the text of the answer has begun.
+    has_text: bool,
 }
 
 impl HttpStream {
     /// The next bytes; `None` at the end of the body.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Vec<u8>>, ProviderError> {
-        let Ok(chunk) = tokio::time::timeout(MAX_SILENCE, self.response.chunk()).await else {
-            let message = format!("{} said nothing for {MAX_SILENCE:?}", shown(&self.client.base));
-            return Err(ProviderError::new(ProviderErrorKind::Timeout, message).after_sending());
+        let next = self.response.chunk();
+        let chunk = if self.has_text {
+            tokio::time::timeout(MAX_SILENCE, next).await.map_err(|_| {
+                let message = format!("{} said nothing for {MAX_SILENCE:?}", shown(&self.client.base));
+                ProviderError::new(ProviderErrorKind::Timeout, message).after_sending()
+            })?
+        } else {
+            // The time of the whole call ends it.
+            next.await
         };
         let chunk = chunk.map_err(|error| self.client.error(&error, self.timeout).after_sending())?;
         self.received += chunk.as_deref().map_or(0, <[u8]>::len);
@@ -239,6 +253,11 @@ impl HttpStream {
             return Err(self.client.too_large());
         }
         Ok(chunk.map(Into::into))
+    }
+
+    /// Says that the text of the answer has begun.
+    pub(crate) fn text_began(&mut self) {
+        self.has_text = true;
     }
 
     /// Reads what is left after the last event, if it comes at once.
@@ -349,6 +368,45 @@ mod tests {
         assert_eq!(http_date("Thu, 29 Feb 2024 23:59:59 GMT"), Some(1_709_251_199));
         assert_eq!(http_date("Fri, 01 Mar 2024 00:00:00 GMT"), Some(1_709_251_200));
         assert_eq!(http_date("Fri, 01 Foo 2024 00:00:00 GMT"), None);
+    }
+
+    /// A server that waits so long before its first words and after them, and what its stream ends with.
+    async fn streamed(before: Duration, after: Duration) -> Result<String, ProviderError> {
+        use crate::provider::{Chunk, sse};
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            let _ = socket.write_all(head).await;
+            tokio::time::sleep(before).await;
+            let _ = socket.write_all(b"data: first \n\n").await;
+            tokio::time::sleep(after).await;
+            let _ = socket.write_all(b"data: second\n\n").await;
+        });
+        let client = HttpClient::new(&base, false, []).unwrap();
+        let opened = client.open(&[], Vec::new(), Duration::from_secs(300)).await?;
+        let Opened::Stream(body) = opened else { panic!("no stream") };
+        let mut stream = sse::events(body, |data| Ok(sse::Event::Chunk(Chunk::text(data))));
+        let mut text = String::new();
+        while let Some(chunk) = stream.next().await {
+            text.push_str(&chunk?.text);
+        }
+        server.await.unwrap();
+        Ok(text)
+    }
+
+    // The clock stands still, and jumps to the next thing that is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn a_model_may_think_before_its_first_words_and_not_fall_silent_after_them() {
+        let seconds = Duration::from_secs;
+        assert_eq!(streamed(seconds(40), seconds(20)).await.unwrap(), "first second");
+        let error = streamed(seconds(40), seconds(40)).await.unwrap_err();
+        assert_eq!(error.kind(), ProviderErrorKind::Timeout);
+        assert!(error.to_string().contains("said nothing for 30s"), "{error}");
     }
 
     #[test]

@@ -117,7 +117,12 @@ impl<R: FnMut(&str) -> Result<Event, ProviderError>> Reader<R> {
             while let Some(data) = self.decoder.ready.pop_front() {
                 self.any = true;
                 match (self.read)(&data) {
-                    Ok(Event::Chunk(chunk)) => return Ok(Some(chunk)),
+                    Ok(Event::Chunk(chunk)) => {
+                        if !chunk.text.is_empty() {
+                            self.body.text_began();
+                        }
+                        return Ok(Some(chunk));
+                    }
                     Ok(Event::Nothing) => {}
                     Ok(Event::End) => {
                         self.body.finish().await;

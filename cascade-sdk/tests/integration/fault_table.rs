@@ -81,6 +81,10 @@ fn cases() -> Vec<Case> {
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{PIECE}\r\n",
         PIECE.len()
     );
+    let stalls = match events(PIECE) {
+        Act::Send(bytes) => Act::Stall(bytes),
+        other => other,
+    };
     let shown = |case: Case| Case { shown: "half ", ..case };
     let slow = |case: Case| Case { predicate: Predicate::Timeout, ..case };
     let no = false;
@@ -119,6 +123,7 @@ fn cases() -> Vec<Case> {
         stream("line without end", Act::Endless("text/event-stream", b"x"), 1, "line of more than 1 MiB"),
         stream("stream without end", Act::Endless("text/event-stream", b": on\n\n"), 1, "32 MiB"),
         slow(stream("stream that never comes", Act::Drip, 1, "within")),
+        slow(shown(stream("stream that falls silent", stalls, 1, "within"))),
     ]
 }
 

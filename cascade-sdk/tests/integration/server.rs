@@ -12,6 +12,8 @@ pub(crate) enum Act {
     Send(Vec<u8>),
     /// Says nothing.
     Hang,
+    /// Sends these bytes, then nothing more.
+    Stall(Vec<u8>),
     /// Closes without a word.
     Close,
     /// Sends a head of this content type, then the same bytes for ever.
@@ -65,6 +67,10 @@ async fn answer(mut stream: TcpStream, act: Act, seen: Arc<Mutex<Vec<String>>>) 
             let _ = stream.shutdown().await;
         }
         Act::Hang => tokio::time::sleep(Duration::from_secs(60)).await,
+        Act::Stall(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
         Act::Close => {}
         Act::Endless(content_type, unit) => {
             let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n\r\n");
