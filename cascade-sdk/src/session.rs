@@ -21,7 +21,7 @@ pub struct Session {
     plan: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
-    /// The tier that answered the last turn.
+    /// The tier that the policy last came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tier: Option<String>,
 }
@@ -47,20 +47,21 @@ impl Session {
         self.plan.filter(|_| self.policy.as_deref() == policy)
     }
 
-    /// The tier that answered the last turn.
+    /// The tier that the policy last came to.
     pub(crate) fn tier(&self) -> Option<&str> {
         self.tier.as_deref()
     }
 
-    /// What this turn leaves behind for the next.
-    pub(crate) fn after(&self, plan: Option<usize>, policy: Option<&str>, tier: &str) -> Self {
+    /// What this turn leaves behind for the next. `reached` is the tier that the policy came to; without one the session keeps the
+    /// tier that it has.
+    pub(crate) fn after(&self, plan: Option<usize>, policy: Option<&str>, reached: Option<&str>) -> Self {
         let kept = self.plan(policy);
         Self {
             id: self.id.clone(),
             turn: self.turn.saturating_add(1),
             plan: kept.or(plan),
             policy: policy.map(str::to_owned),
-            tier: Some(tier.to_owned()),
+            tier: reached.map(str::to_owned).or_else(|| self.tier.clone()),
         }
     }
 }
@@ -71,16 +72,17 @@ mod tests {
 
     #[test]
     fn the_first_plan_stays_while_its_policy_does() {
-        let first = Session::new("chat").after(Some(2), Some("a"), "small");
-        let second = first.after(Some(0), Some("a"), "large");
+        let first = Session::new("chat").after(Some(2), Some("a"), Some("small"));
+        let second = first.after(Some(0), Some("a"), Some("large"));
         assert_eq!((second.turn(), second.plan(Some("a")), second.tier()), (2, Some(2), Some("large")));
         assert_eq!(second.plan(Some("b")), None);
-        assert_eq!(second.after(Some(1), Some("b"), "large").plan(Some("b")), Some(1));
+        let third = second.after(Some(1), Some("b"), None);
+        assert_eq!((third.plan(Some("b")), third.tier()), (Some(1), Some("large")));
     }
 
     #[test]
     fn it_is_stored_as_json() {
-        let session = Session::new("chat").after(Some(2), Some("a"), "small");
+        let session = Session::new("chat").after(Some(2), Some("a"), Some("small"));
         let text = serde_json::to_string(&session).unwrap();
         assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), session);
         assert_eq!(

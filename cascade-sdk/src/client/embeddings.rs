@@ -95,7 +95,8 @@ impl EmbeddingSetup {
         }
     }
 
-    /// What an embedder gives; one that fails has sent no bill.
+    /// What an embedder gives. One that fails has sent no bill; of one that was cut short or panicked nobody knows what it spent, so it
+    /// is charged as if it had given an embedding.
     fn given(&self, made: Result<Embedding, EmbeddingFailure>) -> Made {
         let made = made.and_then(|made| match EmbeddingFailure::of_vector(&self.settings, &made.vector) {
             Some(failure) => Err(failure),
@@ -106,7 +107,13 @@ impl EmbeddingSetup {
                 let cost = cost.unwrap_or(self.settings.cost);
                 Made { vector: Ok(vector), bill: Bill { cost, ..Bill::default() } }
             }
-            Err(failure) => Made { vector: Err(failure), bill: Bill::default() },
+            Err(failure) => {
+                let cost = match failure {
+                    EmbeddingFailure::Timeout | EmbeddingFailure::Panic => self.settings.cost,
+                    _ => Usd::ZERO,
+                };
+                Made { vector: Err(failure), bill: Bill { cost, estimated: cost } }
+            }
         }
     }
 

@@ -33,6 +33,7 @@ use crate::request::{IntoRequest, Request};
 use crate::routed::{Paced, Routed, Step, TierName};
 use crate::session::Session;
 use account::Account;
+use circuit::Deadline;
 use log_file::LogFile;
 use policy::{ActivePolicy, CheaperPoint};
 use route::{AnswerForm, Route};
@@ -189,7 +190,7 @@ impl Client {
             .inner
             .routes
             .iter()
-            .filter_map(|route| Some(format!("route `{}`: {}", route.name, route.reload().err()?)))
+            .filter_map(|route| Some(format!("route `{}`: {}", route.name, route.reload(true).err()?)))
             .collect();
         if reasons.is_empty() { Ok(()) } else { Err(Error::new(Kind::Config, reasons.join("\n"))) }
     }
@@ -233,6 +234,9 @@ impl Client {
         }
         let request = request;
         let key = request.session.as_ref().map_or(request_id.as_str(), Session::id);
+        if route.policies.is_due() {
+            self.look_for_policy(index);
+        }
         let policy = route.policy(key);
         let mut account = Account {
             package: &self.inner.package,
@@ -256,6 +260,8 @@ impl Client {
             let deadline = request.deadline.or(route.runtime.deadline);
             let late = || late(&route.name, deadline);
             let explored = account.explored;
+            let ends = deadline
+                .and_then(|length| Some(Deadline { at: account.started.checked_add(length)?, length }));
             let (progress, paced) = (&mut account.progress, &mut account.paced);
             let work = async {
                 let ledgers = route.ledgers(&request)?;
@@ -275,6 +281,7 @@ impl Client {
                     id: &request_id,
                     schema,
                     max_retries,
+                    deadline: ends,
                     budget: route.budget.as_ref(),
                     ledgers: &ledgers,
                     outlet,
@@ -312,11 +319,13 @@ impl Client {
         match result {
             Ok(finished) => {
                 let plan = progress.plan;
+                let reached = finished.reached.and_then(|tier| route.tiers.get(tier));
+                let reached = reached.map(|setup| setup.tier.name.as_str());
                 let routed: Routed<T, Tier> = routed(route, &policy, request_id, finished, progress)?;
                 let session = request
                     .session
                     .as_ref()
-                    .map(|session| session.after(plan, policy.hash.as_deref(), routed.tier.name()));
+                    .map(|session| session.after(plan, policy.hash.as_deref(), reached));
                 Ok(Routed { paced, session, forced: forced.is_some(), ..routed })
             }
             Err(error) => {
@@ -329,6 +338,19 @@ impl Client {
                 });
                 Err(error.with_path(path.collect(), in_flight).with_request_id(&request_id))
             }
+        }
+    }
+
+    /// Looks for a newer policy of a route off the threads that answer requests; what decided before decides meanwhile.
+    fn look_for_policy(&self, route: usize) {
+        let client = self.clone();
+        let look = move || {
+            // A rejection is told of where it is found.
+            let _ = client.route(route).map(|route| route.reload(false));
+        };
+        // Calls need Tokio, so there is a runtime here.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(look);
         }
     }
 
@@ -425,7 +447,11 @@ impl fmt::Debug for Client {
 }
 
 #[cfg(test)]
+mod limit_tests;
+#[cfg(test)]
 mod production_tests;
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod signal_money_tests;
 #[cfg(test)]

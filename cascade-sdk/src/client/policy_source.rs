@@ -44,6 +44,8 @@ pub(super) struct PolicyFile {
 #[derive(Debug, Default)]
 struct Look {
     at: Option<Instant>,
+    /// Of the file whose policy was taken. One that was rejected is read again: what it lacked, such as a file of weights, may
+    /// have come.
     stamp: Option<Stamp>,
     rejection: Option<String>,
 }
@@ -120,18 +122,17 @@ impl PolicySlot {
         look.rejection.clone()
     }
 
-    /// Looks at the file and takes its policy if it has changed and is valid.
+    /// Looks at the file and takes its policy if it is valid and has changed, or whether it seems to have changed or not.
     ///
     /// # Errors
     /// Why it was rejected; what decided before goes on deciding.
-    pub(super) fn reload(&self, check: &Check<'_>) -> Result<(), String> {
+    pub(super) fn reload(&self, check: &Check<'_>, anyway: bool) -> Result<(), String> {
         let Some(file) = &self.file else { return Ok(()) };
         let mut look = file.look.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = stamp(&file.path);
-        if stamp.is_some() && stamp == look.stamp {
-            return look.rejection.clone().map_or(Ok(()), Err);
+        if !anyway && stamp.is_some() && stamp == look.stamp {
+            return Ok(());
         }
-        look.stamp = stamp;
         let loaded = match stamp {
             None => Ok(Arc::clone(&self.base)),
             Some(_) => load(&file.path, check, PolicySource::File).map(Arc::new),
@@ -148,7 +149,9 @@ impl PolicySlot {
                 tracing::info!(target: "cascade_sdk", route = %check.route.name, policy = %hash, "policy changed");
             }
         });
-        if let Err(reason) = &outcome {
+        look.stamp = stamp.filter(|_| outcome.is_ok());
+        let rejection = outcome.as_ref().err();
+        if let Some(reason) = rejection.filter(|reason| look.rejection.as_ref() != Some(*reason)) {
             tracing::warn!(
                 target: "cascade_sdk",
                 route = %check.route.name,
@@ -156,7 +159,7 @@ impl PolicySlot {
                 "the policy file is rejected: what decided before goes on deciding"
             );
         }
-        look.rejection = outcome.clone().err();
+        look.rejection = rejection.cloned();
         outcome
     }
 }

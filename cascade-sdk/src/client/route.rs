@@ -156,7 +156,7 @@ impl Route {
             .collect();
         let policies = PolicySlot::new(base, file, canary);
         // A rejected file is told of and passed over: what was compiled in decides.
-        let _ = policies.reload(&check);
+        let _ = policies.reload(&check, true);
         Ok(Self {
             name: route.name.clone(),
             tiers,
@@ -180,12 +180,8 @@ impl Route {
         })
     }
 
-    /// The policy that decides a request whose session or id is `key`. At intervals it looks for a newer one first.
+    /// The policy that decides a request whose session or id is `key`.
     pub(super) fn policy(&self, key: &str) -> Arc<ActivePolicy> {
-        if self.policies.is_due() {
-            // A rejection is told of where it is found.
-            let _ = self.reload();
-        }
         self.policies.choose(&self.name, key)
     }
 
@@ -211,13 +207,13 @@ impl Route {
         budget.pace(policy, ledgers).await
     }
 
-    /// Looks for a newer policy in the route's file.
-    pub(super) fn reload(&self) -> Result<(), String> {
+    /// Looks for a newer policy in the route's file, which is read if it seems to have changed, or anyway.
+    pub(super) fn reload(&self, anyway: bool) -> Result<(), String> {
         let Some(route) = self.config.route(&self.name) else { return Ok(()) };
         let schema = self.schema_text.as_deref();
         let embeddings = self.embeddings.as_ref();
         let check = Check { config: &self.config, route, tiers: &self.tiers, embeddings, schema };
-        self.policies.reload(&check)
+        self.policies.reload(&check, anyway)
     }
 
     /// Whether the texts of answers are kept until the request is over: for the log, or for signals that an exploration

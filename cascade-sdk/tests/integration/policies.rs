@@ -7,6 +7,7 @@ use cascade_sdk::{Client, PolicySource, Request, Routed};
 use cascade_sdk_core::policy::{Cut, Rules};
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// Answers with a mean log-probability of −0.9: the compiled-in policy escalates that.
 #[derive(Debug)]
@@ -119,6 +120,49 @@ async fn calls_notice_a_changed_file_themselves() {
     let client = client(directory.path(), &config);
     assert_eq!(ask(&client, "a").await.tier, Tier::Large);
     fs::write(directory.path().join("newer.toml"), policy_of(&config, lenient())).unwrap();
+    while ask(&client, "a").await.tier != Tier::Small {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(client.policy_source("two"), Some(PolicySource::File));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_slow_to_read_holds_no_request_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = with_runtime("policy_file = 'newer.toml'\npolicy_reload_s = 0.000001");
+    let client = client(directory.path(), &config);
+    // Reading a pipe waits for somebody to write.
+    let pipe = directory.path().join("newer.toml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(ask(&client, "a").await.tier, Tier::Large);
+    // Lets the reader go, which the runtime waits for at its end.
+    drop(fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+}
+
+#[tokio::test]
+async fn a_rejected_file_is_read_again_though_it_looks_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = with_runtime("policy_file = 'newer.toml'\npolicy_reload_s = 0.000001");
+    let path = directory.path().join("newer.toml");
+    let good = policy_of(&config, lenient());
+    let write = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
+    };
+    write(&good.replace("pair", "pear"));
+    let client = client(directory.path(), &config);
+    assert!(client.policy_rejection("two").is_some());
+    // The same length and the same time: as if what it lacked had come.
+    write(&good);
+    while ask(&client, "a").await.tier != Tier::Small {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(client.policy_rejection("two"), None);
+    // Who asks for it gets what the file says now, whatever it looks like.
+    write(&good.replace("pair", "pear"));
+    assert!(client.reload_policies().unwrap_err().is_config());
     assert_eq!(ask(&client, "a").await.tier, Tier::Small);
 }
 

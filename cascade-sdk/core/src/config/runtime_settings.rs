@@ -88,7 +88,8 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sticky {
-    /// A turn starts at the tier that answered the last one: once escalated, stay.
+    /// A turn starts at the tier that the policy last came to: once escalated, stay. What stood in for a failed call, a full
+    /// budget or a forced tier does not count.
     Up,
     /// Every turn runs the plan that was chosen for the first.
     Entry,

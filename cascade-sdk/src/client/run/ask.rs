@@ -100,15 +100,24 @@ impl Run<'_> {
             shown: false,
             refused: None,
         };
+        if !setup.capabilities.replays
+            && let Err(error) = call.check_length(&setup.tier)
+        {
+            announce();
+            return Ok(Asked { result: Err(error), ..asked });
+        }
         loop {
-            if let Err(wait) = setup.circuit.admit(Instant::now()) {
-                // The circuit opened between two attempts: the failure before it says more.
-                if asked.retries.pop().is_none() {
-                    announce();
-                    asked.result = Err(circuit_open(setup, wait));
+            let mut admitted = match setup.circuit.admit(&setup.tier.name, Instant::now()) {
+                Ok(admitted) => admitted,
+                Err(wait) => {
+                    // The circuit opened between two attempts: the failure before it says more.
+                    if asked.retries.pop().is_none() {
+                        announce();
+                        asked.result = Err(circuit_open(setup, wait));
+                    }
+                    break;
                 }
-                break;
-            }
+            };
             let reservation = match self.reserve(setup, call, worst.as_ref(), held.take()).await {
                 Ok(reservation) => reservation,
                 Err(refused) if asked.retries.is_empty() => return Err(refused),
@@ -123,20 +132,17 @@ impl Run<'_> {
             }
             let most = worst.clone().unwrap_or_default();
             progress.in_flight.replace(Usd::ZERO, most);
+            admitted.send(self.deadline, Instant::now());
             let span = telemetry::span(self.route, setup, call, signal);
             let received = receive(setup, call, intake.clone()).instrument(span.clone()).await;
             let result = received.result;
-            if setup.circuit.report(result.as_ref().err(), Instant::now()) {
-                tracing::warn!(target: "cascade_sdk", tier = %setup.tier.name, "circuit opened");
-            }
+            admitted.end(result.as_ref().err(), Instant::now());
             let bill = bill(setup, call, &result, received.refused);
             telemetry::complete(&span, &result, bill.usage, bill.cost);
             if let Some(reservation) = reservation {
                 reservation.settle(bill.cost);
             }
-            if let Ok(worst) = &worst {
-                asked.excess = asked.excess.saturating_add(excess(bill.cost, *worst, &setup.tier.name));
-            }
+            asked.excess = asked.excess.saturating_add(excess(&bill, setup, call));
             asked.cost = asked.cost.saturating_add(bill.cost);
             asked.estimated = asked.estimated.saturating_add(bill.estimated);
             asked.usage = bill.usage;
@@ -198,15 +204,21 @@ impl Asked {
         signals: BTreeMap<String, f64>,
         scores: Scores,
     ) -> (Step<usize>, Option<String>) {
-        let (turn, text, served_model) = match self.result {
-            Ok(response) => (response.turn(), Some(response.text), response.served_model),
-            Err(_) => (None, None, None),
+        let (turn, finish, text, served_model) = match self.result {
+            Ok(response) => {
+                let turn = response.turn();
+                let given_up = self.refused.is_some_and(|refused| refused.given_up_after.is_some());
+                let finish = Some(response.finish).filter(|_| !given_up);
+                (turn, finish, Some(response.text), response.served_model)
+            }
+            Err(_) => (None, None, None, None),
         };
         let step = Step {
             tier,
             decision,
             failover: matches!((decision, &failure), (Decision::Escalate(_), Some(Failure::Call(_)))),
             failure,
+            finish,
             turn,
             signals,
             usage: self.usage,

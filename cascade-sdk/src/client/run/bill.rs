@@ -33,7 +33,7 @@ pub(super) fn bill(
             Some(tokens) => tokens.min(limit.unwrap_or(u64::MAX)),
             None => limit.unwrap_or(output),
         };
-        let input = call.input_bound().or(setup.tier.max_input_tokens).unwrap_or(0);
+        let input = call.most_input(&setup.tier, 0).unwrap_or(0);
         let cost = price.worst_case(input, output).unwrap_or(Usd::MAX);
         Bill { cost, estimated: cost, usage: None, latency }
     };
@@ -54,17 +54,21 @@ pub(super) fn bill(
     }
 }
 
-/// The part of a cost that the limits of the request rule out: the provider counts more than was asked for.
-pub(super) fn excess(cost: Usd, worst: Usd, tier: &str) -> Usd {
-    if cost <= worst {
+/// The part of a reported cost that the limits of request and tier rule out: the provider counts more output than was asked for, or
+/// more input than the text has bytes or than the tier's `max_input_tokens`. What is only estimated is no report.
+pub(super) fn excess(bill: &Bill, setup: &TierSetup, call: &ModelCall<'_>) -> Usd {
+    let reported = bill.cost.saturating_sub(bill.estimated);
+    let Some(most) = call.most_allowed(&setup.tier).ok().filter(|most| reported > *most) else {
         return Usd::ZERO;
-    }
+    };
     tracing::warn!(
         target: "cascade_sdk",
-        tier,
-        worst_case_usd = %worst,
-        cost_usd = %cost,
-        "the provider reports more usage than the request allows"
+        tier = %setup.tier.name,
+        most_usd = %most,
+        cost_usd = %reported,
+        input_tokens = bill.usage.map(|usage| usage.input_tokens),
+        max_input_tokens = setup.tier.max_input_tokens,
+        "the provider reports more usage than the limits of request and tier allow"
     );
-    cost.saturating_sub(worst)
+    reported.saturating_sub(most)
 }

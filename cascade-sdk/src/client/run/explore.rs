@@ -13,7 +13,7 @@ use crate::client::{Client, first_of, late, sleep};
 use crate::embedding::EmbeddingUse;
 use crate::provider::Response;
 use crate::request::{Message, Request};
-use crate::routed::Step;
+use crate::routed::{Failure, Step};
 use crate::signal::SignalFailure;
 use cascade_sdk_core::decide::Decision;
 use std::sync::Arc;
@@ -70,6 +70,7 @@ impl Exploration {
             id: &self.id,
             schema: &self.schema,
             max_retries: client.inner.max_retries.unwrap_or(route.runtime.max_retries),
+            deadline: None,
             budget: route.explore_budget.as_ref(),
             ledgers: &ledgers,
             outlet: None,
@@ -84,7 +85,8 @@ impl Exploration {
                     Ok(missing.or(run.score_all(&mut progress).await))
                 };
                 let never = || late(&route.name, None);
-                first_of(client.closing(), sleep(None), work, never).await.unwrap_or(Some("closed"))
+                let missing = first_of(client.closing(), sleep(None), work, never).await;
+                missing.unwrap_or(Some("closed")).or_else(|| progress.has_outage().then_some("failed"))
             }
         };
         let would = if self.decided_otherwise {
@@ -109,6 +111,14 @@ impl Exploration {
                 },
             ));
         }
+    }
+}
+
+impl Progress {
+    /// Whether a call failed for a reason that says nothing of its tier.
+    fn has_outage(&self) -> bool {
+        let failures = self.path.iter().filter_map(|step| step.failure.as_ref());
+        failures.into_iter().any(|failure| matches!(failure, Failure::Call(error) if !error.is_evidence()))
     }
 }
 

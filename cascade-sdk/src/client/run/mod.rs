@@ -31,6 +31,7 @@ mod score;
 mod weigh;
 
 use super::budget::BudgetSetup;
+use super::circuit::Deadline;
 use super::policy::ActivePolicy;
 use super::route::Route;
 use crate::answer::{AnswerError, AnswerSchema};
@@ -68,6 +69,8 @@ pub(super) struct Run<'r> {
     pub(super) id: &'r str,
     pub(super) schema: &'r AnswerSchema,
     pub(super) max_retries: u32,
+    /// When the caller stops waiting.
+    pub(super) deadline: Option<Deadline>,
     /// The budget that pays for its calls.
     pub(super) budget: Option<&'r BudgetSetup>,
     /// The ledgers that its calls must fit into.
@@ -102,6 +105,9 @@ pub(super) struct Finished<T> {
     pub(super) plan: usize,
     pub(super) forced: bool,
     pub(super) kept_for_budget: bool,
+    /// The tier that the policy came to, for want of better answers rather than because calls failed or money was short: where
+    /// the next turn of a session may start. `None` if the policy did not decide.
+    pub(super) reached: Option<usize>,
 }
 
 /// A stage to be run.
@@ -121,6 +127,7 @@ impl Run<'_> {
     ) -> Result<Finished<T>, Error> {
         let forced = self.request.tier.is_some();
         let embedded = if forced { Ok(()) } else { self.embed(progress).await };
+        let decides = embedded.is_ok() && !forced;
         let mut falling_back = false;
         let (Choice { plan, predictions }, mut queue) = match embedded {
             Ok(()) => {
@@ -163,7 +170,14 @@ impl Run<'_> {
                 Err(NotAsked::OverBudget(full)) => {
                     if let Some((answer, tier, text)) = at_hand.take_if(|_| self.may_fall_back()) {
                         self.show(text).await;
-                        return Ok(Finished { answer, tier, plan, forced, kept_for_budget: true });
+                        return Ok(Finished {
+                            answer,
+                            tier,
+                            plan,
+                            forced,
+                            kept_for_budget: true,
+                            reached: None,
+                        });
                     }
                     if !falling_back && !forced && self.may_fall_back() {
                         falling_back = true;
@@ -212,7 +226,9 @@ impl Run<'_> {
                     if !shown {
                         self.show(progress.raw_answer.take()).await;
                     }
-                    return Ok(Finished { answer, tier: next.tier, plan, forced, kept_for_budget: false });
+                    let reached = progress.reached().filter(|_| decides && !falling_back);
+                    let tier = next.tier;
+                    return Ok(Finished { answer, tier, plan, forced, kept_for_budget: false, reached });
                 }
                 (Decision::Escalate(_), answer) => {
                     if let Some(answer) = answer {
@@ -348,6 +364,13 @@ impl Progress {
     /// What the embedding cost.
     pub(super) fn embedding_cost(&self) -> Usd {
         self.embedding.as_ref().map_or(Usd::ZERO, |embedding| embedding.cost)
+    }
+
+    /// The last tier that was asked for its own sake: what stands in for a failed call is not.
+    fn reached(&self) -> Option<usize> {
+        let last = self.path.iter().enumerate().rev();
+        let by_choice = last.filter(|(index, _)| *index == 0 || !self.path[index - 1].failover);
+        by_choice.map(|(_, step)| step.tier).next()
     }
 
     /// Notes a stage that ran, and the text it answered with.

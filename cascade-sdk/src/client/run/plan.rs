@@ -57,7 +57,7 @@ impl Run<'_> {
         session.plan(self.policy.hash.as_deref()).filter(|plan| self.rules.plan(*plan).is_some())
     }
 
-    /// The tier that answered the session's last turn, where turns do not go below it.
+    /// The tier that the session's policy last came to, where turns do not go below it.
     fn kept_tier(&self) -> Option<usize> {
         let sticky = self.route.runtime.sticky == Some(Sticky::Up);
         let name = self.request.session.as_ref().filter(|_| sticky)?.tier()?;
@@ -82,13 +82,24 @@ impl Run<'_> {
             .map(|(index, stage)| Next { tier: self.policy.tier_of(stage), judged: Some(index) })
             .collect();
         if let Some(tier) = self.kept_tier() {
-            match stages.iter().position(|next| next.tier == tier) {
+            let own = stages.iter().position(|next| next.tier == tier);
+            let start = own.or_else(|| stages.iter().position(|next| !self.is_cheaper(next.tier, tier)));
+            match start {
                 Some(start) => drop(stages.drain(..start)),
-                // The plan of this turn does not have the tier: it answers by itself.
+                // The plan of this turn has cheaper tiers only: the tier answers by itself.
                 None => stages = vec![Next { tier, judged: None }],
             }
         }
         Ok(stages)
+    }
+
+    /// Whether a call to a tier can cost less than one to another. What is not known to be cheaper is not.
+    fn is_cheaper(&self, tier: usize, than: usize) -> bool {
+        let most = |tier: usize| {
+            let setup = &self.route.tiers[tier];
+            self.route.call(setup, self.request, self.schema).worst_case(&setup.tier).ok()
+        };
+        most(tier).zip(most(than)).is_some_and(|(one, other)| one < other)
     }
 
     /// Tiers that were not asked yet, the cheapest last, so that it is taken first.

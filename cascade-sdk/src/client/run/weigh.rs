@@ -35,6 +35,9 @@ impl<'r> Run<'r> {
                     answer: Some(answer),
                     signals: observe::signals(response, self.schema),
                 },
+                Err(error) if response.finish == FinishReason::Length => {
+                    failed(Failure::Answer(error.of_cut_off()))
+                }
                 Err(error) => failed(Failure::Answer(error)),
             },
         }

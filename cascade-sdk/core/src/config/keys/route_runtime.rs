@@ -47,7 +47,8 @@ pub(super) const KEYS: &[Key] = &[
         Choice(&["up", "entry"]),
         Optional,
         "",
-        "For sessions: `up` starts each turn at the tier that answered the last one, `entry` keeps the first turn's plan.",
+        "For sessions: `up` starts each turn at the tier that the policy last came to, never below; `entry` keeps the first \
+         turn's plan.",
     ),
     key(
         "routes.*.runtime.decision_log",
@@ -103,7 +104,7 @@ pub(super) const KEYS: &[Key] = &[
         Number(POSITIVE),
         Optional,
         "seconds",
-        "How often calls look whether that file has changed; only at start where absent.",
+        "How often the client looks, beside the calls, whether that file has changed; only at start where absent.",
     ),
     key("routes.*.runtime.canary", Table, Optional, "", "A second policy for a share of the requests."),
     key(

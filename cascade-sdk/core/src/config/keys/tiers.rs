@@ -76,7 +76,13 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Day from which the provider no longer serves the model; `cascade check` warns before it.",
     ),
-    key("tiers.*.max_input_tokens", TOKENS, Optional, "tokens", "Longest input the model takes."),
+    key(
+        "tiers.*.max_input_tokens",
+        TOKENS,
+        Optional,
+        "tokens",
+        "Longest input the model takes. A call whose text is certainly longer fails unsent; certificates rest on it.",
+    ),
     key(
         "tiers.*.max_output_tokens",
         TOKENS,
