@@ -195,6 +195,14 @@ impl AnswerError {
         Self("the model asks for tools to be called instead of answering: `Call::turn` and `Call::stream_turn` take both".to_owned())
     }
 
+    /// The same of an answer that ran into its length limit, which is why.
+    pub(crate) fn of_cut_off(self) -> Self {
+        Self(format!(
+            "{}: it was cut off at the limit of its length, so a higher `max_output_tokens` may help",
+            self.0
+        ))
+    }
+
     /// What serde says quotes values, so only place and kind are kept.
     pub(crate) fn json(error: &serde_json::Error) -> Self {
         let what = match error.classify() {

@@ -2,7 +2,7 @@
 
 use crate::embedding::EmbeddingUse;
 use crate::money::{Usage, Usd};
-use crate::provider::{ProviderError, ProviderErrorKind};
+use crate::provider::{FinishReason, ProviderError, ProviderErrorKind};
 use crate::request::Message;
 use crate::session::Session;
 use crate::signal::{SignalCall, SignalFailure};
@@ -25,8 +25,8 @@ pub trait TierName: Copy + fmt::Debug + Send + Sync + 'static {
 
 /// An answer and how it came about.
 ///
-/// `T` is the answer's type, `Tier` the enum of the route's tiers.
-#[derive(Clone, Debug)]
+/// `T` is the answer's type, `Tier` the enum of the route's tiers. Answers do not belong in logs: `Debug` leaves it out.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Routed<T, Tier> {
     /// The answer.
@@ -97,17 +97,50 @@ impl<T, Tier> Routed<T, Tier> {
             + embedding
     }
 
+    /// Whether the model ran into its length limit (`max_output_tokens`, or its own) before it was done, so that the answer is a part of
+    /// what it would have said.
+    ///
+    /// The policy judges such an answer like any other, because it was fitted on answers that were cut off at the same limit. A typed
+    /// answer that is cut off hardly ever follows its schema, and fails. Who cannot use half a text raises the limit, or asks
+    /// again without one.
+    pub fn is_cut_off(&self) -> bool {
+        self.answering_step().is_some_and(Step::is_cut_off)
+    }
+
     /// The turn of the model that the answer was read from, as a message for the next request, where it holds tool calls or
     /// parts that the api wants back. A turn of text alone is [`Message::assistant`] of that text.
     ///
     /// The parts are for tiers of the same api: the next request should name the tier, or go to a route of one api.
     pub fn turn(&self) -> Option<&Message> {
-        self.path.iter().rev().find(|step| step.failure.is_none())?.turn.as_ref()
+        self.answering_step()?.turn.as_ref()
+    }
+
+    /// The step that gave the answer: where the budget had no room for a better one it is not the last.
+    fn answering_step(&self) -> Option<&Step<Tier>> {
+        self.path.iter().rev().find(|step| step.failure.is_none() && step.given_up_after.is_none())
     }
 
     /// The answer alone.
     pub fn into_answer(self) -> T {
         self.answer
+    }
+}
+
+impl<T, Tier: fmt::Debug> fmt::Debug for Routed<T, Tier> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routed")
+            .field("answer", &format_args!("{}", std::any::type_name::<T>()))
+            .field("tier", &self.tier)
+            .field("path", &self.path)
+            .field("request_id", &self.request_id)
+            .field("plan", &self.plan)
+            .field("forced", &self.forced)
+            .field("kept_for_budget", &self.kept_for_budget)
+            .field("paced", &self.paced)
+            .field("embedding", &self.embedding)
+            .field("session", &self.session)
+            .field("policy_hash", &self.policy_hash)
+            .finish()
     }
 }
 
@@ -129,6 +162,8 @@ pub struct Step<Tier> {
     /// True if the call failed and another tier was asked because of that: a failover, which says nothing about the answer,
     /// as opposed to an escalation, which does.
     pub failover: bool,
+    /// Why the model stopped; `None` where no whole answer came.
+    pub finish: Option<FinishReason>,
     /// The answer as a message, where it holds tool calls or parts that the api wants back.
     pub turn: Option<Message>,
     /// The answer's signals by name; larger means more confident. Missing ones are absent.
@@ -149,7 +184,8 @@ pub struct Step<Tier> {
     pub signal_latency: Duration,
     /// The part of [`Step::cost`] for which the provider gave no usage, counted at its upper bound.
     pub estimated: Usd,
-    /// The part of [`Step::cost`] beyond the most that the request can have cost by its limits: the provider's fault.
+    /// The part of [`Step::cost`] beyond what the limits of request and tier allow, as the provider reports it: more output than
+    /// `max_output_tokens`, or more input than the text has bytes or than the tier's `max_input_tokens`, which certificates rest on.
     pub excess: Usd,
     /// From the first attempt to the end, waits between retries included.
     pub latency: Duration,
@@ -167,6 +203,11 @@ impl<Tier> Step<Tier> {
         self.cost.saturating_add(self.signal_cost)
     }
 
+    /// Whether the answer ran into its length limit; see [`Routed::is_cut_off`].
+    pub fn is_cut_off(&self) -> bool {
+        self.finish == Some(FinishReason::Length)
+    }
+
     /// The part of [`Step::total_cost`] that is an upper bound, because a provider gave no usage.
     pub fn total_estimated(&self) -> Usd {
         let of_signals = self.signal_calls.iter().map(|call| call.estimated);
@@ -179,6 +220,7 @@ impl<Tier> Step<Tier> {
             decision: self.decision,
             failure: self.failure,
             failover: self.failover,
+            finish: self.finish,
             turn: self.turn,
             signals: self.signals,
             usage: self.usage,
@@ -232,6 +274,44 @@ impl fmt::Display for Failure {
             Self::Call(error) => error.fmt(f),
             Self::Refused => f.write_str("the model refused to answer"),
             Self::Answer(error) => error.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{StreamEvent, Turn};
+    use crate::request::ToolCall;
+
+    #[test]
+    fn answers_are_not_in_debug_output() {
+        let routed = Routed {
+            answer: "SECRET".to_owned(),
+            tier: "small",
+            path: Vec::<Step<&str>>::new(),
+            request_id: "q-1".to_owned(),
+            plan: 0,
+            forced: false,
+            kept_for_budget: false,
+            paced: None,
+            embedding: None,
+            session: None,
+            policy_hash: None,
+        };
+        let turns = [
+            Turn::Answer("SECRET".to_owned()),
+            Turn::ToolCalls(vec![ToolCall::new("1", "weather", serde_json::json!({ "city": "SECRET" }))]),
+        ];
+        let events = [
+            StreamEvent::Started { tier: "small" },
+            StreamEvent::Delta("SECRET".to_owned()),
+            StreamEvent::Finished(routed.clone()),
+        ];
+        let shown = format!("{routed:?} {turns:?} {events:#?}");
+        assert!(!shown.contains("SECRET"), "{shown}");
+        for told in ["q-1", "String", "weather", "Delta(6 bytes)", "Started"] {
+            assert!(shown.contains(told), "{told}: {shown}");
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn of_response(
         result.reasoning_tokens = unless_zero(usage.reasoning_tokens);
     }
     result.served_model = response.served_model.clone().map(Into::into);
+    result.finish = response.finish.log_word().map(|word| word.to_owned().into());
     result.output = Some(response.text.clone().into());
     if let Some(tokens) = &response.token_logprobs {
         result.token_logprobs = job.keep_tokens.record(tokens);

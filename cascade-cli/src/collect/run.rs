@@ -304,7 +304,10 @@ impl Shared {
         for attempt in 1.. {
             let call = ModelCall::new(&lane.tier, &self.job.settings, &self.job.schema, request);
             let started = Instant::now();
-            let outcome = lane.provider.complete(&call).await;
+            let outcome = match call.check_length(&lane.tier) {
+                Ok(()) => lane.provider.complete(&call).await,
+                Err(error) => Err(error),
+            };
             let elapsed = started.elapsed();
             let error = match outcome {
                 Ok(response) => return self.answered(lane, index, &ticket, asked, &response, elapsed),
@@ -483,10 +486,8 @@ pub(crate) enum Fault {
 
 pub(crate) fn fault(error: &ProviderError) -> Fault {
     match error.kind() {
-        ProviderErrorKind::Timeout | ProviderErrorKind::TooLarge => Fault::Tier,
-        // A refused request is about this prompt; a missing page or a server in trouble is not.
+        _ if error.is_evidence() => Fault::Tier,
         ProviderErrorKind::Status if error.status() == Some(404) => Fault::Setup,
-        ProviderErrorKind::Status if !error.is_retryable() => Fault::Tier,
         ProviderErrorKind::Auth | ProviderErrorKind::Unsupported => Fault::Setup,
         _ => Fault::Server,
     }

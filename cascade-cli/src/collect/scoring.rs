@@ -80,6 +80,7 @@ struct Asking<'a> {
 impl AskModel for Asking<'_> {
     async fn ask(&self, tier: &Tier, call: &ModelCall<'_>) -> Result<Response, SignalFailure> {
         let failed = |error| SignalFailure::Model(cascade_sdk::Failure::Call(error));
+        call.check_length(tier).map_err(failed)?;
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {

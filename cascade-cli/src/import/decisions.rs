@@ -83,6 +83,11 @@ fn evidence(row: &Value, scores: &BTreeMap<(String, Option<String>), f64>, impor
     let (Some(id), Some(probability)) = (row["id"].as_str(), row["probability"].as_f64()) else {
         return import.remark("explored requests without id or probability, left out");
     };
+    if row["results"].as_object().into_iter().flatten().any(|(_, result)| is_outage(result)) {
+        return import.remark(
+            "explored requests whose call to a tier failed by an outage, left out: it says nothing of the tier",
+        );
+    }
     let mut results = Vec::new();
     for (tier, result) in row["results"].as_object().into_iter().flatten() {
         let answered = row["answered_by"].as_str() == Some(tier);
@@ -120,6 +125,16 @@ fn evidence(row: &Value, scores: &BTreeMap<(String, Option<String>), f64>, impor
     }
 }
 
+/// Whether a call failed for a reason that says nothing of its tier. Newer clients mark such rows themselves; of older rows a status
+/// that was worth another attempt is one of a server in trouble.
+fn is_outage(result: &Value) -> bool {
+    match result["error"].as_str() {
+        Some("connection" | "auth" | "bad_body" | "circuit_open" | "unsupported") => true,
+        Some("status") => result["retries"].as_array().is_some_and(|retries| !retries.is_empty()),
+        _ => false,
+    }
+}
+
 fn read_result(row: &Value, quality: f64) -> ResultRecord<'static> {
     let mut result = ResultRecord::default();
     let text = |name: &str| row[name].as_str().map(|text| text.to_owned().into());
@@ -133,6 +148,7 @@ fn read_result(row: &Value, quality: f64) -> ResultRecord<'static> {
     result.reasoning_tokens = row["reasoning_tokens"].as_u64();
     result.latency_ms = row["latency_ms"].as_f64();
     result.served_model = text("served_model");
+    result.finish = text("finish");
     result.request_hash = text("request_hash");
     result.error = text("error");
     result.output = text("output");

@@ -197,6 +197,32 @@ fn any_table_with_a_map() {
 }
 
 #[test]
+fn explored_requests_with_an_outage_are_no_evidence() {
+    let project = Project::new();
+    let answered = json!({"cost_usd": 0.0001, "latency_ms": 9.0, "signals": {}});
+    // As clients wrote it that did not mark such rows themselves.
+    let row = |id: &str, error: &str, retries: &[&str]| {
+        let failed =
+            json!({"cost_usd": 0.0, "latency_ms": 9.0, "signals": {}, "error": error, "retries": retries});
+        let exploration = json!({"schema": 1, "kind": "exploration", "time": "2026-01-01T10:00:01.000Z", "id": id,
+            "route": "triage", "probability": 0.5, "answered_by": "small", "on_path": ["small"], "input": "a ticket",
+            "results": {"small": answered, "large": failed}});
+        let feedback = json!({"schema": 1, "kind": "feedback", "time": "2026-01-02T08:00:00.000Z", "id": id, "score": 1.0});
+        format!("{exploration}\n{feedback}\n")
+    };
+    let outages = [("a", "circuit_open", &[][..]), ("b", "connection", &[]), ("c", "status", &["status"])];
+    let own = [("d", "timeout", &[][..]), ("e", "status", &[])];
+    let lines: String =
+        outages.iter().chain(&own).map(|(id, error, retries)| row(id, error, retries)).collect();
+    project.write("decisions.jsonl", &lines);
+    let ran = project.run(&["import", "decisions", "decisions.jsonl", "--out", "log.jsonl"]).expect_code(0);
+    assert!(ran.stdout.contains("failed by an outage"), "{}", ran.stdout);
+    let rows = rows(&project, "log.jsonl");
+    let results: Vec<_> = rows.iter().map(|row| (&row["id"], &row["results"]["large"]["quality"])).collect();
+    assert_eq!(results, [(&json!("d"), &json!(0.0)), (&json!("e"), &json!(0.0))]);
+}
+
+#[test]
 fn decision_logs_give_evidence_where_all_tiers_ran() {
     let project = Project::new();
     let result = |cost: f64| json!({"cost_usd": cost, "input_tokens": 10, "output_tokens": 1, "latency_ms": 9.0, "signals": {"mean_logprob": -0.5}});

@@ -137,14 +137,23 @@ impl<'c, Tier: TierName> IntoFuture for Call<'c, Tier> {
     }
 }
 
-/// What a model does with a request that defines tools.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a model does with a request that defines tools. Answers do not belong in logs: `Debug` leaves them out.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Turn<T> {
     /// It answers.
     Answer(T),
     /// It asks for these tools to be called, in order.
     ToolCalls(Vec<ToolCall>),
+}
+
+impl<T> fmt::Debug for Turn<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(_) => write!(f, "Answer({})", std::any::type_name::<T>()),
+            Self::ToolCalls(calls) => f.debug_tuple("ToolCalls").field(calls).finish(),
+        }
+    }
 }
 
 impl AnswerForm {

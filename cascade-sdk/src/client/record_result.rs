@@ -2,6 +2,7 @@
 
 use super::route::Route;
 use crate::money::Usd;
+use crate::provider::FinishReason;
 use crate::routed::{Failure, Step};
 use crate::signal::SignalCall;
 use serde::{Serialize, Serializer};
@@ -39,6 +40,8 @@ pub(super) struct ResultRow<'a> {
     signals: &'a BTreeMap<String, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     served_model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finish: Option<&'a str>,
     request_hash: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
@@ -71,6 +74,7 @@ impl<'a> ResultRow<'a> {
             latency_ms: milliseconds(step.latency),
             signals: &step.signals,
             served_model: step.served_model.as_deref(),
+            finish: step.finish.as_ref().and_then(FinishReason::log_word),
             request_hash: route.request_hashes.get(step.tier).map_or("", String::as_str),
             error: step.failure.as_ref().map(Failure::log_word),
             output: text,

@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// What happens while a request runs.
-#[derive(Clone, Debug)]
+/// What happens while a request runs. Answers do not belong in logs: `Debug` shows lengths only.
+#[derive(Clone)]
 #[allow(clippy::large_enum_variant, reason = "the large one is the last and comes once a request")]
 #[non_exhaustive]
 pub enum StreamEvent<Tier, T = String> {
@@ -43,6 +43,22 @@ pub enum StreamEvent<Tier, T = String> {
     Delta(String),
     /// The whole answer, read, and how it came about. Always the last event; a stream that ends without it has no answer.
     Finished(Routed<T, Tier>),
+}
+
+impl<Tier: fmt::Debug, T> fmt::Debug for StreamEvent<Tier, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { tier } => f.debug_struct("Started").field("tier", tier).finish(),
+            Self::Escalated { from, to, why } => {
+                f.debug_struct("Escalated").field("from", from).field("to", to).field("why", why).finish()
+            }
+            Self::FailedOver { from, to } => {
+                f.debug_struct("FailedOver").field("from", from).field("to", to).finish()
+            }
+            Self::Delta(text) => write!(f, "Delta({} bytes)", text.len()),
+            Self::Finished(routed) => f.debug_tuple("Finished").field(routed).finish(),
+        }
+    }
 }
 
 /// The events of one request, as a [`Stream`]. It does nothing until it is polled.

@@ -13,7 +13,10 @@ use std::time::Duration;
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// More than any known chat template adds to one message, tool or part.
-const TEMPLATE_TOKENS: usize = 32;
+const TEMPLATE_TOKENS: u64 = 32;
+
+/// No known tokenizer has a token of more bytes; the longest are runs of blanks.
+const LONGEST_TOKEN: u64 = 128;
 
 /// One call of one model: everything that shapes the bytes that are sent.
 #[derive(Clone, Debug)]
@@ -152,45 +155,125 @@ impl<'a> ModelCall<'a> {
 
     /// The same if its input were so many bytes longer.
     pub(crate) fn worst_case_of(&self, tier: &Tier, longer: u64) -> Result<Usd, String> {
-        let input = self.input_bound().map(|input| input.saturating_add(longer)).or(tier.max_input_tokens);
-        let input = input.ok_or_else(|| {
+        let input = self.most_input(tier, longer).ok_or_else(|| {
             format!(
                 "the tokens of an image are not known beforehand: set `max_input_tokens` under [tiers.{}] so that the budget can reserve for it",
                 tier.name
             )
         })?;
+        self.cost_of(tier, input)
+    }
+
+    /// The most that the call can cost as long as its input keeps to the tier's `max_input_tokens`: what certificates rest on.
+    /// [`ModelCall::worst_case`] is the bound that budgets reserve, which a text cannot break.
+    ///
+    /// # Errors
+    /// As [`ModelCall::worst_case`].
+    pub(crate) fn most_allowed(&self, tier: &Tier) -> Result<Usd, String> {
+        match (self.most_input(tier, 0), tier.max_input_tokens) {
+            (Some(input), Some(limit)) => self.cost_of(tier, input.min(limit)),
+            _ => self.worst_case(tier),
+        }
+    }
+
+    fn cost_of(&self, tier: &Tier, input: u64) -> Result<Usd, String> {
         let output = self.max_output_tokens.unwrap_or(0);
-        tier.price
-            .worst_case(input, output)
-            .map_err(|error| format!("the worst case of a call to tier `{}`: {error}", tier.name))
+        let cost = tier.price.worst_case(input, output);
+        cost.map_err(|error| format!("the worst case of a call to tier `{}`: {error}", tier.name))
+    }
+
+    /// The most tokens that the input can have if it were so many bytes longer. Where not all of it can be measured, the tier's
+    /// `max_input_tokens`, but not less than the rest has; `None` if the tier states none.
+    pub(crate) fn most_input(&self, tier: &Tier, longer: u64) -> Option<u64> {
+        let InputSize { bound, is_whole, .. } = self.input_size();
+        let bound = bound.saturating_add(longer);
+        if is_whole { Some(bound) } else { tier.max_input_tokens.map(|limit| limit.max(bound)) }
+    }
+
+    /// Refuses an input that is certainly longer than the tier's `max_input_tokens`: one whose text has more than 128 bytes for each
+    /// of them. What a text really has is known once the provider has counted it.
+    ///
+    /// # Errors
+    /// [`ProviderErrorKind::TooLarge`], as from a server that refuses it: nothing was sent, and another tier may take it.
+    pub fn check_length(&self, tier: &Tier) -> Result<(), ProviderError> {
+        let least = self.input_size().texts.div_ceil(LONGEST_TOKEN);
+        match tier.max_input_tokens.filter(|most| least > *most) {
+            None => Ok(()),
+            Some(most) => {
+                let message = format!(
+                    "the input is too long: it has at least {least} tokens, and `max_input_tokens` under [tiers.{}] is {most}",
+                    tier.name
+                );
+                Err(ProviderError::new(ProviderErrorKind::TooLarge, message))
+            }
+        }
     }
 
     /// No tokenizer makes more tokens of the input than this: its UTF-8 bytes, plus room for what chat templates add to each
     /// message. `None` with images, whose tokens depend on the model, and with parts that only the provider can read.
     pub fn input_bound(&self) -> Option<u64> {
-        let sized = |text: &str| text.len() + TEMPLATE_TOKENS;
-        let mut bytes = TEMPLATE_TOKENS + self.system.as_deref().map_or(0, sized);
+        let InputSize { bound, is_whole, .. } = self.input_size();
+        is_whole.then_some(bound)
+    }
+
+    fn input_size(&self) -> InputSize {
+        let mut size = InputSize { texts: 0, bound: 0, is_whole: true };
+        size.add_part(&[]);
+        if let Some(system) = &self.system {
+            size.add_part(&[system.len()]);
+        }
         for message in &self.request.messages {
-            bytes += TEMPLATE_TOKENS;
+            size.add_part(&[]);
             for part in &message.parts {
-                bytes += match part {
-                    Part::Text(text) => text.len(),
+                match part {
+                    Part::Text(text) => size.add(text.len()),
                     Part::ToolCall(call) if call.bound.is_none() => {
-                        sized(&call.id) + call.name.len() + call.arguments.to_string().len()
+                        size.add_part(&[call.id.len(), call.name.len(), call.arguments.to_string().len()]);
                     }
                     Part::ToolResult(result) => {
-                        sized(&result.call_id) + result.name.len() + result.content.len()
+                        size.add_part(&[result.call_id.len(), result.name.len(), result.content.len()]);
                     }
-                    Part::Image(_) | Part::ToolCall(_) | Part::Bound(_) => return None,
+                    Part::Image(_) | Part::ToolCall(_) | Part::Bound(_) => size.is_whole = false,
                 }
             }
         }
         for tool in &self.request.tools {
-            bytes += sized(&tool.name) + tool.description.len() + tool.parameters.to_string().len();
+            size.add_part(&[tool.name.len(), tool.description.len(), tool.parameters.to_string().len()]);
         }
-        // Servers without grammar support paste the schema into the prompt, and so does a format that cannot express it.
-        bytes += self.schema.in_words().filter(|_| self.json_schema).map_or(0, |words| sized(&words));
-        u64::try_from(bytes).ok()
+        // Servers without grammar support paste the schema into the prompt, and so does a format that cannot express it; others do
+        // not, so it is no text that certainly counts.
+        if let Some(words) = self.schema.in_words().filter(|_| self.json_schema) {
+            let texts = size.texts;
+            size.add_part(&[words.len()]);
+            size.texts = texts;
+        }
+        size
+    }
+}
+
+/// How long the input of a call is.
+struct InputSize {
+    /// Bytes of text that the model certainly reads.
+    texts: u64,
+    /// Most tokens of all that can be measured.
+    bound: u64,
+    /// Whether that is all there is.
+    is_whole: bool,
+}
+
+impl InputSize {
+    fn add(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.texts = self.texts.saturating_add(bytes);
+        self.bound = self.bound.saturating_add(bytes);
+    }
+
+    /// A message, tool or part that a template frames.
+    fn add_part(&mut self, texts: &[usize]) {
+        self.bound = self.bound.saturating_add(TEMPLATE_TOKENS);
+        for bytes in texts {
+            self.add(*bytes);
+        }
     }
 }
 

@@ -137,6 +137,18 @@ impl ProviderError {
         }
     }
 
+    /// True if the failure says something of the tier, so that it counts as the tier's answer to its prompt: no answer in time, an
+    /// input that is too long, a request that is refused. False where the server or the set-up was in trouble, or nothing was
+    /// sent: that says nothing of how the tier answers, and `cascade collect` asks again.
+    pub fn is_evidence(&self) -> bool {
+        match self.kind {
+            ProviderErrorKind::Timeout | ProviderErrorKind::TooLarge => true,
+            // A refused request is about this prompt; a missing page or a server in trouble is not.
+            ProviderErrorKind::Status => self.status != Some(404) && !self.is_retryable(),
+            _ => false,
+        }
+    }
+
     /// The word for this failure in an eval log's `error` (DESIGN.md 5).
     pub fn log_word(&self) -> &'static str {
         match self.kind {

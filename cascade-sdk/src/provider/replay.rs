@@ -1,8 +1,8 @@
 //! Answers from an eval log, offline: the same answers, signals, costs and latencies that the policy was fitted on.
 
 use super::{
-    Capabilities, Chunk, ModelCall, Provider, ProviderError, ProviderErrorKind, Response, ResponseStream,
-    SetupError,
+    Capabilities, Chunk, FinishReason, ModelCall, Provider, ProviderError, ProviderErrorKind, Response,
+    ResponseStream, SetupError,
 };
 use crate::embedding::Embedding;
 use crate::money::Price;
@@ -166,6 +166,7 @@ fn replayed(tier: &TierColumns, row: usize) -> Option<Result<Response, ProviderE
         return Some(Err(ProviderError::new(kind, message).with_cost(cost).with_latency(latency)));
     }
     let mut response = Response::text(tier.output.get(row)?.as_deref()?);
+    response.finish = FinishReason::of_log_word(tier.finish.get(row));
     response.usage = tier.usage(row);
     for (name, signal) in &tier.signals {
         if let Some(value) = signal.value.get(row).filter(|value| !value.is_nan()) {

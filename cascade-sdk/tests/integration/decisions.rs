@@ -3,7 +3,9 @@
 use crate::setup::{CONFIG, Tier, builder};
 use async_trait::async_trait;
 use cascade_sdk::money::Usage;
-use cascade_sdk::provider::{Capabilities, ModelCall, Provider, ProviderError, Response};
+use cascade_sdk::provider::{
+    Capabilities, FinishReason, ModelCall, Provider, ProviderError, ProviderErrorKind, Response,
+};
 use cascade_sdk::{Client, Request, Session};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -26,11 +28,18 @@ impl Provider for Models {
         if text == "hang" {
             tokio::time::sleep(Duration::from_secs(60)).await;
         }
+        if text == "down" && call.tier == "large" {
+            return Err(ProviderError::new(ProviderErrorKind::Connection, "no route to host"));
+        }
         let sure = if text.len() < 20 { -0.1 } else { -0.9 };
         let usage = Usage { input_tokens: 10, output_tokens: 5, ..Usage::default() };
-        Ok(Response::text(format!("answer of {}", call.tier))
+        let mut response = Response::text(format!("answer of {}", call.tier))
             .with_usage(usage)
-            .with_signal("mean_logprob", sure))
+            .with_signal("mean_logprob", sure);
+        if text == "cut" {
+            response.finish = FinishReason::Length;
+        }
+        Ok(response)
     }
 }
 
@@ -160,6 +169,28 @@ async fn explored_requests_run_every_tier_off_the_caller_s_path() {
     assert_eq!(row["results"]["large"]["cost_usd"], 0.0002);
     assert_eq!(row["results"]["large"]["signals"]["mean_logprob"], -0.1);
     assert_eq!((&row["incomplete"], &row["would"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn an_outage_makes_an_explored_request_no_evidence() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = client(directory.path(), "explore = 1.0\nmax_retries = 0");
+    ask(&client, "q-1", "down").await;
+    let rows = rows_of(&client, directory.path(), 2).await;
+    assert_eq!(rows[1]["incomplete"], "failed");
+    assert_eq!(rows[1]["results"]["large"]["error"], "connection");
+    assert_eq!(rows[1]["results"]["small"]["error"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_log_says_of_an_answer_that_it_was_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = client(directory.path(), "");
+    ask(&client, "q-1", "cut").await;
+    ask(&client, "q-2", "short").await;
+    client.flush_decision_log().await;
+    let finish: Vec<_> = rows(directory.path()).iter().map(|row| row["path"][0]["finish"].clone()).collect();
+    assert_eq!(finish, [json!("length"), Value::Null]);
 }
 
 #[tokio::test]

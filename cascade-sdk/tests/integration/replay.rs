@@ -22,9 +22,10 @@ fn log() -> String {
                 1e-6 * f64::from(row)
             ),
             _ => format!(
-                r#"{{"quality":{},"cost_usd":{},"input_tokens":30,"output_tokens":{},"latency_ms":10.5,"signals":{{"mean_logprob":{signal}}},"signal_cost_usd":{{"mean_logprob":2.5e-7}},"output":"s{row}"}}"#,
+                r#"{{"quality":{},"cost_usd":{},{}"input_tokens":30,"output_tokens":{},"latency_ms":10.5,"signals":{{"mean_logprob":{signal}}},"signal_cost_usd":{{"mean_logprob":2.5e-7}},"output":"s{row}"}}"#,
                 f64::from(row % 2),
                 1.37e-5 * f64::from(row + 1),
+                if is_cut_off(row) { r#""finish":"length","# } else { "" },
                 row + 1,
             ),
         };
@@ -40,6 +41,10 @@ fn log() -> String {
         .unwrap();
     }
     log
+}
+
+fn is_cut_off(row: i32) -> bool {
+    row % 4 == 1
 }
 
 /// A client that answers route `two` from a log by a policy with these rules, and the log.
@@ -67,6 +72,8 @@ async fn the_client_over_a_log_gives_the_fit_s_path_and_cost() {
             Ok(routed) => {
                 let initial = if routed.tier == Tier::Small { 's' } else { 'l' };
                 assert_eq!(routed.answer, format!("{initial}{row}"));
+                let row = i32::try_from(row).unwrap();
+                assert_eq!(routed.is_cut_off(), routed.tier == Tier::Small && is_cut_off(row));
                 escalated += usize::from(routed.path.len() > 1);
                 let path = routed.path.iter().map(|step| (step.tier.name(), step.decision)).collect();
                 (path, routed.cost(), Some(routed.tier.name()))

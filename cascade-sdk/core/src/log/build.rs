@@ -26,6 +26,7 @@ struct TierBuilder {
     error: LabelBuilder,
     graded_by: LabelBuilder,
     served_model: LabelBuilder,
+    finish: LabelBuilder,
     request_hash: LabelBuilder,
 }
 
@@ -178,6 +179,7 @@ impl TierBuilder {
         self.error.push(row, result.error.as_deref());
         self.graded_by.push(row, result.graded_by.as_deref());
         self.served_model.push(row, result.served_model.as_deref());
+        self.finish.push(row, result.finish.as_deref());
         self.request_hash.push(row, result.request_hash.as_deref());
     }
 
@@ -232,6 +234,7 @@ impl TierBuilder {
             error: self.error.finish(rows, order),
             graded_by: self.graded_by.finish(rows, order),
             served_model: self.served_model.finish(rows, order),
+            finish: self.finish.finish(rows, order),
             request_hash: self.request_hash.finish(rows, order),
             name: columns.name,
         }

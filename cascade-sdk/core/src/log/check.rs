@@ -221,7 +221,7 @@ fn note_unknown(row: &RowRecord<'_>, place: &Place<'_>, problems: &mut Problems)
         "reference",
         "results",
     ];
-    const RESULT_KEYS: [&str; 16] = [
+    const RESULT_KEYS: [&str; 17] = [
         "quality",
         "cost_usd",
         "input_tokens",
@@ -236,6 +236,7 @@ fn note_unknown(row: &RowRecord<'_>, place: &Place<'_>, problems: &mut Problems)
         "token_logprobs",
         "graded_by",
         "served_model",
+        "finish",
         "request_hash",
         "error",
     ];

@@ -130,6 +130,8 @@ pub struct TierColumns {
     pub graded_by: Labels,
     /// Models that the provider says it served.
     pub served_model: Labels,
+    /// Why models stopped, where they were not simply done.
+    pub finish: Labels,
     /// Fingerprints of model, request table and schema under which the requests were sent.
     pub request_hash: Labels,
 }

@@ -274,6 +274,7 @@ fn set_result(
         "output" => result.output = text(),
         "graded_by" => result.graded_by = text(),
         "served_model" => result.served_model = text(),
+        "finish" => result.finish = text(),
         "request_hash" => result.request_hash = text(),
         "error" => result.error = text(),
         _ => match column.split_once('.')? {

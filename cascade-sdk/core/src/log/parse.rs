@@ -367,6 +367,7 @@ impl<'de> Fill<'de> for ResultRecord<'de> {
             "served_model" => {
                 set(&mut self.served_model, text(&key, members.next_value()?, faults), &key, faults);
             }
+            "finish" => set(&mut self.finish, text(&key, members.next_value()?, faults), &key, faults),
             "request_hash" => {
                 set(&mut self.request_hash, text(&key, members.next_value()?, faults), &key, faults);
             }

@@ -107,6 +107,9 @@ pub struct ResultRecord<'a> {
     /// The model that the provider says it served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served_model: Option<Cow<'a, str>>,
+    /// Why the model stopped, where it was not simply done: `length` for an answer cut off at the tier's limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Cow<'a, str>>,
     /// Fingerprint of model, request table and schema under which the request was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_hash: Option<Cow<'a, str>>,
@@ -174,6 +177,7 @@ impl ResultRecord<'_> {
             token_logprobs: self.token_logprobs.map(RawJson::into_owned),
             graded_by: self.graded_by.map(owned),
             served_model: self.served_model.map(owned),
+            finish: self.finish.map(owned),
             request_hash: self.request_hash.map(owned),
             error: self.error.map(owned),
             unknown: owned_keys(self.unknown, RawJson::into_owned),

@@ -66,6 +66,10 @@ fn result() -> Json {
         ("token_logprobs", anything("Log-probabilities of the output's tokens, natural logarithms.")),
         ("graded_by", text("Who graded the output.")),
         ("served_model", text("The model that the provider says it served.")),
+        (
+            "finish",
+            text("Why the model stopped, where it was not simply done: length where the answer was cut off."),
+        ),
         ("request_hash", text("Fingerprint of model, request table and schema.")),
         ("error", text("Why the call failed: timeout, refused, too_long and the like.")),
     ];

@@ -9,7 +9,7 @@ use cascade_sdk_core::money::{Price, Rates, TokenPrice, Usd};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-const FULL: &str = r#"{"id":"q-17","input":"text","split":"test","group":"g","weight":2.0,"sampling_probability":0.5,"features":{"len":4.0},"tags":{"subject":"law"},"session":"s","turn":3,"reference":"billing","results":{"large":{"quality":0.0,"cost_usd":0.25,"signals":{},"error":"timeout"},"small":{"quality":1.0,"cost_usd":0.0000133,"input_tokens":132,"cached_input_tokens":100,"cache_write_tokens":7,"output_tokens":1,"reasoning_tokens":0,"latency_ms":206.3,"signals":{"judge":0.5,"mean_logprob":-0.7797},"signal_cost_usd":{"judge":0.000021},"output":"billing","token_logprobs":[-0.7797],"graded_by":"exact","served_model":"small-2024","request_hash":"abc"}}}"#;
+const FULL: &str = r#"{"id":"q-17","input":"text","split":"test","group":"g","weight":2.0,"sampling_probability":0.5,"features":{"len":4.0},"tags":{"subject":"law"},"session":"s","turn":3,"reference":"billing","results":{"large":{"quality":0.0,"cost_usd":0.25,"signals":{},"error":"timeout"},"small":{"quality":1.0,"cost_usd":0.0000133,"input_tokens":132,"cached_input_tokens":100,"cache_write_tokens":7,"output_tokens":1,"reasoning_tokens":0,"latency_ms":206.3,"signals":{"judge":0.5,"mean_logprob":-0.7797},"signal_cost_usd":{"judge":0.000021},"output":"billing","token_logprobs":[-0.7797],"graded_by":"exact","served_model":"small-2024","finish":"length","request_hash":"abc"}}}"#;
 
 #[test]
 fn every_key_arrives() {
@@ -38,6 +38,7 @@ fn every_key_arrives() {
     assert_eq!(small.output[0].as_deref(), Some("billing"));
     assert_eq!(small.graded_by.get(0), Some("exact"));
     assert_eq!(small.served_model.get(0), Some("small-2024"));
+    assert_eq!(small.finish.get(0), Some("length"));
     assert_eq!(small.request_hash.get(0), Some("abc"));
 
     let large = log.tier("large").unwrap();

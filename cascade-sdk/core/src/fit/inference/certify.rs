@@ -369,7 +369,8 @@ impl Trial<'_> {
         mean_exceeds(groups.iter().map(|group| level + group.1 / largest), level, delta)
     }
 
-    /// The most a call to a tier can cost under the token limits that the client enforces.
+    /// The most a call to a tier can cost within its token limits. The longest output is the provider's to keep; of the longest input
+    /// the client can tell beforehand only what is certain, so that it is an assumption as well.
     fn most_of_tier(&self, name: &str) -> Result<Usd, String> {
         let tier = self.config.tier(name).ok_or_else(|| format!("tier `{name}` is not configured"))?;
         match (tier.max_input_tokens, tier.max_output_tokens) {
@@ -426,6 +427,11 @@ impl Trial<'_> {
                 )),
                 Promise::Cost(_) => {
                     assumptions.push("no call is charged twice because it was tried again".to_owned());
+                    assumptions.push(
+                        "no request has more input tokens than `max_input_tokens` of a tier that it goes to: the client \
+                         sends none whose text certainly has, and reports those that turn out to have as `excess_usd`"
+                            .to_owned(),
+                    );
                 }
                 Promise::Tail(TailLimit { tail: Tail::LatencyMs(_), .. }) => assumptions.push(
                     "calls take as long in production as they did in the log, which knew no load".to_owned(),
