@@ -14,7 +14,7 @@ use cascade_sdk_core::fit::inference::compare::Comparison;
 use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, Table};
 use cascade_sdk_core::fit::verdict::{rows_are_needed, rows_show, rows_to_show, visible_gain};
-use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
+use cascade_sdk_core::log::{EvalLog, Split, half};
 use serde::Serialize;
 
 /// Half width of a 95 % interval in standard errors.
@@ -57,7 +57,7 @@ pub(crate) fn examine(
 fn figures(route: &Route, log: &EvalLog) -> Vec<Advice> {
     let tiers: Vec<&str> =
         route.tiers.iter().map(String::as_str).filter(|name| log.tier(name).is_some()).collect();
-    let mut table = Table::new(log, &tiers, |row| log.rows.get(row).map_or_else(String::new, group_key));
+    let mut table = Table::grouped(log, &tiers);
     let rows: Vec<u32> = (0_u32..).take(table.len()).collect();
     if tiers.len() < 2 || rows.len() < 10 {
         return Vec::new();

@@ -198,6 +198,9 @@ fn drift_lines(drift: &Drift) -> Vec<String> {
             &format!("{}: {}", count(quiet.len(), "other test"), names.join(", ")),
         ));
     }
+    for what in &drift.not_compared {
+        lines.extend(item("not compared ", what));
+    }
     if !drift.calibration.is_empty() {
         lines.push(String::new());
         let mut table = table::new(["predictions of", "error at the fit", "error here", "too high by"]);

@@ -6,7 +6,7 @@ use cascade_sdk_core::fit::held::{Held, Holds};
 use cascade_sdk_core::fit::inference::compare::Comparison;
 use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::rows::table::Table;
-use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
+use cascade_sdk_core::log::{EvalLog, Split, half};
 use cascade_sdk_core::name::shell_word;
 use cascade_sdk_core::policy::Policy;
 
@@ -63,7 +63,7 @@ fn now(policy: &Policy, route: &Route, log: &EvalLog) -> Option<(Held, usize)> {
     if tiers.iter().any(|tier| log.tier(tier).is_none()) {
         return None;
     }
-    let table = Table::new(log, &tiers, |row| log.rows.get(row).map_or_else(String::new, group_key));
+    let table = Table::grouped(log, &tiers);
     let held_out = |row: &u32| {
         let place = table.log_row.get(*row as usize).and_then(|place| log.rows.get(*place as usize));
         place.is_some_and(|row| half(row, route.fit.seed, route.fit.held_out) == Split::Test)

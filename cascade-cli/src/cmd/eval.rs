@@ -13,7 +13,7 @@ use cascade_sdk_core::fit::inference::compare::{Comparison, Figures};
 use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::report::{AlwaysTier, HeldOut};
 use cascade_sdk_core::fit::rows::table::Table;
-use cascade_sdk_core::log::{EvalLog, LogFiles, ReadOptions, Split, group_key, half};
+use cascade_sdk_core::log::{EvalLog, LogFiles, ReadOptions, Split, half};
 use cascade_sdk_core::money::DAYS_PER_MONTH;
 use cascade_sdk_core::name::collect_command;
 use cascade_sdk_core::policy::Policy;
@@ -30,6 +30,7 @@ pub(crate) fn run(global: &Global, args: &Eval, terminal: Terminal) -> Result<An
     let route = project.route(&args.route)?;
     let policy = project.policy(route, args.policy.as_deref(), terminal)?;
     let options = project.read_options_as_fitted(route, &args.log);
+    let mut untested = false;
     let (measured, drift) = if args.logs.is_empty() {
         let reading = project.read_log(route, &options, terminal)?;
         let evaluated = || evaluate(route, &policy, &reading.log, reading.skipped, args.split);
@@ -43,8 +44,16 @@ pub(crate) fn run(global: &Global, args: &Eval, terminal: Terminal) -> Result<An
         let drift = if args.no_drift {
             None
         } else {
-            drift(&project, route, &policy, (&reading.log, &graded), &options, terminal)?
+            let compared = drift(&project, route, &policy, (&reading.log, &graded), &options, terminal)?;
+            untested = matches!(compared, Compared::NotAtHand);
+            match compared {
+                Compared::Other(drift) => Some(*drift),
+                Compared::Same | Compared::NotAtHand => None,
+            }
         };
+        if let Some(finding) = graded_in_part(&reading.log, &policy, graded.len()) {
+            terminal.diagnostics(&[finding]);
+        }
         let measured = if graded.is_empty() {
             let warning = Diagnostic::warning(
                 "eval::ungraded",
@@ -74,6 +83,7 @@ pub(crate) fn run(global: &Global, args: &Eval, terminal: Terminal) -> Result<An
         terminal.print_lines(&evaluation.lines());
     }
     Ok(match evaluation.drift.map(|drift| drift.answer) {
+        None if untested => Answer::Unclear,
         None | Some(drift::Answer::Alike) => Answer::Yes,
         Some(drift::Answer::Drifted) => Answer::No,
         Some(drift::Answer::TooFewRows) => Answer::Unclear,
@@ -88,7 +98,29 @@ fn graded_rows(log: &EvalLog, policy: &Policy) -> Vec<usize> {
     (0..log.rows.len()).filter(has).collect()
 }
 
-/// Compares a log with that of the fit; `None`, after saying why, if that is the same or not at hand.
+/// Says that the rows with a grade of every tier are not all that were answered, and what that does to figures: the dear
+/// tiers answer where the cheap ones were not sure, so that such rows are the harder ones.
+fn graded_in_part(log: &EvalLog, policy: &Policy, graded: usize) -> Option<Diagnostic> {
+    let tiers: Vec<_> = policy.rules.tiers.iter().filter_map(|tier| log.tier(tier)).collect();
+    let answered = (0..log.rows.len()).filter(|&row| tiers.iter().any(|tier| tier.present[row])).count();
+    (0 < graded && graded < answered).then(|| {
+        let message = format!("{graded} of {answered} answered rows are graded on all tiers of the policy");
+        Diagnostic::warning("eval::graded-in-part", message)
+            .help("figures describe these rows alone: where they are the escalated ones, they are the harder ones")
+            .help("run all tiers on a random share of requests with `explore`, or grade rows drawn at random")
+    })
+}
+
+/// What a log was compared with.
+enum Compared {
+    Other(Box<Drift>),
+    /// It is the log of the fit.
+    Same,
+    /// The log of the fit is not at hand, which was said.
+    NotAtHand,
+}
+
+/// Compares a log with that of the fit.
 fn drift(
     project: &Project,
     route: &Route,
@@ -96,18 +128,18 @@ fn drift(
     (new, graded): (&EvalLog, &[usize]),
     options: &ReadOptions,
     terminal: Terminal,
-) -> Result<Option<Drift>> {
+) -> Result<Compared> {
     let not_compared = |why: &str| {
         let warning = Diagnostic::warning("eval::no-reference", format!("drift is not tested: {why}"));
         terminal.diagnostics(&[warning.help("the tests need the rows the policy was fitted on")]);
     };
     let Some(files) = project.find_log(route) else {
         not_compared("the log of the route is not at hand");
-        return Ok(None);
+        return Ok(Compared::NotAtHand);
     };
     let reference = files.read(options)?.log;
     if reference.hash == new.hash {
-        return Ok(None);
+        return Ok(Compared::Same);
     }
     if reference.hash != policy.fitted.log_hash {
         let warning = Diagnostic::warning(
@@ -133,7 +165,8 @@ fn drift(
         seed: route.fit.seed,
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
-    Ok(Some(terminal.busy("comparing with the log of the fit", || drift::compare(&input))))
+    let compared = terminal.busy("comparing with the log of the fit", || drift::compare(&input));
+    Ok(Compared::Other(Box::new(compared)))
 }
 
 fn evaluate(
@@ -152,7 +185,7 @@ fn evaluate(
             .help(format!("run `{}`, or name another log with --on", collect_command(&route.name, "")))
             .into());
     }
-    let mut table = Table::new(log, &tiers, |row| log.rows.get(row).map_or_else(String::new, group_key));
+    let mut table = Table::grouped(log, &tiers);
     let graded: BTreeSet<usize> = graded_rows(log, policy).into_iter().collect();
     let wanted = |row: &u32| {
         if !table.log_row.get(*row as usize).is_some_and(|row| graded.contains(&(*row as usize))) {

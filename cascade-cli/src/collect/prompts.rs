@@ -2,9 +2,11 @@
 
 use super::grade::{Grader, GraderName};
 use crate::failure::{Failure, Result};
+use crate::terminal::Terminal;
 use crate::words;
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::hash::Hasher;
+use cascade_sdk_core::log::mend_surrogates;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -133,12 +135,17 @@ const MOST_SAMPLES: u32 = 1_000;
 ///
 /// # Errors
 /// A file that cannot be read, is empty, or has a line that is wrong.
-pub(crate) fn read(path: &Path, defaults: Defaults) -> Result<Vec<Prompt>> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
+pub(crate) fn read(path: &Path, defaults: Defaults, terminal: Terminal) -> Result<Vec<Prompt>> {
+    let mut bytes = std::fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
     let name = path.display().to_string();
     let prompts = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
         super::prompts_csv::parse(&name, &bytes, defaults)
     } else {
+        if let Some(mended) = std::str::from_utf8(&bytes).ok().and_then(mend_surrogates) {
+            terminal
+                .note(&format!("`{name}` has escapes that are half a character, which are read as U+FFFD"));
+            bytes = mended.into_bytes();
+        }
         parse(&name, &bytes, defaults)
     };
     Ok(prompts?.into_iter().flat_map(samples).collect())

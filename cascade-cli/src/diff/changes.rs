@@ -180,11 +180,10 @@ fn router(old: &Rules, new: &Rules, found: &mut Vec<String>) {
     if let (Some(before), Some(now)) = (before, now)
         && (before.awaits.is_some() || now.awaits.is_some())
     {
-        // Without the weights only their names can be compared, which are made of them.
+        // Without the weights only their names can be compared, which are made of them; the rest stands in the policy.
         if weights_file(before) != weights_file(now) {
             found.push("the weights of the router are new".into());
         }
-        return;
     }
     found.extend(feature::changes(
         before.map(|router| (router, old.tiers.as_slice())),

@@ -6,7 +6,7 @@ use cascade_sdk_core::config::Route;
 use cascade_sdk_core::fit::inference::compare::Comparison;
 use cascade_sdk_core::fit::inference::simulate::{NOBODY, Outcomes};
 use cascade_sdk_core::fit::rows::table::Table;
-use cascade_sdk_core::log::{EvalLog, Split, group_key, half};
+use cascade_sdk_core::log::{EvalLog, Split, half};
 use cascade_sdk_core::policy::{Estimate, Policy};
 use serde::Serialize;
 
@@ -67,7 +67,7 @@ pub(crate) fn compare(
     if let Some(absent) = tiers.iter().find(|name| log.tier(name).is_none()) {
         return Err(format!("the log has no results of tier `{absent}`"));
     }
-    let table = Table::new(log, &tiers, |row| log.rows.get(row).map_or_else(String::new, group_key));
+    let table = Table::grouped(log, &tiers);
     let rows: Vec<u32> = (0_u32..).take(table.len()).collect();
     if rows.is_empty() {
         return Err("no row of the log has results of all tiers".into());

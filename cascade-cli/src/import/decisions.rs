@@ -1,7 +1,7 @@
 //! Decision logs of a client: explored requests become eval rows; all others only say what traffic looks like.
 
-use super::Import;
 use super::traffic::Traffic;
+use super::{Import, json};
 use crate::failure::{Failure, Result};
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::log::{RawJson, ResultRecord};
@@ -22,9 +22,9 @@ pub(crate) fn read(paths: &[impl AsRef<Path>], route: Option<&str>, import: &mut
     let mut first_route: Option<String> = None;
     for path in paths {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+        let text = import.read_json(path)?;
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let row: Value = serde_json::from_str(line).unwrap_or_default();
+            let row: Value = json(line, path, Some(number + 1))?;
             let Some(kind) = row["kind"].as_str() else {
                 let source = Source::line(path.display().to_string(), number + 1, "");
                 return Err(Diagnostic::error(

@@ -1,8 +1,8 @@
 //! Sample logs of lm-evaluation-harness (`--log_samples`): one JSON object a line, one file for each model and task.
 
 use super::names::Names;
-use super::{Import, graded};
-use crate::failure::{Failure, Result};
+use super::{Import, graded, json};
+use crate::failure::Result;
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::log::RawJson;
 use serde_json::Value;
@@ -27,10 +27,10 @@ pub(crate) struct Choice {
 pub(crate) fn read(files: &Names, choice: &Choice, import: &mut Import) -> Result<()> {
     for (tier, file) in files.pairs() {
         let path = Path::new(file);
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+        let text = import.read_json(path)?;
         let task = task_of(path);
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let sample: Value = serde_json::from_str(line).unwrap_or_default();
+            let sample: Value = json(line, path, Some(number + 1))?;
             let Some(id) = sample.get("doc_id").filter(|id| id.is_number() || id.is_string()) else {
                 let message = "the line is no sample of lm-evaluation-harness: it has no `doc_id`";
                 return Err(Diagnostic::error("import::format", message)

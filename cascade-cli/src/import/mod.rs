@@ -11,8 +11,12 @@ pub(crate) mod routerbench;
 pub(crate) mod table;
 pub(crate) mod traffic;
 
-use cascade_sdk_core::log::{ResultRecord, RowRecord};
+use crate::failure::{Failure, Result};
+use cascade_sdk_core::diag::{Diagnostic, Source};
+use cascade_sdk_core::log::{ResultRecord, RowRecord, mend_surrogates};
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Rows under way, and what could not be taken along.
 #[derive(Debug, Default)]
@@ -50,6 +54,14 @@ impl Import {
             Some((_, count)) => *count += 1,
             None => self.remarks.push((what, 1)),
         }
+    }
+
+    /// The text of a file of JSON, with escapes that are half a character mended.
+    pub(crate) fn read_json(&mut self, path: &Path) -> Result<String> {
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+        let Some(mended) = mend_surrogates(&text) else { return Ok(text) };
+        self.remark("files with escapes that are half a character, read as U+FFFD");
+        Ok(mended)
     }
 
     /// Rows with at least one result, and the remarks.
@@ -107,4 +119,20 @@ pub(crate) fn graded(quality: f64, by: &str) -> Option<ResultRecord<'static>> {
     result.quality = (0.0..=1.0).contains(&quality).then_some(quality);
     result.graded_by = Some(by.to_owned().into());
     result.quality.is_some().then_some(result)
+}
+
+/// The JSON of one line, or of a whole file where `line` is `None`.
+///
+/// # Errors
+/// Where it is none, without its text.
+pub(crate) fn json(text: &str, path: &Path, line: Option<usize>) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| {
+        let name = path.display().to_string();
+        let message = format!("no valid JSON: {error}");
+        let finding = Diagnostic::error("import::format", message);
+        finding
+            .at(&Source::line(name, line.unwrap_or(error.line()), ""), 0..0, "")
+            .help("write the file with a JSON library")
+            .into()
+    })
 }

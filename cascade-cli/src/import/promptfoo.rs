@@ -2,8 +2,8 @@
 
 use super::lm_eval::is_chat;
 use super::names::Names;
-use super::{Import, graded};
-use crate::failure::{Failure, Result};
+use super::{Import, graded, json};
+use crate::failure::Result;
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::hash::Hasher;
 use cascade_sdk_core::log::{RawJson, ResultRecord};
@@ -16,8 +16,8 @@ use std::path::Path;
 /// # Errors
 /// A file that is no JSON of promptfoo's results.
 pub(crate) fn read(path: &Path, names: &Names, import: &mut Import) -> Result<()> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    let file: Value = serde_json::from_str(&text).unwrap_or_default();
+    let text = import.read_json(path)?;
+    let file: Value = json(&text, path, None)?;
     // Version 2 and later hold a summary in between.
     let lists = [&file["results"]["results"], &file["results"], &file];
     let Some(results) =

@@ -96,12 +96,20 @@ fn evaluations_that_cannot_say_much() {
         .collect();
     let eval = ["eval", "triage", "--on", "new.jsonl"];
     tells("eval::ungraded", &fitted(&ungraded), &eval);
+    let large = r#","large":{"quality":1,"cost_usd":0.001}}}"#;
+    let in_part = ungraded
+        .replacen(r#""cost_usd":0.0001,"#, r#""quality":0,"cost_usd":0.0001,"#, 1)
+        .replacen("}}}", &format!("}}{large}"), 1);
+    tells("eval::graded-in-part", &fitted(&in_part), &eval);
     let project = fitted(&ungraded);
     project.write("evals/a.jsonl", &log(-0.5));
     tells("eval::log-changed", &project, &eval);
     let project = fitted(&ungraded);
     std::fs::remove_file(project.path("evals/a.jsonl")).unwrap();
     tells("eval::no-reference", &project, &eval);
+    // What was not tested is not alike.
+    project.run(&eval).expect_code(2);
+    project.run(&["eval", "triage", "--on", "new.jsonl", "--no-drift"]).expect_code(0);
     let project = fitted("");
     let only = log(-0.6).replace(r#"{"id":"#, r#"{"split":"calibration","id":"#);
     project.write("evals/a.jsonl", &only);

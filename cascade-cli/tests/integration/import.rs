@@ -115,6 +115,37 @@ fn sample_logs_of_lm_evaluation_harness() {
 }
 
 #[test]
+fn half_characters_are_read_and_told_and_other_faults_of_syntax_are_named() {
+    let project = Project::new();
+    let half = |text: &str| text.replace("HALF", "\\ud83d");
+    project.write(
+        "a.jsonl",
+        &half(r#"{"doc_id":1,"doc":{"q":"HALF"},"arguments":[["HALF?"]],"resps":[["x"]],"filtered_resps":["x"],"acc":1.0}"#),
+    );
+    project.write(
+        "a.json",
+        &half(r#"{"results":[{"provider":{"id":"p"},"prompt":{"raw":"HALF?"},"response":{"output":"x"},"success":true,"score":1}]}"#),
+    );
+    let lm_eval = ["import", "lm-eval", "--tier", "small=a.jsonl", "--out", "log.jsonl"];
+    let promptfoo = ["import", "promptfoo", "a.json", "--tier", "small=p", "--out", "other.jsonl"];
+    for arguments in [lm_eval.as_slice(), promptfoo.as_slice()] {
+        let ran = project.run(arguments).expect_code(0);
+        assert!(
+            ran.stderr.contains("half a character") || ran.stdout.contains("half a character"),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert!(project.read("log.jsonl").contains('\u{fffd}'));
+    project.write("a.jsonl", r#"{"doc_id":1,"#);
+    project.write("a.json", r#"{"results":[}"#);
+    for arguments in [lm_eval.as_slice(), promptfoo.as_slice()] {
+        let ran = project.run(arguments).expect_code(2);
+        assert!(ran.stderr.contains("no valid JSON"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn results_of_promptfoo() {
     let project = Project::new();
     let result = |test: u32, provider: &str, score: f64| {

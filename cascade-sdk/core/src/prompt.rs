@@ -55,7 +55,9 @@ pub fn routing_text<'a>(parts: impl IntoIterator<Item = (Role, &'a str)>) -> Cow
 /// order marks) left out.
 ///
 /// It decides which rows share a half and a fold, never what is sent or scored. It is no Unicode normal form: composed and
-/// decomposed accents stay different.
+/// decomposed accents stay different. White space and lower case are those of the standard library: Unicode's stability
+/// policy keeps the case pairs of letters that exist, so that a newer compiler changes only texts with letters that an older
+/// one did not know.
 ///
 /// ```
 /// # use cascade_sdk_core::prompt::normalise;

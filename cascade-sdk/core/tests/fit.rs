@@ -31,3 +31,5 @@ mod protocol;
 mod synthetic;
 #[path = "fit/traffic.rs"]
 mod traffic;
+#[path = "fit/variants.rs"]
+mod variants;

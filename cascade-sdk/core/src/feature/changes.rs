@@ -11,7 +11,7 @@ const MOST_WEIGHTS: usize = 6;
 const SMALL_WEIGHT: f64 = 0.05;
 
 /// What changed between two routers, one sentence each; `tiers` are the names of the tiers that the heads predict. Empty
-/// where they are the same.
+/// where they are the same. Of a router whose weights are not at hand only what stands in the policy is compared.
 pub fn changes(old: Option<(&Router, &[String])>, new: Option<(&Router, &[String])>) -> Vec<String> {
     let ((old, old_tiers), (new, new_tiers)) = match (old, new) {
         (None, None) => return Vec::new(),
@@ -43,11 +43,14 @@ pub fn changes(old: Option<(&Router, &[String])>, new: Option<(&Router, &[String
             ));
         }
     }
-    weights(old, new, &shared, &mut lines);
-    embedding(old, new, &shared, &mut lines);
-    hashed(old, new, &shared, &mut lines);
+    let at_hand = old.awaits.is_none() && new.awaits.is_none();
+    if at_hand {
+        weights(old, new, &shared, &mut lines);
+        embedding(old, new, &shared, &mut lines);
+        hashed(old, new, &shared, &mut lines);
+    }
     costs(old, new, &shared, &mut lines);
-    if lines.is_empty() && (old != new || old_tiers != new_tiers) {
+    if at_hand && lines.is_empty() && (old != new || old_tiers != new_tiers) {
         lines.push("the router's weights changed, none of them by much".to_owned());
     }
     lines

@@ -405,6 +405,11 @@ fn an_embedding_is_explained_as_one_and_its_weights_travel_beside_a_large_policy
     let tiers: Vec<String> = (0..5).map(|tier| format!("t{tier}")).collect();
     let lines = changes(Some((&router, &tiers)), Some((&turned, &tiers)));
     assert!(lines.iter().any(|line| line.contains("weights of the embedding agree")), "{lines:?}");
+    // Without the weights at hand, what the policies say is told, and nothing of the weights.
+    let awaits = |router: &Router| Router { awaits: Some("x.weights".into()), ..router.clone() };
+    let dearer = Router { shadow_price: 77.0, ..awaits(&turned) };
+    let lines = changes(Some((&awaits(&router), &tiers)), Some((&dearer, &tiers)));
+    assert!(lines.len() == 1 && lines[0].contains("77.0"), "{lines:?}");
     let without = self::router(known_inputs(), 5);
     let lines = changes(Some((&router, &tiers)), Some((&without, &tiers)));
     assert!(lines.iter().any(|line| line.contains("is no longer read")), "{lines:?}");

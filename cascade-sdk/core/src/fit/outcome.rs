@@ -165,7 +165,7 @@ impl Setup<'_> {
         // A certificate belongs to the policy that was tested, not to another one.
         if self.input.options.refit_on_all && certificate.is_none() {
             let all: Vec<u32> = (0_u32..).take(self.table.len()).collect();
-            let folds = crossfit::folds(&self.table, &all, &self.variant_names, self.route.fit.seed);
+            let folds = crossfit::folds(&self.table, &all, &self.group_names, self.route.fit.seed);
             let refitted = families::fit(&self.pool(), fit.family, &all, &folds, None);
             if let Some(family) = refitted
                 && let Some(chosen) = family.solve(self.target(&all))

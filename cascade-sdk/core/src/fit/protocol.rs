@@ -12,7 +12,7 @@ use super::report::{self, EarlyReport, FitReport, GuardReport, HeldOut, LeftOut}
 use super::route::FitOutcome;
 use super::selection::Selection;
 use super::setup::Setup;
-use super::verdict::{self, Contestants, Facts, Verdict};
+use super::verdict::{self, Apart, Contestants, Facts, Verdict};
 use crate::config::Family;
 use crate::fit::analysis::break_even::{self, EqualBudget};
 use crate::fit::analysis::diagnostics;
@@ -30,6 +30,7 @@ use crate::fit::rows::pool::warn_of_unavailable;
 use crate::fit::rows::table::Totals;
 use crate::fit::rows::traffic;
 use crate::policy::Rules;
+use crate::replay::KnownPredictions;
 
 /// A family fitted on all calibration rows, at the objective.
 pub(super) struct Fit<'t> {
@@ -50,7 +51,7 @@ pub(super) struct Fit<'t> {
 
 impl Setup<'_> {
     pub(super) fn run(mut self, left_out: Vec<LeftOut>) -> Result<FitOutcome, FitError> {
-        let folds = crossfit::folds(&self.table, &self.calibration, &self.variant_names, self.route.fit.seed);
+        let folds = crossfit::folds(&self.table, &self.calibration, &self.group_names, self.route.fit.seed);
         let (mut warnings, missing_signals) =
             (std::mem::take(&mut self.warnings), std::mem::take(&mut self.missing));
         let mut fits = self.fit_all(&folds)?;
@@ -101,10 +102,14 @@ impl Setup<'_> {
         }
         let selected = selected.and_then(|family| fits.iter().find(|fit| fit.family == family));
         let (comparison, singles_at) = self.compare(&fits);
+        let rival = rival.filter(|_| nothing_cheaper_than.is_none());
+        let fallen_back = nothing_cheaper_than.is_some();
+        let apart = selected.and_then(|selected| self.judge_apart(selected, (rival, fallen_back)));
         let verdict = comparison.as_ref().zip(selected).map(|(comparison, selected)| {
-            let rival = rival.filter(|_| nothing_cheaper_than.is_none());
-            let fallen_back = nothing_cheaper_than.is_some();
-            self.judge(comparison, selected, &fits, singles_at, (rival, fallen_back))
+            let position = fits.iter().position(|fit| fit.family == selected.family).unwrap_or(0);
+            let who = Contestants { selected: position, singles: singles_at };
+            let apart = apart.as_ref().map(|(_, apart)| apart);
+            self.judge(comparison, &who, selected, (self.test.len(), apart), (rival, fallen_back))
         });
         if let Some(held) = verdict.iter().find_map(|verdict| verdict.objective.as_ref())
             && held.holds == Holds::No
@@ -193,6 +198,12 @@ impl Setup<'_> {
                 outcome::nothing_to_judge(why)
             }))
                 .into(),
+            without_near_duplicates: apart.map(|(held_out, Apart { rows, verdict })| report::ApartReport {
+                rows,
+                held_out,
+                verdict: (&verdict).into(),
+            }),
+            router_calibration: self.router_calibration(&fits),
             pairs: pairs.pairs,
             envelope: pairs.envelope,
             switching_points: pairs.switching_points,
@@ -233,7 +244,7 @@ impl Setup<'_> {
             pool: self.pool(),
             calibration: &self.calibration,
             test: &self.test,
-            names: &self.variant_names,
+            names: &self.group_names,
             seed: self.route.fit.seed,
         };
         setting.curve(&whole)
@@ -293,6 +304,18 @@ impl Setup<'_> {
         Some((Some(decomposition), equal_budgets))
     }
 
+    /// How well the router's predictions fit, out of fold and on held-out rows.
+    fn router_calibration(&self, fits: &[Fit<'_>]) -> Vec<report::RouterCalibration> {
+        let router = fits.iter().find_map(|fit| fit.fitted.router_fit());
+        let known = router.and_then(|fit| {
+            let rows = self.test.iter().map(|&row| self.table.log_row[row as usize] as usize);
+            Some((fit, KnownPredictions::new(&fit.router, self.input.log, rows).ok()?))
+        });
+        known.map_or_else(Vec::new, |(fit, known)| {
+            diagnostics::router_calibration(&self.table, &self.calibration, &self.test, fit, &known)
+        })
+    }
+
     /// The selected policy beside the verdict's reference, label by label.
     fn slices(&self, selected: Option<&Fit<'_>>) -> Vec<report::Slice> {
         let reference = verdict::reference_tier(
@@ -331,15 +354,36 @@ impl Setup<'_> {
             .collect()
     }
 
+    /// The selected policy on the held-out rows that repeat no calibration row, not even nearly; `None` where these are all
+    /// rows, or none.
+    fn judge_apart(&self, fit: &Fit<'_>, others: (Option<Rival>, bool)) -> Option<(HeldOut, Apart)> {
+        let places = self.apart();
+        if places.is_empty() || places.len() == self.test.len() {
+            return None;
+        }
+        let rows: Vec<u32> = places.iter().map(|&place| self.test[place]).collect();
+        let outcomes = fit.outcomes.at(&places);
+        let singles: Vec<Outcomes> =
+            (0..self.table.tiers.len()).map(|tier| Outcomes::single(&self.table, tier, &rows)).collect();
+        let mut policies = vec![(&outcomes, fit.rules.tiers.len())];
+        policies.extend(singles.iter().map(|outcomes| (outcomes, 0)));
+        let (seed, threads) = (self.route.fit.seed, self.input.options.threads);
+        let comparison = Comparison::new(&self.table, &rows, &policies, seed, threads);
+        let held_out =
+            HeldOut::new(&comparison.figures(0), &fit.rules.tiers, outcomes.cost_in_dearest_percent());
+        let who = Contestants { selected: 0, singles: 1 };
+        let verdict = self.judge(&comparison, &who, fit, (rows.len(), None), others);
+        Some((held_out, Apart { rows: rows.len(), verdict }))
+    }
+
     fn judge(
         &self,
         comparison: &Comparison,
+        who: &Contestants,
         selected: &Fit<'_>,
-        fits: &[Fit<'_>],
-        singles: usize,
+        (test_rows, apart): (usize, Option<&Apart>),
         (rival, fallen_back): (Option<Rival>, bool),
     ) -> Verdict {
-        let position = fits.iter().position(|fit| fit.family == selected.family).unwrap_or(0);
         let selected_tier = match &selected.chosen.draft {
             Draft::Cascade(rule)
                 if selected.rules.plans.first().is_some_and(|plan| plan.stages.len() == 1) =>
@@ -360,9 +404,10 @@ impl Setup<'_> {
             calls_per_day: self.route.calls_per_day,
             eligible: self.eligible(),
             rows: &self.calibration,
-            test_rows: self.test.len(),
+            test_rows,
+            apart,
         };
-        verdict::judge(comparison, &Contestants { selected: position, singles }, &self.table, &facts)
+        verdict::judge(comparison, who, &self.table, &facts)
     }
 }
 

@@ -4,6 +4,7 @@ use super::report::{Certification, FitReport, LeftOut};
 use super::setup::Setup;
 use crate::config::{Config, Objective, Route};
 use crate::diag::Diagnostic;
+use crate::fit::rows::near;
 use crate::fit::rows::pool::choose_pool;
 use crate::fit::rows::traffic::Traffic;
 use crate::log::{EvalLog, Split};
@@ -107,8 +108,9 @@ pub fn prepare_for<'a>(
     let (route, objective) = route_and_objective(input)?;
     let halves: Vec<Split> =
         input.log.rows.iter().map(|row| crate::log::half(row, route.fit.seed, route.fit.held_out)).collect();
-    let (pool, left_out) = choose_pool(route, input.log, &halves)?;
-    let setup = Setup::new(input, route, objective, &pool, &halves, traffic)?;
+    let groups = near::group_keys(input.log);
+    let (pool, left_out) = choose_pool(route, input.log, (&halves, &groups))?;
+    let setup = Setup::new(input, route, objective, &pool, (&halves, &groups), traffic)?;
     Ok(Prepared { setup, left_out })
 }
 

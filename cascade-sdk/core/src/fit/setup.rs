@@ -19,7 +19,7 @@ use crate::fit::rows::near;
 use crate::fit::rows::pool::{refuse_sparse_signals, refuse_unavailable_signals};
 use crate::fit::rows::table::{Table, Totals};
 use crate::fit::rows::traffic::{self, Traffic, Weighed};
-use crate::log::{Embeddings, EvalLog, Split, group_key, other_requests};
+use crate::log::{Embeddings, EvalLog, Split, other_requests};
 use crate::name::{collect_command, shell_word};
 
 /// Everything that is fixed before the first family is fitted.
@@ -30,8 +30,6 @@ pub(super) struct Setup<'a> {
     pub(super) limits: Limits,
     pub(super) table: Table,
     pub(super) group_names: Vec<String>,
-    /// One name for all groups whose prompts are nearly the same: they share a fold.
-    pub(super) variant_names: Vec<String>,
     pub(super) calibration: Vec<u32>,
     /// Rows set aside to test the constraint; empty without `confidence`.
     pub(super) certification: Vec<u32>,
@@ -50,14 +48,13 @@ impl<'a> Setup<'a> {
         route: &'a Route,
         objective: &'a Objective,
         pool: &[&str],
-        halves: &[Split],
+        (halves, groups): (&[Split], &[String]),
         traffic: Option<&'a Traffic>,
     ) -> Result<Self, Vec<Diagnostic>> {
         let log = input.log;
-        // Variants of one request belong together wherever something is fitted on some rows and judged on others: in folds
-        // and in the halves of a certificate. The split and the unit of resampling are the log's own groups (DESIGN.md 5).
-        let variants = near::group_keys(log);
-        let mut table = Table::new(log, pool, |row| group_key(&log.rows[row]));
+        // Variants of one request are one observation: in folds, in the halves and the test of a certificate, and in every
+        // interval (MATH.md 11). The split alone is by the log's own groups (DESIGN.md 5).
+        let mut table = Table::new(log, pool, |row| groups[row].clone());
         let traffic = match traffic {
             Some(traffic) if !table.is_empty() => {
                 Some((traffic, traffic::reweigh(&mut table, log, traffic)?))
@@ -90,18 +87,16 @@ impl<'a> Setup<'a> {
             ]);
         }
         let mut group_names = vec![String::new(); table.groups];
-        let mut variant_names = group_names.clone();
         for (&group, &log_row) in table.group.iter().zip(&table.log_row) {
             if group_names[group as usize].is_empty() {
-                group_names[group as usize] = group_key(&log.rows[log_row as usize]);
-                variant_names[group as usize].clone_from(&variants[log_row as usize]);
+                group_names[group as usize].clone_from(&groups[log_row as usize]);
             }
         }
         let mut certification = Vec::new();
         if objective.confidence.is_some() {
             // Before anything is chosen: B takes part in nothing but the test.
             (calibration, certification) =
-                certify::halves(&table, &calibration, &variant_names, route.fit.seed);
+                certify::halves(&table, &calibration, &group_names, route.fit.seed);
             if calibration.is_empty() || certification.is_empty() {
                 let message = "too few calibration rows to set half of them aside for a certificate";
                 return Err(vec![
@@ -124,11 +119,15 @@ impl<'a> Setup<'a> {
         }
         let others = other_requests(log, input.config, route, input.schema);
         warnings.extend(others.iter().map(Diagnostic::in_words));
+        if traffic.as_ref().is_some_and(|(traffic, _)| traffic.was_mended()) {
+            warnings
+                .push("the traffic has escapes that are half a character, which were read as U+FFFD".into());
+        }
         let limits = Limits::of(objective);
         if limits.list().iter().any(|limit| matches!(limit.tail, Tail::LatencyMs(_))) {
             warnings.extend(check_latencies(&table, &calibration, &route.name)?);
         }
-        let near = near::leak(log, &variants, route.fit.seed, route.fit.held_out);
+        let near = near::leak(log, groups, route.fit.seed, route.fit.held_out);
         // `cascade check` names the rows.
         warnings.extend(near.map(|found| format!("{}; {}", found.message, near::LEAK_REMEDY)));
         if let Goal::MaxQualityLoss { versus, .. } = &objective.goal
@@ -151,7 +150,7 @@ impl<'a> Setup<'a> {
             warnings
                 .push("a certified policy is the one that was tested: it is not refitted on all rows".into());
         }
-        let folds = crossfit::folds(&table, &calibration, &variant_names, route.fit.seed);
+        let folds = crossfit::folds(&table, &calibration, &group_names, route.fit.seed);
         combined::add(&mut table, &calibration, &folds);
         Ok(Self {
             input,
@@ -160,7 +159,6 @@ impl<'a> Setup<'a> {
             limits,
             table,
             group_names,
-            variant_names,
             calibration,
             certification,
             promises,
@@ -181,6 +179,7 @@ impl<'a> Setup<'a> {
     pub(super) fn trial(&self) -> Trial<'_> {
         Trial {
             config: self.input.config,
+            embedding: self.route.embedding.as_ref(),
             log: self.input.log,
             table: &self.table,
             choosing: &self.calibration,
@@ -212,6 +211,16 @@ impl<'a> Setup<'a> {
         };
         let (log, table, rows) = (self.input.log, &self.table, self.calibration.as_slice());
         Some(Guarding { settings, log, table, rows, reference })
+    }
+
+    /// The places of the held-out rows of groups that no row but a held-out one is in.
+    pub(super) fn apart(&self) -> Vec<usize> {
+        let mut seen = vec![false; self.table.groups];
+        for &row in self.calibration.iter().chain(&self.certification) {
+            seen[self.table.group[row as usize] as usize] = true;
+        }
+        let of = |place: &usize| self.table.group[self.test[*place] as usize] as usize;
+        (0..self.test.len()).filter(|place| !seen[of(place)]).collect()
     }
 
     pub(super) fn pool(&self) -> Pool<'_> {

@@ -14,7 +14,8 @@ use std::fmt::Write as _;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// True iff the selected policy beats the best single tier and the mixture of single tiers, in the objective's
-    /// terms, with 95 % intervals that exclude 0.
+    /// terms, with 95 % intervals that exclude 0, and does so too without the held-out rows that nearly repeat a calibration
+    /// row.
     pub worth_it: bool,
     /// The tier it was compared with: the best single tier that keeps the constraint on calibration rows.
     pub versus: Option<String>,
@@ -74,6 +75,17 @@ pub struct Facts<'a> {
     pub rows: &'a [u32],
     /// Number of held-out rows.
     pub test_rows: usize,
+    /// The same verdict without the held-out rows that nearly repeat a calibration row, if there are such and others.
+    pub apart: Option<&'a Apart>,
+}
+
+/// A verdict on the held-out rows that repeat no calibration row, not even nearly.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Apart {
+    /// How many there are.
+    pub rows: usize,
+    /// What they say.
+    pub verdict: Verdict,
 }
 
 /// z for a two-sided test at 5 % plus z for a power of 80 %.
@@ -176,8 +188,12 @@ pub fn judge(comparison: &Comparison, who: &Contestants, table: &Table, facts: &
     let versus_single = comparison.paired(in_terms);
     let standard_error = comparison.standard_error(gain);
     let beats = |estimate: &Estimate| estimate.low > 0.0;
-    let worth_it =
-        facts.selected_tier.is_none() && beats(&versus_single) && over_mixture.as_ref().is_some_and(beats);
+    // Rows whose near-duplicate was fitted on flatter whatever was fitted.
+    let holds_apart = facts.apart.is_none_or(|apart| apart.verdict.worth_it);
+    let worth_it = facts.selected_tier.is_none()
+        && beats(&versus_single)
+        && over_mixture.as_ref().is_some_and(beats)
+        && holds_apart;
     let quality_gain = comparison.paired(gain);
     let cost_saving = comparison.paired(saving);
     // One model against itself shows nothing held-out: what its rivals might gain is known from calibration rows.
@@ -277,13 +293,29 @@ fn words(
         );
         text.push_str(&broken(verdict.objective.as_ref(), verdict.worth_it));
         if let Some(mixture) = &verdict.gain_over_mixture {
-            let beyond = if beats_single && !verdict.worth_it {
+            let beyond = if beats_single && mixture.low <= 0.0 {
                 "But it does not clearly beat drawing single tiers at random at equal cost"
             } else {
                 "Against drawing single tiers at random at equal cost"
             };
             let _ = write!(text, " {beyond}: {}.", points(mixture));
         }
+    }
+    if let Some(Apart { rows, verdict: apart }) = facts.apart.filter(|_| facts.selected_tier.is_none()) {
+        let saving = apart.cost_saving.unwrap_or_default();
+        let change = match (verdict.worth_it, apart.worth_it, &verdict.gain_over_mixture) {
+            (false, false, Some(mixture)) if beats_single_and(versus_single, mixture) => {
+                " That is not clearly better, and rows which nearly repeat what was fitted on prove nothing."
+            }
+            _ => "",
+        };
+        let _ = write!(
+            text,
+            " On the {rows} of {} held-out rows that do not nearly repeat a calibration row: quality {}, cost {}.{change}",
+            facts.test_rows,
+            points(&apart.quality_gain.unwrap_or_default()),
+            percent(&Estimate { value: -saving.value, low: -saving.high, high: -saving.low })
+        );
     }
     if let Some((Abstained { share, quality_answered }, worth)) = comparison.abstained(who.selected) {
         let _ = write!(
@@ -314,6 +346,10 @@ fn words(
         text.push_str(&monthly_words(calls, monthly, reference));
     }
     text
+}
+
+fn beats_single_and(versus_single: &Estimate, mixture: &Estimate) -> bool {
+    versus_single.low > 0.0 && mixture.low > 0.0
 }
 
 /// The smallest gain that rows of a kind show, in words; `None` where none that is possible would show.

@@ -27,6 +27,7 @@ pub use columns::*;
 pub use embeddings::Embeddings;
 pub use files::LogFiles;
 pub use index::{Index, LookupError};
+pub use parse::mend_surrogates;
 pub use read::{LogReading, LogSource, ReadOptions, RecordReading, hash, read, records};
 pub use record::{RawJson, ResultRecord, RowRecord};
 pub use requests::other_requests;

@@ -53,9 +53,15 @@ pub(super) fn row<'de>(line: &'de str, faults: &mut Vec<Fault>) -> Result<RowRec
     Ok(row)
 }
 
-/// A line whose unpaired surrogate escapes, which stand for no character, are replaced by U+FFFD at equal length; `None`
-/// if it has none.
-pub(super) fn mend_surrogates(line: &str) -> Option<String> {
+/// JSON whose unpaired surrogate escapes, which stand for no character and which no reader takes, are replaced by U+FFFD at
+/// equal length; `None` if it has none. Whoever calls it says so.
+///
+/// ```
+/// # use cascade_sdk_core::log::mend_surrogates;
+/// assert_eq!(mend_surrogates(r#"{"input":"\ud83d"}"#).as_deref(), Some(r#"{"input":"\uFFFD"}"#));
+/// assert_eq!(mend_surrogates(r#"{"input":"\ud83d\ude00"}"#), None);
+/// ```
+pub fn mend_surrogates(line: &str) -> Option<String> {
     let bytes = line.as_bytes();
     let mut mended: Option<Vec<u8>> = None;
     let mut at = 0;

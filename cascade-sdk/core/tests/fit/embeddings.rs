@@ -65,17 +65,24 @@ impl World {
 const FAMILIES: &str = "\"single\", \"pair\", \"router\", \"routed_cascade\"";
 
 fn config(dimensions: Option<usize>, extra: &str, families: &str) -> Config {
+    read_config(config_text(dimensions, extra, families))
+}
+
+fn config_text(dimensions: Option<usize>, extra: &str, families: &str) -> String {
     let embedding = dimensions.map_or_else(String::new, |dimensions| {
         format!("[routes.answer.embedding]\nmodel = \"tiny\"\ndimensions = {dimensions}\n{extra}\n")
     });
-    let text = format!(
+    format!(
         "schema = 1\n[providers.log]\napi = \"replay\"\n\
          [tiers.a]\nprovider = \"log\"\nmodel = \"a\"\nprice = {{ input = 0.1, output = 1.0 }}\n\
          [tiers.b]\nprovider = \"log\"\nmodel = \"b\"\nprice = {{ input = 1.0, output = 4.0 }}\n\
          [routes.answer]\ntiers = [\"a\", \"b\"]\nlog = [\"log.jsonl\"]\n\
          [routes.answer.objective]\nshadow_price = 1000.0\n\
          [routes.answer.fit]\nfamilies = [{families}]\n{embedding}"
-    );
+    )
+}
+
+fn read_config(text: String) -> Config {
     let (config, findings) = config::read(&Source::new("cascade.toml", text));
     config.unwrap_or_else(|| panic!("{findings:#?}"))
 }
@@ -154,6 +161,21 @@ fn the_price_is_charged_to_whoever_reads_it_and_to_nobody_else() {
     // Expected sums are moved to meet what happened at both ends, the embedding's price included.
     let (_, held_out, calibration) = figures(&outcome, Family::Router);
     assert!((calibration / held_out - 1.0).abs() < 0.15 && held_out > 0.000_15, "{calibration} {held_out}");
+}
+
+#[test]
+fn a_certified_mean_cost_counts_the_embedding() {
+    let world = World { cost: Some(0.000_02), ..World::new(1200, 8) };
+    // Of calls alone no request can cost more than 0.0003, and with an embedding it costs 0.00032.
+    let text = config_text(Some(8), "", "\"single\", \"router\"")
+        .replace("model = \"a\"", "model = \"a\"\nmax_input_tokens = 60\nmax_output_tokens = 60")
+        .replace("model = \"b\"", "model = \"b\"\nmax_input_tokens = 60\nmax_output_tokens = 60")
+        .replace("shadow_price = 1000.0", "max_cost_usd = 0.00025\nconfidence = 0.9");
+    let config = read_config(text);
+    let outcome = fit(&config, &log_of(&config, &world.lines()));
+    let policy = outcome.policy.as_ref().unwrap();
+    assert!(policy.rules.reads_embedding(), "{:?}", outcome.report.selected);
+    assert!(policy.certificate.as_ref().unwrap().promise.contains("cost"), "{:?}", policy.certificate);
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! How well a signal works: the benefit of escalation along it, and whether its calibrated confidence can be believed.
 
+use crate::decide::logistic;
 use crate::fit::frontier::isotonic::{self, Direction, Group};
 use crate::fit::frontier::pair::Pair;
 use crate::fit::frontier::ranking::Ranking;
-use crate::fit::report::{Benefit, BenefitBin, IsotonicStep, Reliability, ReliabilityBin, ShadowPriceStep};
+use crate::fit::report::{
+    Benefit, BenefitBin, IsotonicStep, Reliability, ReliabilityBin, RouterCalibration, ShadowPriceStep,
+};
+use crate::fit::router::RouterFit;
 use crate::fit::rows::table::{QUALITY_ONE, Table};
+use crate::replay::KnownPredictions;
 use serde::Serialize;
 
 /// Bins of equal frequency for b(t) (MATH.md 3.1).
@@ -71,6 +76,45 @@ pub fn benefit(table: &Table, rows: &[u32], pair: Pair, at_least: Option<f64>) -
             })
             .collect(),
     })
+}
+
+/// Expected calibration error and bias of (prediction, quality), over ten bins of equally many predictions.
+pub(in crate::fit) fn calibration_error(mut pairs: Vec<(f64, f64)>) -> (f64, f64) {
+    const BINS: usize = RELIABILITY_BINS;
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let rows = pairs.len() as f64;
+    let gap =
+        |pairs: &[(f64, f64)]| pairs.iter().map(|(predicted, quality)| predicted - quality).sum::<f64>();
+    let bin = |bin: usize| &pairs[bin * pairs.len() / BINS..(bin + 1) * pairs.len() / BINS];
+    ((0..BINS).map(|at| gap(bin(at)).abs()).sum::<f64>() / rows, gap(&pairs) / rows)
+}
+
+/// How well a router's predictions fit: those of calibration rows are out of fold, and `known` has those of held-out rows.
+pub(in crate::fit) fn router_calibration(
+    table: &Table,
+    calibration: &[u32],
+    test: &[u32],
+    fit: &RouterFit,
+    known: &KnownPredictions,
+) -> Vec<RouterCalibration> {
+    let tiers = table.tiers.iter().enumerate();
+    tiers
+        .map(|(at, tier)| {
+            let quality = |row: u32| tier.quality[row as usize] as f64 / QUALITY_ONE as f64;
+            let of_fit = fit.log_odds.iter().skip(at).step_by(table.tiers.len());
+            let chosen = calibration.iter().zip(of_fit).map(|(&row, &odds)| (logistic(odds), quality(row)));
+            let held_out = test.iter().filter_map(|&row| {
+                let odds = *known.of(table.log_row[row as usize] as usize)?.log_odds.get(at)?;
+                Some((logistic(odds), quality(row)))
+            });
+            let held_out: Vec<(f64, f64)> = held_out.collect();
+            RouterCalibration {
+                tier: tier.name.clone(),
+                out_of_fold: calibration_error(chosen.collect()).0,
+                held_out: (!held_out.is_empty()).then(|| calibration_error(held_out).0),
+            }
+        })
+        .collect()
 }
 
 /// φ(s) fitted on calibration rows, checked on held-out rows: bins of predicted against observed quality, expected

@@ -12,7 +12,7 @@ use crate::fit::inference::bounds::normal_quantile;
 use crate::fit::inference::crossfit::{self, clustered_error, weighted_mean};
 use crate::fit::report::{Difference, FrontierGain};
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
-use crate::log::{EvalLog, Split, group_key};
+use crate::log::{EvalLog, Split};
 use crate::money::PICO_PER_USD;
 
 /// Rows below which nothing is said of the frontier.
@@ -29,17 +29,18 @@ pub(in crate::fit) struct Newcomer {
     pub(in crate::fit) text: String,
 }
 
-/// Compares `tier` with the tiers of `pool` on calibration rows that have them all; `None` without such rows.
+/// Compares `tier` with the tiers of `pool` on calibration rows that have them all; `None` without such rows. Each row of
+/// the log has its half and its group.
 pub(in crate::fit) fn compare(
     log: &EvalLog,
     tier: &str,
     pool: &[&str],
-    halves: &[Split],
+    (halves, groups): (&[Split], &[String]),
     seed: u64,
     smallest_gain: f64,
 ) -> Option<Newcomer> {
     let names: Vec<&str> = pool.iter().copied().chain([tier]).collect();
-    let key = |row: usize| group_key(&log.rows[row]);
+    let key = |row: usize| groups[row].clone();
     let mut table = Table::new(log, &names, key);
     let calibration = |row: &u32| halves[table.log_row[*row as usize] as usize] == Split::Calibration;
     let rows: Vec<u32> = (0_u32..).take(table.len()).filter(calibration).collect();
@@ -155,7 +156,7 @@ fn best(hull: &[Operating], price: f64) -> Option<&Operating> {
 mod tests {
     use super::*;
     use crate::fit::random::SplitMix64;
-    use crate::log::{Row, TierColumns};
+    use crate::log::{Row, TierColumns, group_key};
     use crate::money::Usd;
 
     /// A cheap and a dear tier, and a new one at a middle price that is right as often as `skill` says, on `shared` rows.
@@ -182,7 +183,11 @@ mod tests {
 
     fn newcomer(shared: usize, skill: f64) -> Newcomer {
         let log = log(600, shared, skill);
-        compare(&log, "new", &["cheap", "dear"], &vec![Split::Calibration; 600], 7, 0.01).unwrap()
+        compared(&log, &log.rows.iter().map(group_key).collect::<Vec<_>>())
+    }
+
+    fn compared(log: &EvalLog, groups: &[String]) -> Newcomer {
+        compare(log, "new", &["cheap", "dear"], (&vec![Split::Calibration; 600], groups), 7, 0.01).unwrap()
     }
 
     #[test]
@@ -197,6 +202,20 @@ mod tests {
         assert!(against("dear").quality < 0.05);
         assert_eq!(good.rows, 200);
         assert!((good.cost_usd - 1e-5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn variants_of_one_request_are_one_observation() {
+        let log = log(600, 200, 0.85);
+        let alone = newcomer(200, 0.85);
+        let groups: Vec<String> = (0..600).map(|row| format!("stem {}", row / 20)).collect();
+        let together = compared(&log, &groups);
+        let width = |found: &Newcomer| {
+            let [low, high] = found.differences[0].1.quality_ci;
+            high - low
+        };
+        assert_ne!(width(&alone), width(&together), "ten stems are not two hundred requests");
+        assert_ne!(alone.gain.unwrap().quality_ci, together.gain.unwrap().quality_ci);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! path and stops at the first failure, so the whole path shares one δ. Joint constraints share δ in equal parts. Nothing
 //! is refitted afterwards.
 
-use crate::config::Config;
+use crate::config::{Config, EmbeddingSettings};
 use crate::fit::FitError;
 use crate::fit::family::{Candidate, Draft, FittedFamily};
 use crate::fit::frontier::operating::CascadeRule;
@@ -100,6 +100,8 @@ pub struct Certified {
 pub struct Trial<'a> {
     /// The configuration, for the limits that bound the cost of a call.
     pub config: &'a Config,
+    /// The embedding that the route's policies may read.
+    pub embedding: Option<&'a EmbeddingSettings>,
     /// The log.
     pub log: &'a EvalLog,
     /// The numbers.
@@ -384,6 +386,17 @@ impl Trial<'_> {
         }
     }
 
+    /// The most the embedding of a request can cost, as far as is known: of a server's, the tokens that the tiers may be sent;
+    /// of the application's own, what the configuration and the log say.
+    fn most_of_embedding(&self, rules: &Rules) -> Usd {
+        let tiers = rules.tiers.iter().filter_map(|name| self.config.tier(name)?.max_input_tokens);
+        let by_tokens = |settings: &EmbeddingSettings| settings.cost_of(tiers.clone().max()?);
+        let configured =
+            self.embedding.map_or(Usd::ZERO, |settings| by_tokens(settings).unwrap_or(settings.cost));
+        let logged = self.log.embeddings.iter().flat_map(|embeddings| embeddings.cost.iter().copied());
+        logged.fold(configured, Usd::max)
+    }
+
     /// The most a request can cost under these rules.
     fn most_a_request_can_cost(&self, rules: &Rules) -> Result<Usd, String> {
         let read = rules.plans.iter().flat_map(|plan| &plan.stages).filter_map(|stage| {
@@ -406,6 +419,9 @@ impl Trial<'_> {
                 total = total.saturating_add(self.most_of_tier(&rules.tiers[stage.tier])?);
             }
             most = most.max(total);
+        }
+        if rules.reads_embedding() {
+            most = most.saturating_add(self.most_of_embedding(rules));
         }
         if most.pico() <= 0 || most.pico() > 1_000_000 * PICO_PER_USD {
             return Err("the tiers' prices and limits bound no request's cost".into());

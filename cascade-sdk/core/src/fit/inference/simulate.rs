@@ -93,6 +93,22 @@ impl Outcomes {
         }
     }
 
+    /// What it did on some of its rows, by their place.
+    #[must_use]
+    pub fn at(&self, places: &[usize]) -> Self {
+        fn pick<T: Copy>(all: &[T], places: &[usize]) -> Vec<T> {
+            places.iter().filter_map(|&place| all.get(place).copied()).collect()
+        }
+        Self {
+            quality: pick(&self.quality, places),
+            cost: pick(&self.cost, places),
+            calls: pick(&self.calls, places),
+            tier: pick(&self.tier, places),
+            latency_ms: pick(&self.latency_ms, places),
+            abstention: self.abstention,
+        }
+    }
+
     /// Share of the total cost in the dearest 1 % of rows (at least one row): above a fifth, means rest on few rows.
     pub fn cost_in_dearest_percent(&self) -> f64 {
         let mut sorted = self.cost.clone();

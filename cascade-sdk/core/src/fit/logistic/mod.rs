@@ -124,6 +124,11 @@ impl Weights {
         self.values[input * self.tiers + tier]
     }
 
+    /// Number of tiers.
+    pub(super) fn tiers(&self) -> usize {
+        self.tiers
+    }
+
     /// Changes the weights of each input but the intercept; they stand together, one a tier.
     pub(super) fn scale(&mut self, f: impl FnMut(&mut [f64])) {
         self.values.chunks_exact_mut(self.tiers).skip(1).for_each(f);

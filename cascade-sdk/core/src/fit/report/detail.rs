@@ -3,6 +3,19 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// How well a router's predictions of a tier's quality fit: expected calibration error, Σ share · |mean prediction − mean
+/// quality| over ten bins of predictions (MATH.md 10).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RouterCalibration {
+    /// The tier.
+    pub tier: String,
+    /// On calibration rows, each predicted by the fit without its fold.
+    pub out_of_fold: f64,
+    /// On held-out rows; absent without such rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<f64>,
+}
+
 /// Router minus cascade, taken apart (MATH.md 9), in quality averaged over the budgets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct StructuralCost {

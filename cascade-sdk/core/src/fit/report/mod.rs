@@ -12,7 +12,7 @@ pub use early::*;
 pub use frontiers::*;
 pub use objective::ObjectiveReport;
 pub use policies::*;
-pub use verdict::{HeldReport, VerdictReport};
+pub use verdict::{ApartReport, HeldReport, VerdictReport};
 
 use crate::fit::analysis::break_even::{BreakEven, EqualBudget};
 use crate::fit::analysis::diagnostics::SignalQuality;
@@ -65,6 +65,12 @@ pub struct FitReport {
     pub early_escalation: Option<EarlyReport>,
     /// Is it worth it.
     pub verdict: VerdictReport,
+    /// The same without the held-out rows that nearly repeat a calibration row; absent where there are none, or no others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_near_duplicates: Option<ApartReport>,
+    /// How well the router's predictions fit what was observed, tier by tier; empty without a router.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub router_calibration: Vec<RouterCalibration>,
     /// Every two-model frontier on calibration rows.
     pub pairs: Vec<PairReport>,
     /// The staircase of all pairs and single tiers on calibration rows.

@@ -2,6 +2,7 @@
 
 use super::super::held::Held;
 use super::super::verdict::Verdict;
+use super::HeldOut;
 use crate::policy::Estimate;
 use serde::Serialize;
 
@@ -39,6 +40,17 @@ pub struct VerdictReport {
     pub objective: Option<HeldReport>,
     /// In plain words.
     pub text: String,
+}
+
+/// The selected policy on the held-out rows that repeat no calibration row, not even nearly.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApartReport {
+    /// How many rows these are.
+    pub rows: usize,
+    /// The policy's figures on them.
+    pub held_out: HeldOut,
+    /// What they say.
+    pub verdict: VerdictReport,
 }
 
 /// The figure that the objective bounds, on held-out rows.

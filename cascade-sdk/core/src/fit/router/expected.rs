@@ -7,6 +7,8 @@
 //! realised sums at both, where nothing is chosen.
 
 use super::sweep::{Prospect, SweepPoint, sweep};
+use crate::fit::limited::Sums;
+use crate::fit::limits::Over;
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use crate::money::PICO_PER_USD;
 use std::ops::{Add, AddAssign, Sub};
@@ -16,19 +18,33 @@ use std::ops::{Add, AddAssign, Sub};
 struct Both {
     realised: Totals,
     predicted: Totals,
+    /// What exceeds limits is as it was: a limit is kept or broken, and no forecast says it.
+    over: Over,
+}
+
+fn each(a: Over, b: Over, of: impl Fn(i64, i64) -> i64) -> Over {
+    std::array::from_fn(|limit| of(a[limit], b[limit]))
 }
 
 impl Add for Both {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self { realised: self.realised + other.realised, predicted: self.predicted + other.predicted }
+        Self {
+            realised: self.realised + other.realised,
+            predicted: self.predicted + other.predicted,
+            over: each(self.over, other.over, |a, b| a + b),
+        }
     }
 }
 
 impl Sub for Both {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self { realised: self.realised - other.realised, predicted: self.predicted - other.predicted }
+        Self {
+            realised: self.realised - other.realised,
+            predicted: self.predicted - other.predicted,
+            over: each(self.over, other.over, |a, b| a - b),
+        }
     }
 }
 
@@ -39,14 +55,40 @@ impl AddAssign for Both {
 }
 
 /// The frontier over λ, from the highest λ to 0, with expected sums; `prospects` are out of fold, rows × tiers.
-#[expect(clippy::cast_possible_truncation, reason = "a prediction in the integer units of the table")]
 pub(super) fn frontier(table: &Table, rows: &[u32], prospects: &[Prospect]) -> Vec<SweepPoint> {
+    let points = penalised(table, rows, prospects, &[], |_| Over::default());
+    points
+        .into_iter()
+        .map(|point| SweepPoint { shadow_price: point.shadow_price, totals: point.totals.totals() })
+        .collect()
+}
+
+/// The same where each tier's predicted quality is lowered by a penalty (no penalties: by nothing) when plans are chosen;
+/// `over` has what exceeds limits, by the place of a row and a tier in `prospects`, and is summed as it was.
+#[expect(clippy::cast_possible_truncation, reason = "a prediction in the integer units of the table")]
+pub(super) fn penalised(
+    table: &Table,
+    rows: &[u32],
+    prospects: &[Prospect],
+    penalty: &[f64],
+    over: impl Fn(usize) -> Over,
+) -> Vec<SweepPoint<Sums>> {
     let tiers = table.tiers.len();
+    let lowered: Vec<Prospect> = prospects
+        .iter()
+        .enumerate()
+        .map(|(at, prospect)| {
+            let by = penalty.get(at % tiers).copied().unwrap_or(0.0);
+            Prospect { quality: prospect.quality - by, ..*prospect }
+        })
+        .collect();
     let both: Vec<Both> = rows
         .iter()
         .flat_map(|&row| table.tiers.iter().map(move |tier| (row, tier)))
         .zip(prospects)
-        .map(|((row, tier), prospect)| Both {
+        .enumerate()
+        .map(|(at, ((row, tier), prospect))| Both {
+            over: over(at),
             realised: table.totals(row, tier.quality[row as usize], tier.cost[row as usize]),
             predicted: table.totals(
                 row,
@@ -55,7 +97,7 @@ pub(super) fn frontier(table: &Table, rows: &[u32], prospects: &[Prospect]) -> V
             ),
         })
         .collect();
-    let points = sweep(tiers, prospects, &both);
+    let points = sweep(tiers, &lowered, &both);
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
     let off = |point: &SweepPoint<Both>| point.totals.realised - point.totals.predicted;
     let (at_first, at_last) = (off(first), off(last));
@@ -70,7 +112,9 @@ pub(super) fn frontier(table: &Table, rows: &[u32], prospects: &[Prospect]) -> V
                 quality: between(at_first.quality, at_last.quality),
                 cost: between(at_first.cost, at_last.cost),
             };
-            SweepPoint { shadow_price: point.shadow_price, totals: point.totals.predicted + level }
+            let Totals { quality, cost } = point.totals.predicted + level;
+            let totals = Sums { quality, cost, over: point.totals.over };
+            SweepPoint { shadow_price: point.shadow_price, totals }
         })
         .collect()
 }

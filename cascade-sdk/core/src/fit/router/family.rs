@@ -2,7 +2,6 @@
 
 use super::RouterFit;
 use super::expected;
-use super::sweep::{Prospect, sweep};
 use crate::feature::Router;
 use crate::fit::family::{Candidate, Draft, FittedFamily};
 use crate::fit::frontier::operating::CascadeRule;
@@ -35,8 +34,8 @@ impl<'t> RouterFamily<'t> {
     }
 
     /// What `fit` can do that keeps limits on tails out of fold: the λ-sweep, exactly, at each of some multipliers of
-    /// the limits. A multiplier takes from each tier's predicted quality in proportion to how often the tier exceeds
-    /// them.
+    /// the limits, at what it is expected to reach. A multiplier takes from each tier's predicted quality in proportion to
+    /// how often the tier exceeds them.
     pub fn within(table: &'t Table, rows: &[u32], fit: RouterFit, limits: &Limits) -> Self {
         if limits.is_empty() {
             return Self::without_limits(table, rows, fit);
@@ -44,7 +43,8 @@ impl<'t> RouterFamily<'t> {
         let tiers = table.tiers.len();
         let allowed = limits.allowed(table.total_weight(rows));
         let alone = limited::realised(table, rows, limits);
-        let realised = limited::realised(&paying(table, &fit), rows, limits);
+        let paying = paying(table, &fit);
+        let realised = limited::realised(&paying, rows, limits);
         let singles: Vec<Sums> = (0..tiers)
             .map(|tier| alone.iter().skip(tier).step_by(tiers).fold(Sums::default(), |sum, row| sum + *row))
             .collect();
@@ -59,15 +59,7 @@ impl<'t> RouterFamily<'t> {
         let prospects = fit.prospects();
         for multiplier in limited::MULTIPLIERS {
             let penalty: Vec<f64> = exceeds.iter().map(|share| multiplier * share).collect();
-            let lowered: Vec<Prospect> = prospects
-                .iter()
-                .enumerate()
-                .map(|(at, prospect)| Prospect {
-                    quality: prospect.quality - penalty[at % tiers],
-                    ..*prospect
-                })
-                .collect();
-            let kept = sweep(tiers, &lowered, &realised)
+            let kept = expected::penalised(&paying, rows, &prospects, &penalty, |at| realised[at].over)
                 .into_iter()
                 .filter(|point| within(point.totals.over, allowed));
             points.extend(kept.map(|point| {

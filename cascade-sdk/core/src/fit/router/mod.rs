@@ -129,9 +129,10 @@ impl RouterFit {
         Workbench::new(data).choose_and_fit()
     }
 
-    /// Fits with a choice made before: on fewer rows of the same log, for cross-fitting.
+    /// Fits with inputs and a penalty that were chosen before, on fewer rows of the same log, for cross-fitting; pooling and
+    /// what costs are predicted from are chosen anew.
     pub fn again(data: &Data<'_>, choice: &Choice) -> Self {
-        Workbench::new(data).fit(choice.clone(), Vec::new(), None)
+        Workbench::new(data).fit_again(choice)
     }
 
     /// Whether any prediction depends on the request.
@@ -246,15 +247,12 @@ impl<'a> Workbench<'a> {
             }
             best_of_bases.extend(best);
         }
-        let cost = threads::map(self.data.threads, self.tiers(), |tier| {
-            self.costs(&self.tier_cost(tier)).choose(self.data.folds)
-        });
+        let cost = self.cost_bases();
         let fit = |attempt: &Attempt, trials| {
             let Attempt { trial: Trial { basis, strength, .. }, by_fold, .. } = attempt;
-            let alike = *basis == Basis::Constant || self.tiers() < 2;
-            let pooling = if alike { Pooling::NONE } else { self.pooling(by_fold) };
+            let pooling = self.pooling(*basis, by_fold);
             let choice = Choice { basis: *basis, strength: *strength, pooling, cost: cost.clone() };
-            self.fit(choice, trials, Some(by_fold))
+            self.fit(choice, trials, by_fold)
         };
         let chosen = &best_of_bases[self.simplest_of_the_best(&best_of_bases)];
         let fitted = fit(chosen, trials.clone());
@@ -272,6 +270,27 @@ impl<'a> Workbench<'a> {
         };
         let ((with_it, fitted), (without_it, without)) = (reach(fitted), reach(without));
         if with_it > without_it { fitted } else { without }
+    }
+
+    fn fit_again(self, choice: &Choice) -> RouterFit {
+        let by_fold = self.solutions(choice);
+        let pooling = self.pooling(choice.basis, &by_fold);
+        let choice = Choice { pooling, cost: self.cost_bases(), ..*choice };
+        self.fit(choice, Vec::new(), &by_fold)
+    }
+
+    /// The weights without each fold.
+    fn solutions(&self, choice: &Choice) -> Vec<Solution> {
+        threads::map(self.data.threads, usize::from(self.folds), |fold| {
+            let (train, part) = (self.train_rows(fold), self.part(choice.basis));
+            logistic::ascend(&self.encoding.design, &self.labels, &train, part, choice.strength, None)
+        })
+    }
+
+    fn cost_bases(&self) -> Vec<CostBasis> {
+        threads::map(self.data.threads, self.tiers(), |tier| {
+            self.costs(&self.tier_cost(tier)).choose(self.data.folds)
+        })
     }
 
     /// The first basis whose paired shortfall in log loss from the best one is within one standard error, by group.
@@ -322,12 +341,9 @@ impl<'a> Workbench<'a> {
         Attempt { trial: Trial { basis, strength, log_loss }, losses, by_fold }
     }
 
-    /// Fits with a choice. `by_fold` are the weights without each fold, where they are known.
-    fn fit(&self, choice: Choice, trials: Vec<Trial>, by_fold: Option<&[Solution]>) -> RouterFit {
+    /// Fits with a choice. `by_fold` are the weights without each fold.
+    fn fit(&self, choice: Choice, trials: Vec<Trial>, by_fold: &[Solution]) -> RouterFit {
         let part = self.part(choice.basis);
-        let train = |rows: &[usize]| {
-            logistic::ascend(&self.encoding.design, &self.labels, rows, part, choice.strength, None).weights
-        };
         let tier_costs: Vec<Vec<f64>> = (0..self.tiers()).map(|tier| self.tier_cost(tier)).collect();
         let cost_heads = |rows: &[usize]| -> Vec<CostHead> {
             tier_costs
@@ -336,16 +352,12 @@ impl<'a> Workbench<'a> {
                 .map(|(cost, &basis)| self.costs(cost).fit(basis, rows))
                 .collect()
         };
-        let mut by_fold: Vec<Weights> =
-            threads::map(self.data.threads, usize::from(self.folds), |fold| match by_fold {
-                Some(known) => known[fold].weights.clone(),
-                None => train(&self.train_rows(fold)),
-            });
+        let mut by_fold: Vec<Weights> = by_fold.iter().map(|solution| solution.weights.clone()).collect();
         let all: Vec<usize> = (0..self.weight.len()).collect();
-        let mut whole = train(&all);
+        let mut whole =
+            logistic::ascend(&self.encoding.design, &self.labels, &all, part, choice.strength, None).weights;
         let pool = |weights: &mut Weights, rows: &[usize]| {
-            let means = self.mean_log_odds(weights, rows);
-            choice.pooling.apply(weights, &means);
+            choice.pooling.apply(weights, &self.encoding.design, rows, &self.weight);
         };
         if choice.pooling != Pooling::NONE {
             for (fold, weights) in by_fold.iter_mut().enumerate() {
@@ -370,8 +382,11 @@ impl<'a> Workbench<'a> {
         RouterFit { router, choice, trials, log_odds, cost_usd }
     }
 
-    fn pooling(&self, by_fold: &[Solution]) -> Pooling {
+    fn pooling(&self, basis: Basis, by_fold: &[Solution]) -> Pooling {
         let tiers = self.tiers();
+        if basis == Basis::Constant || tiers < 2 {
+            return Pooling::NONE;
+        }
         let mut log_odds = vec![0.0; self.weight.len() * tiers];
         let mut of_row = Vec::new();
         for (row, &fold) in self.data.folds.iter().enumerate() {
@@ -379,18 +394,6 @@ impl<'a> Workbench<'a> {
             log_odds[row * tiers..(row + 1) * tiers].copy_from_slice(&of_row);
         }
         Pooling::fit(&self.labels, &log_odds, tiers)
-    }
-
-    /// Mean log-odds of each tier on some rows, without the intercepts.
-    fn mean_log_odds(&self, weights: &Weights, rows: &[usize]) -> Vec<f64> {
-        let mut sums = vec![0.0; self.tiers()];
-        let (mut of_row, mut total) = (Vec::new(), 0.0);
-        for &row in rows {
-            weights.log_odds(&self.encoding.design, row, &mut of_row);
-            total += self.weight[row];
-            sums.iter_mut().zip(&of_row).for_each(|(sum, value)| *sum += self.weight[row] * value);
-        }
-        sums.iter().enumerate().map(|(tier, sum)| sum / total - weights.get(0, tier)).collect()
     }
 
     /// What a deployed router says about the rows of a fold, through the code that runs in production.
@@ -411,7 +414,13 @@ impl<'a> Workbench<'a> {
     }
 
     fn costs<'b>(&'b self, cost: &'b [f64]) -> Costs<'b> {
-        Costs { encoding: &self.encoding, weight: &self.weight, cost }
+        Costs {
+            encoding: &self.encoding,
+            weight: &self.weight,
+            cost,
+            table: self.data.table,
+            rows: self.data.rows,
+        }
     }
 
     /// Quantises weights and leaves out the inputs that are not used.

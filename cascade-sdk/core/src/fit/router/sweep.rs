@@ -26,8 +26,18 @@ pub struct SweepPoint<Sums = Totals> {
     pub totals: Sums,
 }
 
-/// Slopes closer than this, relatively, count as one: between them no λ would be safe from rounding.
+/// Slopes closer than this, relatively, count as one, as do those between which no λ would be safe from rounding.
 const SAME_SLOPE: f64 = 1e-12;
+
+/// A λ at which a row changes its plan.
+#[derive(Clone, Copy)]
+struct Change<Sums> {
+    slope: f64,
+    /// How far from it a λ must be for the decision function to tell the plans apart: it rounds λ · cost and the difference
+    /// from quality, which matters where two plans cost nearly the same.
+    blur: f64,
+    sums: Sums,
+}
 
 /// The frontier, from the highest λ (cheapest plans) to λ = 0 (best plans): O(nk log nk) for n rows of k plans.
 ///
@@ -38,31 +48,35 @@ where
     Sums: Copy + Default + Add<Output = Sums> + Sub<Output = Sums> + AddAssign,
 {
     let mut totals = Sums::default();
-    let mut changes: Vec<(f64, Sums)> = Vec::new();
+    let mut changes: Vec<Change<Sums>> = Vec::new();
     for (prospects, realised) in prospects.chunks_exact(plans).zip(realised.chunks_exact(plans)) {
         let hull = upper_hull(prospects);
         if let Some(&first) = hull.first() {
             totals += realised[first];
         }
         changes.extend(hull.windows(2).map(|edge| {
-            let (from, to) = (edge[0], edge[1]);
-            (slope(prospects[from], prospects[to]), realised[to] - realised[from])
+            let (from, to) = (prospects[edge[0]], prospects[edge[1]]);
+            let slope = slope(from, to);
+            let largest = to.quality.abs().max(slope * to.cost_usd.abs());
+            let blur = 4.0 * f64::EPSILON * largest / (to.cost_usd - from.cost_usd);
+            Change { slope, blur, sums: realised[edge[1]] - realised[edge[0]] }
         }));
     }
-    changes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    changes.sort_by(|a, b| b.slope.total_cmp(&a.slope));
     let mut points =
-        vec![SweepPoint { shadow_price: changes.first().map_or(0.0, |first| 2.0 * first.0), totals }];
+        vec![SweepPoint { shadow_price: changes.first().map_or(0.0, |first| 2.0 * first.slope), totals }];
     let mut at = 0;
-    while let Some(&(highest, _)) = changes.get(at) {
-        let mut lowest = highest;
-        while let Some(&(slope, change)) =
-            changes.get(at).filter(|next| next.0 >= lowest * (1.0 - SAME_SLOPE))
-        {
-            lowest = slope;
-            totals += change;
+    while let Some(&highest) = changes.get(at) {
+        let mut last = highest;
+        let is_same = |last: &Change<Sums>, next: &Change<Sums>| {
+            last.slope - next.slope <= (last.slope * SAME_SLOPE).max(last.blur).max(next.blur)
+        };
+        while let Some(&next) = changes.get(at).filter(|next| is_same(&last, next)) {
+            last = next;
+            totals += next.sums;
             at += 1;
         }
-        let shadow_price = changes.get(at).map_or(0.0, |next| f64::midpoint(lowest, next.0));
+        let shadow_price = changes.get(at).map_or(0.0, |next| f64::midpoint(last.slope, next.slope));
         points.push(SweepPoint { shadow_price, totals });
     }
     points
@@ -129,6 +143,22 @@ mod tests {
         sum
     }
 
+    /// One λ in each interval in which no row can change its plan.
+    fn between_all_ties(plans: usize, prospects: &[Prospect]) -> Vec<f64> {
+        let mut ties = vec![0.0];
+        for row in prospects.chunks_exact(plans) {
+            for (at, a) in row.iter().enumerate() {
+                ties.extend(
+                    row[at + 1..].iter().map(|b| slope(*a, *b)).filter(|tie| tie.is_finite() && *tie > 0.0),
+                );
+            }
+        }
+        ties.sort_by(f64::total_cmp);
+        ties.dedup_by(|next, last| *next - *last <= 1e-9 * *next);
+        let past_the_last = ties.last().map_or(1.0, |last| 2.0 * last + 1.0);
+        ties.windows(2).map(|pair| f64::midpoint(pair[0], pair[1])).chain([past_the_last]).collect()
+    }
+
     proptest! {
         #[test]
         fn every_point_is_what_the_decision_function_does(
@@ -141,12 +171,10 @@ mod tests {
             for pair in points.windows(2) {
                 prop_assert!(pair[0].shadow_price > pair[1].shadow_price);
             }
-            // No λ yields anything that the sweep does not list.
-            for step in 0..60 {
-                let shadow_price = 1e4 * f64::from(step) / 37.0;
+            // No λ between two values at which any two plans of a row are equal yields anything that the sweep does not list.
+            for shadow_price in between_all_ties(plans, &prospects) {
                 let totals = direct(plans, &prospects, &realised, shadow_price);
-                let tie = points.windows(2).any(|pair| pair[0].shadow_price > shadow_price && shadow_price > pair[1].shadow_price);
-                prop_assert!(points.iter().any(|point| point.totals == totals) || tie);
+                prop_assert!(points.iter().any(|point| point.totals == totals), "{}", shadow_price);
             }
         }
     }
@@ -170,6 +198,27 @@ mod tests {
             };
             prop_assert_eq!(points.first().unwrap().totals, pick(|p| (p.cost_usd, -p.quality)));
             prop_assert_eq!(points.last().unwrap().totals, pick(|p| (-p.quality, p.cost_usd)));
+        }
+    }
+
+    /// Plans that cost nearly the same: a λ between two changes can be closer to them than the decision function can tell.
+    #[test]
+    fn changes_that_rounding_blurs_are_one() {
+        let mut random = crate::fit::random::SplitMix64::new(3, 1);
+        for _ in 0..500 {
+            let prospects: Vec<Prospect> = (0..20)
+                .flat_map(|_| {
+                    let (cost, quality) = (0.5 + random.fraction(), 0.2 + 0.5 * random.fraction());
+                    let near = 1e-11 * (1.0 + random.fraction());
+                    [(quality, cost), (quality + 3.0 * near * (1.0 + 1e-6 * random.fraction()), cost + near)]
+                })
+                .map(|(quality, cost_usd)| Prospect { quality, cost_usd })
+                .collect();
+            let sums: Vec<Totals> =
+                (0..40_i128).map(|at| Totals { quality: 1 << at, cost: at % 2 }).collect();
+            for point in sweep(2, &prospects, &sums) {
+                assert_eq!(point.totals, direct(2, &prospects, &sums, point.shadow_price));
+            }
         }
     }
 

@@ -10,17 +10,18 @@ use crate::name;
 use crate::policy::{self, Returns, Rules, SignalLack};
 
 /// The tiers with enough calibration rows, and those that are reported apart: a tier that was collected for less than
-/// half as many rows as the best covered one would shrink the rows all families share.
+/// half as many rows as the best covered one would shrink the rows all families share. `known` has the half and the group of
+/// each row of the log.
 pub(in crate::fit) fn choose_pool<'a>(
     route: &'a Route,
     log: &EvalLog,
-    halves: &[Split],
+    known: (&[Split], &[String]),
 ) -> Result<(Vec<&'a str>, Vec<LeftOut>), Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut coverage = Vec::new();
     for tier in &route.tiers {
         if let Some(columns) = log.tier(tier) {
-            let collected = columns.present.iter().zip(halves);
+            let collected = columns.present.iter().zip(known.0);
             coverage.push((
                 tier.as_str(),
                 collected.filter(|(present, half)| **present && **half == Split::Calibration).count(),
@@ -48,11 +49,17 @@ pub(in crate::fit) fn choose_pool<'a>(
     let (pool, sparse): (Vec<_>, Vec<_>) = coverage.into_iter().partition(|(_, rows)| 2 * rows >= most);
     let pool: Vec<&str> = pool.into_iter().map(|(tier, _)| tier).collect();
     let left_out =
-        sparse.into_iter().filter_map(|(tier, _)| left_out(route, log, tier, &pool, halves)).collect();
+        sparse.into_iter().filter_map(|(tier, _)| left_out(route, log, tier, &pool, known)).collect();
     Ok((pool, left_out))
 }
 
-fn left_out(route: &Route, log: &EvalLog, tier: &str, pool: &[&str], halves: &[Split]) -> Option<LeftOut> {
+fn left_out(
+    route: &Route,
+    log: &EvalLog,
+    tier: &str,
+    pool: &[&str],
+    known: (&[Split], &[String]),
+) -> Option<LeftOut> {
     let columns = log.tier(tier)?;
     let on_shared = |other: &str| {
         let other = log.tier(other)?;
@@ -62,7 +69,7 @@ fn left_out(route: &Route, log: &EvalLog, tier: &str, pool: &[&str], halves: &[S
         (count > 0).then(|| sum / count as f64)
     };
     let fit = &route.fit;
-    let shared = newcomer::compare(log, tier, pool, halves, fit.seed, fit.smallest_gain);
+    let shared = newcomer::compare(log, tier, pool, known, fit.seed, fit.smallest_gain);
     let text = || format!("{tier} shares no calibration row with all of the others");
     Some(LeftOut {
         shared_rows: shared.as_ref().map_or(0, |shared| shared.rows),

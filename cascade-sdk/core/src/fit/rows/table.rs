@@ -3,6 +3,7 @@
 //! Qualities are integers of 10⁻¹², costs integers of pico-dollars and weights integers, so every sum is exact and does
 //! not depend on the order of rows or the number of threads.
 
+use crate::fit::rows::near;
 use crate::log::EvalLog;
 use crate::policy::Score;
 use std::borrow::Cow;
@@ -159,6 +160,12 @@ impl Table {
             weight: integer_weights(rows.iter().map(|&row| log.rows[row].weight)),
             log_row: rows.iter().map(|&row| u32::try_from(row).unwrap_or(u32::MAX)).collect(),
         }
+    }
+
+    /// As [`Table::new`], requests that are nearly the same in one group: the unit of every interval (MATH.md 11).
+    pub fn grouped(log: &EvalLog, tiers: &[&str]) -> Self {
+        let groups = near::group_keys(log);
+        Self::new(log, tiers, |row| groups.get(row).cloned().unwrap_or_default())
     }
 
     /// The same with each row's embedding charged to every call of some tiers: what a policy that reads it pays, where exactly

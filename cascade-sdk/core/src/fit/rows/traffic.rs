@@ -11,7 +11,7 @@ use crate::fit::inference::simulate::Outcomes;
 use crate::fit::report::{TrafficMeans, TrafficReport};
 use crate::fit::rows::table::{QUALITY_ONE, Table, integer_weights};
 use crate::hash::Hasher;
-use crate::log::{EvalLog, nested};
+use crate::log::{EvalLog, mend_surrogates, nested};
 use crate::money::PICO_PER_USD;
 use crate::policy::Rules;
 use serde_json::Value;
@@ -29,6 +29,7 @@ const MOST_FAULTS: usize = 10;
 pub struct Traffic {
     requests: Vec<Request>,
     hash: String,
+    was_mended: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,7 +47,9 @@ impl Traffic {
     /// The lines that are no such objects, without their text; that there is no line at all.
     pub fn read(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         let (mut requests, mut faults) = (Vec::new(), Vec::new());
-        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let mended = mend_surrogates(text);
+        let lines = mended.as_deref().unwrap_or(text).lines();
+        for (number, line) in (1..).zip(lines).filter(|(_, line)| !line.trim().is_empty()) {
             match Request::read(line) {
                 Ok(request) => requests.push(request),
                 Err(why) => faults.push((number, why)),
@@ -74,7 +77,13 @@ impl Traffic {
                 error.help("give a file with one JSON object a line, with `input` or `messages`"),
             ]);
         }
-        Ok(Self { requests, hash: Hasher::new().part("traffic").part(text).hex() })
+        let hash = Hasher::new().part("traffic").part(text).hex();
+        Ok(Self { requests, hash, was_mended: mended.is_some() })
+    }
+
+    /// Whether escapes that are half a character were read as U+FFFD.
+    pub fn was_mended(&self) -> bool {
+        self.was_mended
     }
 
     /// SHA-256 of what was read.
@@ -300,6 +309,13 @@ mod tests {
         assert_eq!(errors.len(), 4);
         assert!(errors.iter().all(|error| !format!("{error:?}").contains("secret")));
         assert_eq!(Traffic::read("t.jsonl", "\n").unwrap_err()[0].code, "fit::traffic-empty");
+    }
+
+    #[test]
+    fn half_a_character_is_read_as_the_mark_for_none() {
+        let traffic = Traffic::read("t.jsonl", r#"{"input":"a \ud83d b"}"#).unwrap();
+        assert_eq!(traffic.requests[0].text.as_deref(), Some("a \u{fffd} b"));
+        assert!(traffic.was_mended() && !Traffic::read("t.jsonl", r#"{"input":"a"}"#).unwrap().was_mended());
     }
 
     #[test]

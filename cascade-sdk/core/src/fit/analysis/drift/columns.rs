@@ -5,9 +5,9 @@ use super::Input;
 use crate::feature::{
     Inputs, RequestView, SURFACE_STATISTICS, Scratch, TextInput, surface_name, text::BUCKETS,
 };
-use crate::fit::rows::affix;
+use crate::fit::rows::{affix, near};
 use crate::hash::Hasher;
-use crate::log::{EvalLog, group_key};
+use crate::log::{EvalLog, TierColumns};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bins of a number.
@@ -19,8 +19,11 @@ const WORD_COLUMNS: u32 = 512;
 /// Groups of a side that are used at most: a fixed choice by hash, and plenty to see what matters.
 const MOST_GROUPS: usize = 4_000;
 
+/// A tier that is absent from more than this share of the answered rows was called on a choice of them.
+const ABSENT_SHARE: f64 = 0.05;
+
 /// The rows of both sides, those of the fit first, and their groups.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sides {
     /// Row of the log, and which log: true is the new one.
     pub(super) rows: Vec<(usize, bool)>,
@@ -37,12 +40,10 @@ impl Sides {
         for (log, rows, new) in
             [(input.reference, input.reference_rows, false), (input.new, all.as_slice(), true)]
         {
+            let names = near::group_keys(log);
             let mut by_group: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
             for &row in rows {
-                let key = Hasher::new()
-                    .part("drift")
-                    .part(input.seed.to_le_bytes())
-                    .part(group_key(&log.rows[row]));
+                let key = Hasher::new().part("drift").part(input.seed.to_le_bytes()).part(&names[row]);
                 by_group.entry(key.bytes()).or_default().push(row);
             }
             for rows in by_group.into_values().take(MOST_GROUPS) {
@@ -55,6 +56,26 @@ impl Sides {
             }
         }
         sides
+    }
+
+    /// The rows that are kept, by their place, and the groups that are left.
+    fn only(&self, keep: &[bool]) -> Self {
+        let mut sides = Self { rows: Vec::new(), group: Vec::new(), is_new: Vec::new() };
+        let mut last = None;
+        // Rows of a group stand together.
+        for (at, &group) in self.group.iter().enumerate().filter(|(at, _)| keep[*at]) {
+            if last != Some(group) {
+                sides.is_new.push(self.is_new[group as usize]);
+                last = Some(group);
+            }
+            sides.rows.push(self.rows[at]);
+            sides.group.push(u32::try_from(sides.is_new.len() - 1).unwrap_or(u32::MAX));
+        }
+        sides
+    }
+
+    fn has_both(&self) -> bool {
+        self.is_new.contains(&false) && self.is_new.contains(&true)
     }
 
     pub(super) fn rows(&self) -> [usize; 2] {
@@ -80,11 +101,33 @@ pub(super) struct Family {
     pub(super) on: Vec<u32>,
     /// End of each row in `on`.
     pub(super) end: Vec<usize>,
+    /// The rows that have something to compare; `None` for all.
+    some: Option<Sides>,
+}
+
+/// What is compared and what cannot be.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) families: Vec<Family>,
+    /// In words, what is not compared and why.
+    pub(super) not_compared: Vec<String>,
 }
 
 impl Family {
     fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), inputs: Vec::new(), columns: 0, on: Vec::new(), end: Vec::new() }
+        Self {
+            name: name.into(),
+            inputs: Vec::new(),
+            columns: 0,
+            on: Vec::new(),
+            end: Vec::new(),
+            some: None,
+        }
+    }
+
+    /// The rows that it is about.
+    pub(super) fn sides<'a>(&'a self, all: &'a Sides) -> &'a Sides {
+        self.some.as_ref().unwrap_or(all)
     }
 
     /// From one column number per row and input.
@@ -133,21 +176,24 @@ fn bins(values: &[f64]) -> Vec<u32> {
 }
 
 /// Everything that both logs have, one family each.
-pub(super) fn families(input: &Input<'_>, sides: &Sides) -> Vec<Family> {
+pub(super) fn families(input: &Input<'_>, sides: &Sides) -> Found {
     let log = |new: bool| -> &EvalLog { if new { input.new } else { input.reference } };
-    let mut families = Vec::new();
-    let both = |has: &dyn Fn(usize, bool) -> bool| {
-        [false, true].iter().all(|&side| sides.rows.iter().any(|&(row, new)| new == side && has(row, new)))
-    };
-    if both(&|row, new| log(new).rows[row].text.is_some()) {
-        families.extend(text(input, sides));
+    let mut found = Found::default();
+    let prompted: Vec<bool> =
+        sides.rows.iter().map(|&(row, new)| log(new).rows[row].text.is_some()).collect();
+    let with_prompts = sides.only(&prompted);
+    if with_prompts.has_both() {
+        found.families.extend(text(input, &with_prompts));
     }
-    let mut numbers: BTreeSet<&str> = BTreeSet::new();
-    let mut labels: BTreeSet<&str> = BTreeSet::new();
+    let mut numbers: [BTreeSet<&str>; 2] = Default::default();
+    let mut labels: [BTreeSet<&str>; 2] = Default::default();
     for &(row, new) in &sides.rows {
-        numbers.extend(log(new).rows[row].features.iter().map(|(name, _)| &**name));
-        labels.extend(log(new).rows[row].tags.iter().map(|(name, _)| &**name));
+        let row = &log(new).rows[row];
+        numbers[usize::from(new)].extend(row.features.iter().map(|(name, _)| &**name));
+        labels[usize::from(new)].extend(row.tags.iter().map(|(name, _)| &**name));
     }
+    let numbers = in_both("feature", &numbers, sides, &mut found.not_compared);
+    let labels = in_both("tag", &labels, sides, &mut found.not_compared);
     let number = |row: usize, new: bool, name: &str| {
         let found = log(new).rows[row].features.iter().find(|(key, _)| &**key == name);
         found.map_or(f64::NAN, |(_, value)| *value)
@@ -160,7 +206,7 @@ pub(super) fn families(input: &Input<'_>, sides: &Sides) -> Vec<Family> {
         })
         .collect();
     if !numbers.is_empty() {
-        families.push(Family::of("features", numbers));
+        found.families.push(Family::of("features", numbers));
     }
     let labels: Vec<(String, Vec<u32>)> = labels
         .into_iter()
@@ -178,48 +224,141 @@ pub(super) fn families(input: &Input<'_>, sides: &Sides) -> Vec<Family> {
         })
         .collect();
     if !labels.is_empty() {
-        families.push(Family::of("tags", labels));
+        found.families.push(Family::of("tags", labels));
     }
-    for tier in input.tiers {
-        outcomes(input, sides, tier, &mut families);
-    }
-    families
+    Outcomes::new(input, sides).families(&mut found);
+    found
 }
 
-/// Signals and, where both logs are graded, quality of a tier.
-fn outcomes(input: &Input<'_>, sides: &Sides, tier: &str, families: &mut Vec<Family>) {
-    let (Some(reference), Some(new)) = (input.reference.tier(tier), input.new.tier(tier)) else { return };
-    let names: Vec<&String> =
-        reference.signals.keys().filter(|name| new.signals.contains_key(*name)).collect();
-    let column = |of: &dyn Fn(usize, bool) -> f64| -> Option<Vec<u32>> {
-        let values: Vec<f64> = sides
+/// Names that both sides use. What only one knows says how the logs were made, not how requests are.
+fn in_both<'a>(
+    kind: &str,
+    [reference, new]: &[BTreeSet<&'a str>; 2],
+    sides: &Sides,
+    not_compared: &mut Vec<String>,
+) -> Vec<&'a str> {
+    if sides.has_both() {
+        for (own, other, place) in [(reference, new, "log of the fit"), (new, reference, "new log")] {
+            not_compared
+                .extend(own.difference(other).map(|name| format!("{kind} {name}: only the {place} has it")));
+        }
+    }
+    reference.intersection(new).copied().collect()
+}
+
+/// What the policy's tiers did, in both logs.
+struct Outcomes<'a> {
+    sides: &'a Sides,
+    /// The tiers that both logs have: in that of the fit and in the new one.
+    tiers: Vec<[&'a TierColumns; 2]>,
+    /// Rows of the fit that all tiers answered, and new ones that some tier answered.
+    answered: Vec<bool>,
+    /// Whether each tier answered only some of the new ones.
+    partial: Vec<bool>,
+}
+
+impl<'a> Outcomes<'a> {
+    fn new(input: &Input<'a>, sides: &'a Sides) -> Self {
+        let tiers: Vec<[&TierColumns; 2]> = input
+            .tiers
+            .iter()
+            .filter_map(|tier| Some([input.reference.tier(tier)?, input.new.tier(tier)?]))
+            .collect();
+        let has = |tier: &[&TierColumns; 2], (row, new): (usize, bool)| tier[usize::from(new)].present[row];
+        // The fit saw the rows that all tiers answered; the new log's are what they are.
+        let answered: Vec<bool> = sides
             .rows
             .iter()
-            .map(|&(row, is_new)| {
-                let results = if is_new { new } else { reference };
-                if results.present[row] { of(row, is_new) } else { f64::NAN }
+            .map(|&row| {
+                if row.1 {
+                    tiers.iter().any(|tier| has(tier, row))
+                } else {
+                    tiers.iter().all(|tier| has(tier, row))
+                }
             })
             .collect();
+        let partial = tiers
+            .iter()
+            .map(|tier| {
+                let new: Vec<bool> = sides
+                    .rows
+                    .iter()
+                    .zip(&answered)
+                    .filter(|(row, answered)| row.1 && **answered)
+                    .map(|(&row, _)| has(tier, row))
+                    .collect();
+                let absent = new.iter().filter(|&&present| !present).count();
+                absent as f64 > ABSENT_SHARE * new.len() as f64
+            })
+            .collect();
+        Self { sides, tiers, answered, partial }
+    }
+
+    /// Signals and, where both logs are graded, quality of each tier.
+    ///
+    /// Rows without a call of the tier say nothing of it, so they are left out; of a call that ran, a signal that is missing
+    /// is a value like any other. A tier that answered only some of the rows answered those that were escalated, which are
+    /// the harder ones: they are no sample of what it would have done on all, and nothing is compared.
+    fn families(&self, found: &mut Found) {
+        for (tier, &partial) in self.tiers.iter().zip(&self.partial) {
+            let [reference, new] = *tier;
+            if partial && self.sides.has_both() {
+                let name = &reference.name;
+                found.not_compared.push(format!(
+                    "signals and quality of {name}: it answered only some of the rows, which may be the harder ones"
+                ));
+                continue;
+            }
+            let rows = self.sides.rows.iter().zip(&self.answered);
+            let called: Vec<bool> =
+                rows.map(|(row, &answered)| answered && tier[usize::from(row.1)].present[row.0]).collect();
+            for name in reference.signals.keys().filter(|name| new.signals.contains_key(*name)) {
+                let value = |&(row, is_new): &(usize, bool)| {
+                    tier[usize::from(is_new)].signals.get(name).map_or(f64::NAN, |signal| signal.value[row])
+                };
+                let title = format!("signal {name} of {}", reference.name);
+                self.add(&title, &called, value, found);
+            }
+            let title = format!("quality of {}", reference.name);
+            let quality = |&(row, is_new): &(usize, bool)| tier[usize::from(is_new)].quality[row];
+            let rows = self.sides.rows.iter().zip(&self.answered);
+            let is_graded = |(&row, &answered): (&(usize, bool), &bool)| {
+                answered && tier[usize::from(row.1)].present[row.0] && !quality(&row).is_nan()
+            };
+            let graded: Vec<bool> = rows.map(is_graded).collect();
+            if self.only_the_escalated(&graded) {
+                found.not_compared.push(format!(
+                    "{title}: only rows are graded that another tier answered too, which may be the harder ones"
+                ));
+                continue;
+            }
+            self.add(&title, &graded, quality, found);
+        }
+    }
+
+    /// Whether new rows are graded in part, and only where a tier answered that did not answer all.
+    fn only_the_escalated(&self, graded: &[bool]) -> bool {
+        let new = || {
+            let rows = self.sides.rows.iter().zip(graded).zip(&self.answered);
+            rows.filter(|((row, _), answered)| row.1 && **answered).map(|((row, graded), _)| (row.0, *graded))
+        };
+        let in_part = new().any(|(_, graded)| !graded) && new().any(|(_, graded)| graded);
+        in_part
+            && self.tiers.iter().zip(&self.partial).any(|([_, tier], &partial)| {
+                partial && new().all(|(row, graded)| !graded || tier.present[row])
+            })
+    }
+
+    fn add(&self, title: &str, keep: &[bool], value: impl Fn(&(usize, bool)) -> f64, found: &mut Found) {
+        let sides = self.sides.only(keep);
+        let values: Vec<f64> = sides.rows.iter().map(value).collect();
         let known =
             |side: bool| sides.rows.iter().zip(&values).any(|(row, value)| row.1 == side && !value.is_nan());
-        (known(false) && known(true)).then(|| bins(&values))
-    };
-    for name in names {
-        let value = |row: usize, is_new: bool| {
-            let results = if is_new { new } else { reference };
-            results.signals.get(name).map_or(f64::NAN, |signal| signal.value[row])
-        };
-        let title = format!("signal {name} of {tier}");
-        families.extend(column(&value).map(|bins| Family::of(&*title, vec![(title.clone(), bins)])));
+        if known(false) && known(true) {
+            let family = Family::of(title, vec![(title.to_owned(), bins(&values))]);
+            found.families.push(Family { some: Some(sides), ..family });
+        }
     }
-    let graded: BTreeSet<usize> = input.graded_rows.iter().copied().collect();
-    let quality = |row: usize, is_new: bool| match is_new {
-        true if !graded.contains(&row) => f64::NAN,
-        true => new.quality[row],
-        false => reference.quality[row],
-    };
-    let title = format!("quality of {tier}");
-    families.extend(column(&quality).map(|bins| Family::of(&*title, vec![(title.clone(), bins)])));
 }
 
 /// Form and words of the prompts, without what those of the fit share.
@@ -264,4 +403,5 @@ fn text(input: &Input<'_>, sides: &Sides) -> [Family; 2] {
         .map(|(at, values)| (surface_name(at).to_owned(), bins(&values)))
         .collect();
     [Family::of("form of the prompts", form), words]
+        .map(|family| Family { some: Some(sides.clone()), ..family })
 }

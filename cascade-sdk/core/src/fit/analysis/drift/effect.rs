@@ -3,12 +3,10 @@
 use super::Input;
 use super::columns::{Family, Sides};
 use crate::decide::logistic;
+use crate::fit::analysis::diagnostics::calibration_error;
 use crate::log::EvalLog;
 use crate::replay::KnownPredictions;
 use serde::Serialize;
-
-/// Bins of predictions.
-const BINS: usize = 10;
 
 /// How far an input moved.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,26 +88,16 @@ pub(super) fn calibration(input: &Input<'_>) -> Vec<Calibration> {
         .iter()
         .enumerate()
         .filter_map(|(at, tier)| {
-            let (error, bias) = fit_of(pairs(input.new, input.graded_rows, &new, at, tier)?);
+            let (error, bias) = calibration_error(pairs(input.new, input.graded_rows, &new, at, tier)?);
             let before = held_out
                 .as_ref()
                 .and_then(|known| pairs(input.reference, input.held_out_rows, known, at, tier));
             Some(Calibration {
                 tier: tier.clone(),
-                error_at_fit: before.map(|pairs| fit_of(pairs).0),
+                error_at_fit: before.map(|pairs| calibration_error(pairs).0),
                 error,
                 bias,
             })
         })
         .collect()
-}
-
-/// Expected calibration error and bias of (prediction, quality).
-fn fit_of(mut pairs: Vec<(f64, f64)>) -> (f64, f64) {
-    pairs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    let rows = pairs.len() as f64;
-    let gap =
-        |pairs: &[(f64, f64)]| pairs.iter().map(|(predicted, quality)| predicted - quality).sum::<f64>();
-    let bin = |bin: usize| &pairs[bin * pairs.len() / BINS..(bin + 1) * pairs.len() / BINS];
-    ((0..BINS).map(|at| gap(bin(at)).abs()).sum::<f64>() / rows, gap(&pairs) / rows)
 }

@@ -16,7 +16,7 @@ use crate::feature::Router;
 use crate::fit::inference::bounds::normal_quantile;
 use crate::fit::threads;
 use crate::log::EvalLog;
-use columns::Family;
+use columns::{Family, Found};
 use serde::Serialize;
 
 /// A shift in standard deviations that should not be missed: a medium one, by convention.
@@ -75,10 +75,14 @@ pub struct Drift {
     pub rows: [usize; 2],
     /// Groups of rows of the fit and of the new log: the units that change sides.
     pub groups: [usize; 2],
-    /// The shift in standard deviations that these groups show with a power of 80 %.
+    /// The shift in standard deviations that every test shows with a power of 80 %; infinite, and null in JSON, where no
+    /// shift would show.
     pub detectable_shift: f64,
     /// One entry a family of inputs and a signal.
     pub tests: Vec<Test>,
+    /// In words, what is in the logs and cannot be compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<String>,
     /// How well the router's predictions fit what was observed, tier by tier; empty without grades or a router.
     pub calibration: Vec<Calibration>,
 }
@@ -88,6 +92,10 @@ pub struct Drift {
 pub struct Test {
     /// What is compared.
     pub name: String,
+    /// Groups of the fit and of the new log that have something to compare.
+    pub groups: [usize; 2],
+    /// The shift in standard deviations that this test shows with a power of 80 %.
+    pub detectable_shift: f64,
     /// Share of permutations in which the sides differ at least as much, the real one counted in.
     pub p: f64,
     /// The same corrected for all tests (Holm).
@@ -105,19 +113,26 @@ pub struct Test {
 /// Compares two logs.
 pub fn compare(input: &Input<'_>) -> Drift {
     let sides = columns::Sides::new(input);
-    let families = columns::families(input, &sides);
+    let Found { families, not_compared } = columns::families(input, &sides);
     let rounds = permutation::rounds(families.len(), input.alpha);
     let p_values = threads::map(input.threads, families.len(), |at| {
-        permutation::p_value(&families[at], &sides, rounds, input.seed)
+        permutation::p_value(&families[at], families[at].sides(&sides), rounds, input.seed)
     });
     let corrected = holm(&p_values);
     let tests: Vec<Test> = families
         .iter()
         .zip(p_values.iter().zip(&corrected))
         .map(|(family, (&p, &p_corrected))| {
-            let most = effect::most_moved(family, &sides);
+            let own = family.sides(&sides);
+            let most = effect::most_moved(family, own);
             Test {
                 name: family.name.clone(),
+                groups: own.groups(),
+                detectable_shift: if permutation::can_reject(families.len(), input.alpha) {
+                    detectable(own.groups(), families.len(), input.alpha)
+                } else {
+                    f64::INFINITY
+                },
                 p,
                 p_corrected,
                 drifted: p_corrected <= input.alpha,
@@ -127,25 +142,30 @@ pub fn compare(input: &Input<'_>) -> Drift {
             }
         })
         .collect();
-    let groups = sides.groups();
-    let detectable_shift = detectable(groups, families.len(), input.alpha);
+    let detectable_shift = blindest(&tests).map_or(f64::INFINITY, |test| test.detectable_shift);
     let answer = if tests.iter().any(|test| test.drifted) {
         Answer::Drifted
-    } else if detectable_shift > SHIFT || families.is_empty() {
+    } else if detectable_shift > SHIFT {
         Answer::TooFewRows
     } else {
         Answer::Alike
     };
     Drift {
         answer,
-        text: text(answer, &tests, groups, detectable_shift, input.alpha),
+        text: text(answer, &tests, input.alpha),
         alpha: input.alpha,
         rows: sides.rows(),
-        groups,
+        groups: sides.groups(),
         detectable_shift,
         tests,
+        not_compared,
         calibration: effect::calibration(input),
     }
+}
+
+/// The test that sees least: logs are alike only as far as it could tell.
+fn blindest(tests: &[Test]) -> Option<&Test> {
+    tests.iter().reduce(|most, next| if next.detectable_shift > most.detectable_shift { next } else { most })
 }
 
 /// The shift of a mean, in standard deviations, that a two-sided test of one of `tests` families sees.
@@ -166,7 +186,11 @@ fn groups_needed(reference: usize, detectable_now: f64, [own, new]: [usize; 2]) 
     (left > 0.0).then(|| (1.0 / left).ceil() as usize)
 }
 
-fn text(answer: Answer, tests: &[Test], groups: [usize; 2], detectable: f64, alpha: f64) -> String {
+fn text(answer: Answer, tests: &[Test], alpha: f64) -> String {
+    let Some(Test { name, groups, detectable_shift: detectable, .. }) = blindest(tests) else {
+        return "there is nothing to compare: the logs share no prompts, features, tags or signals"
+            .to_owned();
+    };
     match answer {
         Answer::Drifted => {
             let what: Vec<String> = tests
@@ -185,16 +209,24 @@ fn text(answer: Answer, tests: &[Test], groups: [usize; 2], detectable: f64, alp
              {detectable:.2} standard deviations would have been seen",
             tests.len()
         ),
-        Answer::TooFewRows if tests.is_empty() => {
-            "there is nothing to compare: the logs share no prompts, features, tags or signals".to_owned()
-        }
+        Answer::TooFewRows if detectable.is_infinite() => format!(
+            "nothing can be told: {} tests at a level of {alpha} together ask for smaller p-values than permutations \
+             give; raise drift_alpha",
+            tests.len()
+        ),
         Answer::TooFewRows => {
-            let more = match groups_needed(groups[0], detectable, groups) {
+            let more = match groups_needed(groups[0], *detectable, *groups) {
                 Some(needed) => format!("about {needed} separate new requests would do"),
                 None => "the log of the fit itself is too small for that".to_owned(),
             };
+            // Where all tests have the same rows, none of them is the one to name.
+            let of = if tests.iter().all(|test| test.groups == *groups) {
+                String::new()
+            } else {
+                format!(" of {name}, known in {} and {} separate requests,", groups[0], groups[1])
+            };
             format!(
-                "too few rows to tell: only a shift of {detectable:.1} standard deviations would be seen, and one of \
+                "too few rows to tell: only a shift{of} of {detectable:.1} standard deviations would be seen, and one of \
                  {SHIFT} should be; {more}"
             )
         }

@@ -4,15 +4,25 @@ use super::Family;
 use super::columns::Sides;
 use crate::fit::random::SplitMix64;
 
-/// Least and most permutations.
+/// Least and most permutations where fewer would do.
 const ROUNDS: (usize, usize) = (999, 9_999);
 
-/// Permutations so that the smallest possible p-value is well below what Holm's method asks of the first of `tests`.
+/// Most permutations where a strict level needs them.
+const MOST_ROUNDS: usize = 99_999;
+
+/// Permutations so that the smallest possible p-value is well below what Holm's method asks of the first of `tests`, or
+/// below it at least.
 pub(super) fn rounds(tests: usize, alpha: f64) -> usize {
-    let wanted = 10.0 * tests as f64 / alpha;
+    let first = tests as f64 / alpha;
+    let wanted = (10.0 * first).clamp(ROUNDS.0 as f64, ROUNDS.1 as f64).max(2.0 * first);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    let wanted = wanted.min(ROUNDS.1 as f64) as usize;
-    wanted.clamp(ROUNDS.0, ROUNDS.1)
+    let wanted = wanted.min(MOST_ROUNDS as f64) as usize;
+    wanted
+}
+
+/// Whether any result of so many permutations is significant after Holm's correction.
+pub(super) fn can_reject(tests: usize, alpha: f64) -> bool {
+    tests as f64 / (rounds(tests, alpha) + 1) as f64 <= alpha
 }
 
 /// Share of permutations, the real sides counted in, in which the sides differ at least as much as they do.
