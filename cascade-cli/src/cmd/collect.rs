@@ -52,7 +52,7 @@ pub(crate) fn run(global: &Global, args: &Collect, terminal: Terminal) -> Result
     let log = log_path(&project, route, args)?;
     let (schema, schema_text) = project.answer_schema(route)?;
     let defaults = Defaults { grader: args.grader, samples: args.samples };
-    let prompts = prompts::read(&args.prompts, defaults, terminal)?;
+    let prompts = prompts::read(&args.prompts, defaults, |text| terminal.note(text))?;
     let keep = match route.runtime.early_escalation {
         EarlyEscalation::Fitted => KeepTokens::Whole,
         _ if args.keep_logprobs => KeepTokens::LogProbabilities,

@@ -2,7 +2,6 @@
 
 use super::grade::{Grader, GraderName};
 use crate::failure::{Failure, Result};
-use crate::terminal::Terminal;
 use crate::words;
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::hash::Hasher;
@@ -131,19 +130,19 @@ pub(crate) struct Defaults {
 /// Most samples of one prompt.
 const MOST_SAMPLES: u32 = 1_000;
 
-/// Reads a prompt file, `.csv` or JSON Lines; every mistake of the file is found in one run.
+/// Reads a prompt file, `.csv` or JSON Lines; every mistake of the file is found in one run. `tell` hears what was
+/// mended.
 ///
 /// # Errors
 /// A file that cannot be read, is empty, or has a line that is wrong.
-pub(crate) fn read(path: &Path, defaults: Defaults, terminal: Terminal) -> Result<Vec<Prompt>> {
+pub(crate) fn read(path: &Path, defaults: Defaults, tell: impl Fn(&str)) -> Result<Vec<Prompt>> {
     let mut bytes = std::fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
     let name = path.display().to_string();
     let prompts = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
         super::prompts_csv::parse(&name, &bytes, defaults)
     } else {
         if let Some(mended) = std::str::from_utf8(&bytes).ok().and_then(mend_surrogates) {
-            terminal
-                .note(&format!("`{name}` has escapes that are half a character, which are read as U+FFFD"));
+            tell(&format!("`{name}` has escapes that are half a character, which are read as U+FFFD"));
             bytes = mended.into_bytes();
         }
         parse(&name, &bytes, defaults)
@@ -498,7 +497,8 @@ mod tests {
             EvalPrompt::new("plain").with_reference("plain"),
         ];
         assert_eq!(Client::write_eval_prompts(&path, prompts).unwrap(), 3);
-        let read = read(&path, Defaults { grader: Some(GraderName::Contains), samples: None }).unwrap();
+        let read =
+            read(&path, Defaults { grader: Some(GraderName::Contains), samples: None }, |_| {}).unwrap();
         let [sum, talk, plain] = <[_; 3]>::try_from(read).unwrap();
         assert_eq!((sum.id.as_str(), sum.ask, sum.graded_by), ("sum", Ask::Input("2+2?".into()), "numeric"));
         assert_eq!((sum.about.tags["kind"].as_str(), sum.about.features["length"]), ("arithmetic", 4.0));
