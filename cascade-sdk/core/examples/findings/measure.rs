@@ -8,15 +8,12 @@ use cascade_sdk_core::fit::analysis::structural::{self, Setting};
 use cascade_sdk_core::fit::families::{self, Pool};
 use cascade_sdk_core::fit::family::FittedFamily;
 use cascade_sdk_core::fit::frontier::curves::{self, Budgets};
-use cascade_sdk_core::fit::frontier::hull::bracket;
 use cascade_sdk_core::fit::inference::bootstrap::Blocks;
 use cascade_sdk_core::fit::inference::crossfit::{self, clustered_error};
-use cascade_sdk_core::fit::inference::simulate::Outcomes;
 use cascade_sdk_core::fit::limits::NO_LIMITS;
 use cascade_sdk_core::fit::report::StructuralCost;
-use cascade_sdk_core::fit::rows::table::{QUALITY_ONE, Table, Totals};
+use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{self, EvalLog, Split};
-use cascade_sdk_core::money::PICO_PER_USD;
 use cascade_sdk_core::replay::KnownPredictions;
 use std::collections::BTreeMap;
 
@@ -230,39 +227,16 @@ impl Study {
     }
 }
 
-/// What each held-out row contributes to `area_hull`: its mean over the budgets of Q − λ(B) · (C − B).
+/// What each held-out row contributes to a family's `area_hull`.
 fn contributions(
     family: &dyn FittedFamily,
     halves: &Halves<'_>,
     budgets: &Budgets,
 ) -> Result<Vec<f64>, FitError> {
-    let Halves { log, table, test, .. } = halves;
-    let hull = family.hull();
-    let sums: Vec<Totals> = hull.iter().map(|vertex| vertex.totals).collect();
-    // For each vertex the mean over budgets of its share, and of its share times λ; then the mean of λ · B.
-    let mut weights = vec![(0.0, 0.0); hull.len()];
-    let (mut allowance, steps) = (0.0, budgets.totals().len() as f64);
-    for &budget in budgets.totals() {
-        let (left, share, price) = bracket(&sums, budget);
-        for (vertex, share) in [(left, 1.0 - share), (left + 1, share)] {
-            if let Some(weight) = weights.get_mut(vertex).filter(|_| share > 0.0) {
-                *weight = (weight.0 + share / steps, weight.1 + share * price / steps);
-            }
-        }
-        allowance += price * budgets.mean_usd(budget) / steps;
-    }
+    let Halves { log, table, test, .. } = *halves;
     let log_rows = test.iter().map(|&row| table.log_row[row as usize] as usize);
     let known = family.router().map(|router| KnownPredictions::new(router, log, log_rows)).transpose()?;
-    let known = known.unwrap_or_default();
-    let mut rows = vec![allowance; test.len()];
-    for (vertex, weight) in hull.iter().zip(weights).filter(|(_, weight)| weight.0 > 0.0) {
-        let outcomes = Outcomes::with_predictions(&family.rules(vertex), log, table, test, &known)?;
-        for (row, (&quality, &cost)) in rows.iter_mut().zip(outcomes.quality.iter().zip(&outcomes.cost)) {
-            *row +=
-                weight.0 * quality as f64 / QUALITY_ONE as f64 - weight.1 * cost as f64 / PICO_PER_USD as f64;
-        }
-    }
-    Ok(rows)
+    curves::contributions(family, &family.hull(), log, table, test, budgets, &known.unwrap_or_default())
 }
 
 /// The 95 % interval of a difference of areas at frozen policies, by resampling groups.

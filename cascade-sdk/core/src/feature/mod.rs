@@ -5,6 +5,7 @@
 //! fit, replay and the runtime run this same code on the same bytes.
 
 mod changes;
+mod hashed;
 mod inputs;
 mod lexicon;
 mod reasons;

@@ -163,14 +163,20 @@ impl Heads {
     fn add_hashed<const TIERS: usize>(&self, sparse: &[(u32, f32)], start: usize, sums: &mut [f32]) {
         let tiers = self.tiers();
         let mut turns = [[0.0_f32; TIERS]; 2];
-        for pair in sparse.chunks(2) {
-            for (sums, &(input, value)) in turns.iter_mut().zip(pair) {
-                let at = input as usize * tiers + start;
-                let Some(weights) = self.hashed.get(at..at + TIERS) else { continue };
-                for (sum, &weight) in sums.iter_mut().zip(weights) {
-                    *sum += value * f32::from(weight);
-                }
+        let add = |sums: &mut [f32; TIERS], (input, value): (u32, f32)| {
+            let at = input as usize * tiers + start;
+            let Some(weights) = self.hashed.get(at..at + TIERS) else { return };
+            for (sum, &weight) in sums.iter_mut().zip(weights) {
+                *sum += value * f32::from(weight);
             }
+        };
+        let (pairs, rest) = sparse.as_chunks::<2>();
+        for &[first, second] in pairs {
+            add(&mut turns[0], first);
+            add(&mut turns[1], second);
+        }
+        for &last in rest {
+            add(&mut turns[0], last);
         }
         for (place, sum) in sums.iter_mut().enumerate() {
             *sum = turns[0][place] + turns[1][place];

@@ -4,9 +4,10 @@
 //! Nothing depends on tables that change between compiler releases: outside ASCII, letters are told from punctuation
 //! and lower-cased by the fixed ranges below.
 
-use super::inputs::{FIRST_PIECE, single};
+pub use super::hashed::BUCKETS;
+use super::hashed::{Counts, bucket};
+use super::inputs::FIRST_PIECE;
 use super::lexicon::{self, Kind};
-use std::sync::LazyLock;
 
 /// Most bytes read from the start of a prompt.
 pub const HEAD_BYTES: usize = 12 * 1024;
@@ -22,11 +23,6 @@ const PIECE_CHARS: usize = 1_500;
 
 /// Letters of one word that are hashed; the rest of a longer word is passed over.
 const WORD_CHARS: usize = 64;
-
-/// Buckets of each of the two hashed blocks.
-pub const BUCKETS: usize = 1 << BUCKET_BITS;
-
-const BUCKET_BITS: u32 = 14;
 
 /// 2⁶⁴ / φ: multiplying by it spreads a key over the high bits (Fibonacci hashing).
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -98,98 +94,6 @@ fn floor_boundary(text: &str, mut at: usize) -> usize {
     at
 }
 
-/// Counts of signed hashes in one block, and which buckets are in use.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Counts {
-    /// Of every bucket; empty before the first use.
-    count: Vec<i8>,
-    /// Buckets in use, in the first `used` places.
-    touched: Vec<u16>,
-    used: usize,
-}
-
-impl Counts {
-    fn clear(&mut self) {
-        if self.count.is_empty() {
-            self.count = vec![0; BUCKETS];
-        }
-        for &bucket in &self.touched[..self.used] {
-            self.count[usize::from(bucket)] = 0;
-        }
-        self.used = 0;
-    }
-
-    /// Makes room for so many calls of [`Self::add`].
-    #[inline]
-    fn reserve(&mut self, more: usize) {
-        if self.touched.len() < self.used + more {
-            self.touched.resize((self.used + more).next_power_of_two(), 0);
-        }
-    }
-
-    /// The high bits of a hash name the bucket, the next one the sign. There must be room for it.
-    #[inline]
-    fn add(&mut self, hash: u64) {
-        let mut slots = self.slots();
-        slots.add(hash);
-        self.used = slots.used;
-    }
-
-    #[inline]
-    fn slots(&mut self) -> Slots<'_> {
-        Slots { count: &mut self.count, touched: &mut self.touched, used: self.used }
-    }
-
-    /// Moves the buckets in use, with sign · (1 + ln count), to `out`, in order of first use; each bucket once.
-    pub(super) fn drain_into(&mut self, offset: u32, out: &mut Vec<(u32, f32)>) {
-        let damped = &*DAMPED;
-        for &bucket in &self.touched[..self.used] {
-            // A bucket whose counts cancelled may have been listed twice.
-            let count = std::mem::take(&mut self.count[usize::from(bucket)]);
-            if count != 0 {
-                let value = damped[usize::from(count.unsigned_abs())];
-                out.push((offset + u32::from(bucket), if count < 0 { -value } else { value }));
-            }
-        }
-        self.used = 0;
-    }
-}
-
-/// [`Counts`] while many hashes are added: `used` stays in a register.
-struct Slots<'c> {
-    count: &'c mut [i8],
-    touched: &'c mut [u16],
-    used: usize,
-}
-
-impl Slots<'_> {
-    #[inline]
-    fn add(&mut self, hash: u64) {
-        let bucket = bucket(hash);
-        let sign = 1 - 2 * i8::from(hash >> (63 - BUCKET_BITS) & 1 == 1);
-        let count = &mut self.count[usize::from(bucket)];
-        // Written always and kept if new: whether a piece is new cannot be predicted, and a branch would cost more.
-        self.touched[self.used] = bucket;
-        self.used += usize::from(*count == 0);
-        let sum = count.wrapping_add(sign);
-        if sum != i8::MIN {
-            *count = sum;
-        }
-    }
-}
-
-#[inline]
-fn bucket(hash: u64) -> u16 {
-    (hash >> (64 - BUCKET_BITS)) as u16
-}
-
-/// Uses of one bucket beyond these count for nothing: a byte holds no more on both sides of zero.
-const MOST_COUNTED: usize = 127;
-
-/// 1 + ln count.
-static DAMPED: LazyLock<[f32; MOST_COUNTED + 1]> =
-    LazyLock::new(|| std::array::from_fn(|count| single(1.0 + libm::log(count.max(1) as f64))));
-
 /// What one reading of a text yields. Arrays are boxed, so that futures which hold one stay small.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
@@ -260,7 +164,7 @@ impl Reading {
     /// Sizes of everything that grows.
     #[cfg(test)]
     pub(super) fn capacities(&self) -> [usize; 2] {
-        [self.words.touched.capacity(), self.pieces.touched.capacity()]
+        [self.words.capacity(), self.pieces.capacity()]
     }
 
     /// Reads the window of a text.
@@ -294,11 +198,12 @@ impl Reading {
             if !hashed {
                 continue;
             }
-            self.words.reserve(2);
-            self.words.add(word.key());
-            if let Some(previous) = previous {
-                self.words.add(pair_key(previous, word.hash));
-            }
+            self.words.add_all(2, |words| {
+                words.add(word.key());
+                if let Some(previous) = previous {
+                    words.add(pair_key(previous, word.hash));
+                }
+            });
             previous = Some(word.hash);
             if *pieces_left > 0 {
                 self.add_pieces();
@@ -310,10 +215,7 @@ impl Reading {
     /// Hashes all runs of 3, 4 and 5 symbols of the current word between its two boundary marks.
     fn add_pieces(&mut self) {
         let Self { word, pieces, .. } = self;
-        pieces.reserve(3 * word.len);
-        let mut slots = pieces.slots();
-        for_each_piece(word.as_slice(), |key| slots.add(key));
-        pieces.used = slots.used;
+        pieces.add_all(3 * word.len, |slots| for_each_piece(word.as_slice(), |key| slots.add(key)));
     }
 }
 
@@ -434,48 +336,74 @@ impl Word {
     }
 
     /// Reads the longest run of letters and digits at `at`, leaving `at` behind it and its symbols in `symbols`.
+    #[expect(clippy::cast_possible_truncation, reason = "places of 16 bits")]
     fn read(bytes: &[u8], at: &mut usize, symbols: &mut Symbols) -> Self {
-        let mut word =
-            Self { hash: lexicon::SEED, letters: 0, digits: 0, capitals: 0, starts_capital: false };
-        let mut known = 0;
-        while let Some(&byte) = bytes.get(*at) {
-            let (symbol, capital) = if byte < 128 {
-                let symbol = ASCII[usize::from(byte)];
+        let mut starts_capital = bytes.get(*at).is_some_and(u8::is_ascii_uppercase);
+        let (mut hash, mut known, mut counts) = (lexicon::SEED, 0, 0_u64);
+        loop {
+            for &byte in &bytes[*at..] {
+                let letter = ASCII[usize::from(byte)];
+                if letter == 0 {
+                    break;
+                }
                 *at += 1;
-                (u32::from(symbol), byte.is_ascii_uppercase())
-            } else {
-                let letter = decode(bytes, at);
-                let lower = lower(letter);
-                (if is_letter(letter) { lower } else { 0 }, lower != letter)
-            };
-            if symbol == 0 {
+                counts = counts.wrapping_add(letter);
+                if known < WORD_CHARS {
+                    known += 1;
+                    hash = lexicon::step(hash, letter >> SYMBOL);
+                    symbols.of[known] = letter >> SYMBOL;
+                }
+            }
+            if bytes.get(*at).is_none_or(u8::is_ascii) {
+                *at += 1;
                 break;
             }
-            if word.letters == 0 {
-                word.starts_capital = capital;
+            let letter = decode(bytes, at);
+            if !is_letter(letter) {
+                break;
             }
-            word.letters += 1;
-            word.capitals += u32::from(capital);
-            word.digits += u32::from(byte.is_ascii_digit());
+            let lower = lower(letter);
+            let capital = lower != letter;
+            starts_capital |= capital && counts == 0;
+            counts += 1 << LETTERS | u64::from(capital) << CAPITALS;
             if known < WORD_CHARS {
                 known += 1;
-                word.hash = lexicon::step(word.hash, u64::from(symbol));
-                symbols.of[known] = u64::from(symbol);
+                hash = lexicon::step(hash, u64::from(lower));
+                symbols.of[known] = u64::from(lower);
             }
         }
         symbols.of[known + 1] = BOUNDARY;
         symbols.len = known + 2;
-        word
+        let [letters, capitals, digits] = [LETTERS, CAPITALS, DIGITS].map(|place| (counts >> place) as u16);
+        Self {
+            hash,
+            letters: letters.into(),
+            digits: digits.into(),
+            capitals: capitals.into(),
+            starts_capital,
+        }
     }
 }
 
-/// Lower-case letters and digits stand for themselves, everything else is 0.
-const ASCII: [u8; 128] = {
-    let mut table = [0; 128];
+/// Places of what is known of a letter in [`ASCII`]. The first three add up over a word, which is shorter than 2¹⁶.
+const LETTERS: u32 = 0;
+const CAPITALS: u32 = 16;
+const DIGITS: u32 = 32;
+const SYMBOL: u32 = 56;
+
+const _: () = assert!(HEAD_BYTES + TAIL_BYTES < 1 << 16);
+
+/// Letters and digits by byte: one letter, whether it is a capital or a digit, and the lower-case letter that stands for
+/// it; 0 for everything else. One addition then counts all three.
+static ASCII: [u64; 256] = {
+    let mut table = [0; 256];
     let mut letter = 0_u8;
     while letter < 128 {
         if letter.is_ascii_alphanumeric() {
-            table[letter as usize] = letter.to_ascii_lowercase();
+            table[letter as usize] = 1 << LETTERS
+                | (letter.is_ascii_uppercase() as u64) << CAPITALS
+                | (letter.is_ascii_digit() as u64) << DIGITS
+                | (letter.to_ascii_lowercase() as u64) << SYMBOL;
         }
         letter += 1;
     }

@@ -120,8 +120,8 @@ fn members(family: Family, settings: &FitSettings) -> Option<Members> {
     }
 }
 
-/// Fits a family again without a fold. `whole` is its fit on all rows, whose choice of regularisation is used again;
-/// `known` as for [`fit`].
+/// Fits a family again without a fold. `whole` is its fit on all rows, whose choices (of regularisation, of what is
+/// offered) are used again; `known` as for [`fit`].
 pub fn refit<'t>(
     pool: &Pool<'t>,
     family: Family,
@@ -134,5 +134,13 @@ pub fn refit<'t>(
         .router_fit()
         .filter(|_| known.is_none())
         .map(|whole| RouterFit::again(&pool.routed(rows, folds), &whole.choice));
-    self::fit(pool, family, rows, folds, known.or(again.as_ref()))
+    match (family, known.or(again.as_ref())) {
+        (Family::RoutedCascade, Some(router)) => {
+            let (stages, limits) = (pool.settings.max_stages, pool.limits);
+            let data = pool.routed(rows, folds);
+            let offer = whole.offer();
+            Some(Box::new(RoutedCascades::again(pool.table, &data, router.clone(), stages, limits, offer)))
+        }
+        (_, known) => self::fit(pool, family, rows, folds, known),
+    }
 }

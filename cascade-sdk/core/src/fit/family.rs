@@ -2,6 +2,7 @@
 
 use super::limited::AbstainingRule;
 use super::objective::{Multipliers, Target};
+use super::routed::Offer;
 use crate::feature::{Predictions, Router};
 use crate::fit::frontier::operating::{CascadeRule, PolicyClass};
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
@@ -123,6 +124,11 @@ pub trait FittedFamily: Sync {
     /// Its router, if it has a fitted one.
     fn router_fit(&self) -> Option<&super::router::RouterFit> {
         None
+    }
+
+    /// What its hull is made of, if it contains other families.
+    fn offer(&self) -> Offer {
+        Offer::Everything
     }
 
     /// What its router predicts of `rows`, those it was fitted on, each by the fit without the row's fold; nothing without

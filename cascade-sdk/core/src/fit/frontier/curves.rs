@@ -8,6 +8,7 @@ use crate::fit::inference::simulate::Outcomes;
 use crate::fit::objective::Target;
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
 use crate::log::EvalLog;
+use crate::money::PICO_PER_USD;
 use crate::replay::KnownPredictions;
 use std::collections::BTreeMap;
 
@@ -150,4 +151,42 @@ pub fn measure(
     curve.area /= steps;
     curve.area_hull /= steps;
     Ok(curve)
+}
+
+/// What each of `rows` contributes to the `area_hull` of `hull`, the hull of a family or a part of it: its mean over the
+/// budgets of Q − λ(B) · (C − B). `known` are predictions of the family's router about the rows.
+///
+/// # Errors
+/// As [`Outcomes::of`].
+pub fn contributions(
+    family: &dyn FittedFamily,
+    hull: &[Candidate],
+    log: &EvalLog,
+    table: &Table,
+    rows: &[u32],
+    budgets: &Budgets,
+    known: &KnownPredictions,
+) -> Result<Vec<f64>, FitError> {
+    let sums: Vec<Totals> = hull.iter().map(|vertex| vertex.totals).collect();
+    // For each vertex the mean over budgets of its share, and of its share times λ; then the mean of λ · B.
+    let mut weights = vec![(0.0, 0.0); hull.len()];
+    let (mut allowance, steps) = (0.0, budgets.totals.len().max(1) as f64);
+    for &budget in &budgets.totals {
+        let (left, share, price) = bracket(&sums, budget);
+        for (vertex, share) in [(left, 1.0 - share), (left + 1, share)] {
+            if let Some(weight) = weights.get_mut(vertex).filter(|_| share > 0.0) {
+                *weight = (weight.0 + share / steps, weight.1 + share * price / steps);
+            }
+        }
+        allowance += price * budgets.mean_usd(budget) / steps;
+    }
+    let mut values = vec![allowance; rows.len()];
+    for (vertex, weight) in hull.iter().zip(weights).filter(|(_, weight)| weight.0 > 0.0) {
+        let outcomes = Outcomes::with_predictions(&family.rules(vertex), log, table, rows, known)?;
+        for (value, (&quality, &cost)) in values.iter_mut().zip(outcomes.quality.iter().zip(&outcomes.cost)) {
+            *value +=
+                weight.0 * quality as f64 / QUALITY_ONE as f64 - weight.1 * cost as f64 / PICO_PER_USD as f64;
+        }
+    }
+    Ok(values)
 }

@@ -183,8 +183,9 @@ impl<const WIDTH: usize> Ascent<'_, WIDTH> {
 
 /// Σ weight · input without the intercept, for all lanes.
 fn linear<const WIDTH: usize>(row: Row<'_>, weights: &[[f32; WIDTH]]) -> [f32; WIDTH] {
-    let mut sums = [0.0_f32; WIDTH];
-    row.for_each_single(|input, value| {
+    let (embedding, rest) = split(row);
+    let mut sums = embedded(embedding, &weights[row.dense_start..]);
+    rest.for_each_single(|input, value| {
         for (sum, weight) in sums.iter_mut().zip(&weights[input]) {
             *sum += value * weight;
         }
@@ -192,15 +193,46 @@ fn linear<const WIDTH: usize>(row: Row<'_>, weights: &[[f32; WIDTH]]) -> [f32; W
     sums
 }
 
+/// The part of the embedding in [`linear`]. Inputs go to four sums in turn, so that no addition waits for the one before.
+fn embedded<const WIDTH: usize>(embedding: &[f32], weights: &[[f32; WIDTH]]) -> [f32; WIDTH] {
+    let mut turns = [[0.0_f32; WIDTH]; 4];
+    let (fours, rest) = embedding.as_chunks::<4>();
+    let (weights, weights_of_rest) = weights[..embedding.len()].as_chunks::<4>();
+    for (values, weights) in fours.iter().zip(weights) {
+        for ((sums, value), weights) in turns.iter_mut().zip(values).zip(weights) {
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += value * weight;
+            }
+        }
+    }
+    for ((sums, value), weights) in turns.iter_mut().zip(rest).zip(weights_of_rest) {
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            *sum += value * weight;
+        }
+    }
+    std::array::from_fn(|lane| (turns[0][lane] + turns[1][lane]) + (turns[2][lane] + turns[3][lane]))
+}
+
 /// Adds step · input to all weights.
 #[expect(clippy::cast_possible_truncation, reason = "weights are kept in single precision")]
 fn add<const WIDTH: usize>(row: Row<'_>, weights: &mut [[f32; WIDTH]], step: [f64; WIDTH]) {
     let step = step.map(|step| step as f32);
-    row.for_each_single(|input, value| {
+    let (embedding, rest) = split(row);
+    for (weights, &value) in weights[row.dense_start..].iter_mut().zip(embedding) {
+        for (weight, step) in weights.iter_mut().zip(step) {
+            *weight += value * step;
+        }
+    }
+    rest.for_each_single(|input, value| {
         for (weight, step) in weights[input].iter_mut().zip(step) {
             *weight += value * step;
         }
     });
+}
+
+/// The embedding, and the row without it.
+fn split(row: Row<'_>) -> (&[f32], Row<'_>) {
+    (row.embedding, Row { embedding: &[], dense_start: row.dense_start + row.embedding.len(), ..row })
 }
 
 fn square(row: Row<'_>) -> f64 {

@@ -69,7 +69,7 @@ impl Sample<'_> {
         read(rules, ScoreSource::Score(0), &seen)
     }
 
-    fn predictions(&self, place: usize) -> Predictions {
+    pub(super) fn predictions(&self, place: usize) -> Predictions {
         let tiers = self.table.tiers.len();
         let of = |values: &[f64]| values[place * tiers..(place + 1) * tiers].to_vec();
         Predictions { log_odds: of(&self.router.log_odds), cost_usd: of(&self.router.cost_usd) }

@@ -5,10 +5,12 @@
 //! answer's signals and the prompt (`gains`); and, at each vertex of the hull of the cascades, a router over the
 //! cascade, its parts and its neighbours (`plans`), which sends a request straight to the tier it would end at anyway.
 //! Whatever is fitted enters by predictions out of fold, and by the sums that they expect rather than those that happened
-//! (`expected`), so that the lucky among many members are not preferred.
+//! (`expected`), so that the lucky among many members are not preferred. Where the whole is behind its chains or its router
+//! all the same, as fits without each fold show it, its frontier is theirs (`offer`).
 
 mod expected;
 mod gains;
+mod offer;
 mod plans;
 
 use super::chain::Chains;
@@ -22,6 +24,7 @@ use crate::fit::frontier::operating::{CascadeRule, Operating, PolicyClass};
 use crate::fit::frontier::pair::Pair;
 use crate::fit::frontier::point_set::{MOST_VERTICES, PointSet};
 use crate::fit::rows::table::{Table, Totals};
+pub use offer::Offer;
 use plans::PlannedRouter;
 use std::borrow::Cow;
 
@@ -33,6 +36,7 @@ pub struct RoutedCascades<'t> {
     table: Table,
     planned: Vec<PlannedRouter>,
     points: PointSet<Draft>,
+    offer: Offer,
 }
 
 /// The rows that scores and forecasts are fitted on.
@@ -68,6 +72,19 @@ impl<'t> RoutedCascades<'t> {
         fit: RouterFit,
         max_stages: usize,
         limits: &Limits,
+    ) -> Self {
+        let whole = Self::again(table, data, fit, max_stages, limits, Offer::Everything);
+        Self { offer: whole.best_offer(table, data, max_stages, limits), ..whole }
+    }
+
+    /// As [`RoutedCascades::within`], with an offer chosen before.
+    pub fn again(
+        table: &'t Table,
+        data: &Data<'_>,
+        fit: RouterFit,
+        max_stages: usize,
+        limits: &Limits,
+        offer: Offer,
     ) -> Self {
         let &Data { rows, folds, threads, .. } = data;
         let chains: Box<dyn PolicyClass + 't> = if limits.is_empty() {
@@ -125,7 +142,7 @@ impl<'t> RoutedCascades<'t> {
         }
         let routed = RouterFamily::within(table, rows, fit, limits);
         points.extend(routed.staircase().iter().cloned());
-        Self { chains, routed, table: table_with_gains, planned, points: PointSet::new(points) }
+        Self { chains, routed, table: table_with_gains, planned, points: PointSet::new(points), offer }
     }
 }
 
@@ -202,11 +219,19 @@ impl FittedFamily for RoutedCascades<'_> {
     }
 
     fn hull(&self) -> Vec<Candidate> {
-        self.points.hull().map(candidate).collect()
+        self.offered(self.offer)
     }
 
     fn shown(&self) -> Vec<Candidate> {
-        self.points.hull_of_at_most(MOST_VERTICES).map(candidate).collect()
+        match self.offer {
+            Offer::Everything => self.points.hull_of_at_most(MOST_VERTICES).map(candidate).collect(),
+            Offer::Router => self.routed.shown(),
+            Offer::Chains => self.offered(Offer::Chains),
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        self.offer
     }
 
     fn table(&self) -> &Table {

@@ -13,8 +13,8 @@ use crate::policy::{Forecast, Linear};
 /// Penalty of the forecasts in rows: what few rows say about a plan must not outweigh its mean.
 const PENALTY: f64 = 20.0;
 
-/// Standard errors of a router's lead over the cascade it is built around that it must have to take part. One tries as
-/// many routers as the hull has vertices, so one error would let chance through.
+/// Standard errors of a router's lead over the cascade it is built around, and over the router over single tiers, that it
+/// must have to take part. One tries as many routers as the hull has vertices, so one error would let chance through.
 const CLEAR: f64 = 2.0;
 
 /// Plans, their forecasts, and the λ at which they are weighed.
@@ -55,7 +55,8 @@ pub(super) fn outcome(table: &Table, rule: &CascadeRule, row: u32) -> (i64, i64)
 }
 
 impl Sample<'_> {
-    /// The router over `plans` at λ, and what it does out of fold; `None` if it does not lead the first of them clearly.
+    /// The router over `plans` at λ, and what it does out of fold; `None` if it does not clearly lead the first of
+    /// them, and the plain router.
     pub(super) fn weigh(&self, plans: Vec<CascadeRule>, shadow_price: f64) -> Option<(Sums, PlannedRouter)> {
         let outcomes: Vec<Vec<(i64, i64)>> = plans
             .iter()
@@ -70,7 +71,7 @@ impl Sample<'_> {
         let own_reads = cut_of_gain(self.table, &plans[0]).is_some();
         let places: Vec<usize> = (0..self.rows.len()).collect();
         let mut totals = Sums::default();
-        let mut lead = vec![0.0; self.rows.len()];
+        let mut leads = [vec![0.0; self.rows.len()], vec![0.0; self.rows.len()]];
         for fold in 0..=self.folds.iter().copied().max().unwrap_or(0) {
             let (held, train): (Vec<usize>, Vec<usize>) =
                 places.iter().partition(|&&place| self.folds[place] == fold);
@@ -82,18 +83,22 @@ impl Sample<'_> {
                 let ((quality, cost), (own_quality, own_cost)) = (outcomes[plan][place], outcomes[0][place]);
                 let row = self.rows[place];
                 let extra = if own_reads { 0 } else { embedding(row) };
+                let (plain_quality, plain_cost) = self.plain(place, shadow_price);
                 // Quality and cost share the unit 10⁻¹².
-                lead[place] = ((quality - own_quality) as f64
-                    - shadow_price * (cost + extra - own_cost) as f64)
-                    / QUALITY_ONE as f64;
+                let value = |quality: i64, cost: i64| {
+                    (quality as f64 - shadow_price * cost as f64) / QUALITY_ONE as f64
+                };
+                leads[0][place] = value(quality - own_quality, cost + extra - own_cost);
+                leads[1][place] = value(quality - plain_quality, cost - plain_cost);
                 let mut walk = plans[plan].walk(self.table, row);
                 walk.cost = walk.cost.saturating_add(embedding(row));
                 totals += row_sums(self.table, self.limits, row, walk);
             }
         }
-        let error = clustered_error(self.table, self.rows, &lead);
-        let clear = weighted_mean(self.table, self.rows, &lead) > CLEAR * error;
-        if !clear {
+        let clear = |lead: &Vec<f64>| {
+            weighted_mean(self.table, self.rows, lead) > CLEAR * clustered_error(self.table, self.rows, lead)
+        };
+        if !leads.iter().all(clear) {
             return None;
         }
         let lines = inputs.lines(self.weight, &places, &outcomes);
@@ -102,6 +107,16 @@ impl Sample<'_> {
             cost_usd: inputs.linear(&cost, self.table.tiers.len()),
         });
         Some((totals, PlannedRouter { plans: plans.into_iter().zip(forecasts).collect(), shadow_price }))
+    }
+}
+
+impl Sample<'_> {
+    /// Quality and cost of the tier that the plain router picks at λ, by predictions out of fold; its embedding left out.
+    fn plain(&self, place: usize, shadow_price: f64) -> (i64, i64) {
+        let predictions = self.predictions(place);
+        let tier = &self.table.tiers[predictions.best(shadow_price)];
+        let row = self.rows[place] as usize;
+        (tier.quality[row], tier.cost[row])
     }
 }
 

@@ -73,12 +73,12 @@ impl Costs<'_> {
 
     fn dense(&self, row: usize) -> &[f32] {
         let length = self.encoding.design.dense_len;
-        &self.encoding.design.dense[row * length + self.encoding.embedding_len..(row + 1) * length]
+        &self.encoding.design.dense[row * length + self.encoding.design.embedding_len..(row + 1) * length]
     }
 
     /// Ridge regression on `rows` with a free constant.
     pub(in crate::fit) fn fit(&self, basis: CostBasis, rows: &[usize]) -> CostHead {
-        let all = self.encoding.design.dense_len - self.encoding.embedding_len;
+        let all = self.encoding.design.dense_len - self.encoding.design.embedding_len;
         let dense_len = if basis == CostBasis::Inputs { all } else { 0 };
         let width = if basis == CostBasis::Mean { 0 } else { 1 + dense_len };
         let scale = self.length_scale();
@@ -119,7 +119,6 @@ mod tests {
             design: Design { sparse_end: vec![0; rows], ..Design::default() },
             bytes: (0..rows).map(|row| (row * 37 % 101) as f64).collect(),
             bucket: Vec::new(),
-            embedding_len: 0,
         }
     }
 

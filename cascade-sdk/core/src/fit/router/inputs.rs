@@ -153,10 +153,8 @@ fn standard(values: impl Iterator<Item = f64> + Clone) -> Standard {
 /// Requests as a design, with a column for every hashed bucket that several rows use.
 #[derive(Debug)]
 pub(in crate::fit) struct Encoding {
-    /// Its dense inputs begin with the embedding.
+    /// The requests.
     pub(in crate::fit) design: Design,
-    /// How many of them that is.
-    pub(in crate::fit) embedding_len: usize,
     /// Length of each prompt in bytes without its shared parts.
     pub(in crate::fit) bytes: Vec<f64>,
     /// The hashed input of each sparse column of the design.
@@ -188,7 +186,7 @@ impl Encoding {
         }
         let embedding_len = inputs.embedding_len();
         let dense_len = embedding_len + inputs.dense_len();
-        let mut design = Design { dense_len, sparse_len: bucket.len(), ..Design::default() };
+        let mut design = Design { dense_len, embedding_len, sparse_len: bucket.len(), ..Design::default() };
         let mut bytes = Vec::with_capacity(requests.len());
         for row in chunks.into_iter().flatten() {
             design.dense.extend(row.embedding.iter().chain(&row.dense));
@@ -197,6 +195,6 @@ impl Encoding {
             design.sparse_end.push(design.sparse.len());
             bytes.push(row.bytes);
         }
-        Self { design, embedding_len, bytes, bucket }
+        Self { design, bytes, bucket }
     }
 }

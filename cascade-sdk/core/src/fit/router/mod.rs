@@ -145,6 +145,15 @@ impl RouterFit {
         self.router.inputs.embedding.is_some()
     }
 
+    /// The same router with its predictions out of fold for some of its rows alone, given by their place among them.
+    pub(super) fn at(&self, places: &[usize]) -> Self {
+        let tiers = self.router.heads.tiers();
+        let of = |values: &[f64]| -> Vec<f64> {
+            places.iter().flat_map(|&at| &values[at * tiers..(at + 1) * tiers]).copied().collect()
+        };
+        Self { log_odds: of(&self.log_odds), cost_usd: of(&self.cost_usd), ..self.clone() }
+    }
+
     /// Predicted quality and cost out of fold: rows × tiers.
     pub fn prospects(&self) -> Vec<Prospect> {
         self.log_odds
@@ -212,8 +221,8 @@ impl<'a> Workbench<'a> {
         Part {
             dense_from: match basis {
                 Basis::Constant => self.encoding.design.dense_len,
-                Basis::Known => self.encoding.embedding_len + surface,
-                Basis::Surface | Basis::Words => self.encoding.embedding_len,
+                Basis::Known => self.encoding.design.embedding_len + surface,
+                Basis::Surface | Basis::Words => self.encoding.design.embedding_len,
                 Basis::Embedding | Basis::EmbeddingAndWords => 0,
             },
             sparse: basis.reads_words(),
