@@ -68,6 +68,9 @@ pub fn fit(groups: impl IntoIterator<Item = Group>, direction: Direction) -> Vec
 }
 
 /// The level of a step function at a score; the first step holds below its own score too. NaN without steps.
+///
+/// Nothing is interpolated between steps. Levels describe confidence in a report, never decide: any increasing map leaves
+/// a threshold on one score where it was (MATH.md 10). On the rows of the fit both ways agree.
 pub fn level_at(steps: &[Step], score: f64) -> f64 {
     let after = steps.partition_point(|step| step.score <= score);
     steps.get(after.saturating_sub(1)).map_or(f64::NAN, |step| step.level)

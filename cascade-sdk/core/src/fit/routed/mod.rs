@@ -117,6 +117,7 @@ impl<'t> RoutedCascades<'t> {
                     Pair { cheap: gain.cheap, signal: signals.len() - 1, dear: gain.dear }
                 })
                 .collect();
+            let plain = sample.plain();
             let staircases = threads::map(threads, pairs.len(), |at| {
                 let pair = pairs[at];
                 // Its scores rest on the router's predictions, and every request begins at the cheap tier.
@@ -126,7 +127,7 @@ impl<'t> RoutedCascades<'t> {
                     Cow::Borrowed(&table_with_gains)
                 };
                 if limits.is_empty() {
-                    sample.expected(&table, pair)
+                    sample.expected(&table, pair, &plain)
                 } else {
                     pair_points(&table, rows, pair, limits)
                 }

@@ -83,7 +83,7 @@ impl Sample<'_> {
                 let ((quality, cost), (own_quality, own_cost)) = (outcomes[plan][place], outcomes[0][place]);
                 let row = self.rows[place];
                 let extra = if own_reads { 0 } else { embedding(row) };
-                let (plain_quality, plain_cost) = self.plain(place, shadow_price);
+                let (plain_quality, plain_cost) = self.plain_pick(place, shadow_price);
                 // Quality and cost share the unit 10⁻¹².
                 let value = |quality: i64, cost: i64| {
                     (quality as f64 - shadow_price * cost as f64) / QUALITY_ONE as f64
@@ -112,7 +112,7 @@ impl Sample<'_> {
 
 impl Sample<'_> {
     /// Quality and cost of the tier that the plain router picks at λ, by predictions out of fold; its embedding left out.
-    fn plain(&self, place: usize, shadow_price: f64) -> (i64, i64) {
+    fn plain_pick(&self, place: usize, shadow_price: f64) -> (i64, i64) {
         let predictions = self.predictions(place);
         let tier = &self.table.tiers[predictions.best(shadow_price)];
         let row = self.rows[place] as usize;

@@ -248,38 +248,36 @@ fn the_whole_is_offered_where_it_is_best() {
     );
 }
 
-/// Kinds of which each has a tier of its own, and a signal of noise with many values: chains of luck.
+/// Kinds of which each has a tier of its own, and signals that are noise: chains live by luck.
 #[test]
 fn where_cascades_are_luck_the_router_alone_is_offered() {
-    let mut log = log(160, true, 5);
-    let mut random = SplitMix64::new(23, 3);
-    for (at, row) in log.rows.iter().enumerate() {
-        let plain = &*row.tags[0].1 == "plain";
-        log.tiers[1].quality[at] = f64::from(u8::from(plain || random.fraction() < 0.1));
-        log.tiers[0].quality[at] = f64::from(u8::from(random.fraction() < 0.9));
-        log.tiers[0].cost[at] = Usd::from_pico(4_000_000);
+    let mut offers = Vec::new();
+    for seed in 0..6 {
+        let mut log = log(150, true, seed);
+        let mut random = SplitMix64::new(seed, 4);
+        let plain: Vec<bool> = log.rows.iter().map(|row| &*row.tags[0].1 == "plain").collect();
+        let [large, small] = &mut log.tiers[..] else { panic!("two tiers") };
+        for (at, plain) in plain.into_iter().enumerate() {
+            small.quality[at] = f64::from(u8::from(plain || random.fraction() < 0.1));
+            large.quality[at] = f64::from(u8::from(random.fraction() < 0.9));
+            large.cost[at] = Usd::from_pico(4_000_000);
+        }
+        for name in ["sure", "a", "b", "c", "d", "e"] {
+            let value = (0..150).map(|_| random.fraction()).collect();
+            small.signals.insert(name.into(), SignalColumn { value, ..SignalColumn::default() });
+        }
+        let mut table = Table::new(&log, &["small", "large"], |row| log.rows[row].id.to_string());
+        let rows: Vec<u32> = (0..150).collect();
+        table.order_by_cost(&rows);
+        let folds: Vec<u8> = rows.iter().map(|row| (row * 3 % 5) as u8).collect();
+        let data = Data { table: &table, log: &log, rows: &rows, folds: &folds, threads: 2 };
+        let own = RoutedCascades::new(&table, &data, RouterFit::new(&data), 3);
+        let totals =
+            |hull: Vec<Candidate>| -> Vec<Totals> { hull.iter().map(|vertex| vertex.totals).collect() };
+        let part =
+            if own.offer == Offer::Router { own.routed.hull() } else { own.offered(Offer::Everything) };
+        assert_eq!(totals(own.hull()), totals(part));
+        offers.push(own.offer);
     }
-    for signal in log.tiers[1].signals.values_mut() {
-        signal.value.iter_mut().for_each(|value| *value = random.fraction());
-    }
-    let mut table = Table::new(&log, &["small", "large"], |row| log.rows[row].id.to_string());
-    let rows: Vec<u32> = (0..160).collect();
-    table.order_by_cost(&rows);
-    let folds: Vec<u8> = rows.iter().map(|row| (row * 3 % 5) as u8).collect();
-    let data = Data { table: &table, log: &log, rows: &rows, folds: &folds, threads: 2 };
-    let own = RoutedCascades::new(&table, &data, RouterFit::new(&data), 3);
-    let totals =
-        |hull: Vec<Candidate>| -> Vec<Totals> { hull.into_iter().map(|vertex| vertex.totals).collect() };
-    assert_eq!(own.offer, Offer::Router);
-    assert_eq!(totals(own.hull()), totals(own.routed.hull()));
-    assert_ne!(totals(own.hull()), totals(own.offered(Offer::Everything)));
-    let again = RoutedCascades::again(
-        &table,
-        &data,
-        own.router_fit().unwrap().clone(),
-        3,
-        &Limits::default(),
-        Offer::Chains,
-    );
-    assert_eq!(totals(again.hull()), totals(own.offered(Offer::Chains)));
+    assert!(offers.contains(&Offer::Router) && !offers.contains(&Offer::Chains), "{offers:?}");
 }
