@@ -23,7 +23,9 @@ impl Counts {
     pub(super) fn clear(&mut self) {
         let touched = &self.touched[..std::mem::take(&mut self.used)];
         if let Some(count) = &mut self.count {
-            touched.iter().for_each(|&bucket| count.0[usize::from(bucket)] = 0);
+            for &bucket in touched {
+                count.0[usize::from(bucket)] = 0;
+            }
         }
     }
 

@@ -2,41 +2,18 @@
 //!
 //! As in a router's frontier, predictions out of fold take the place of what happened, which would favour the lucky among
 //! many pairs and cuts; their sum over all kept answers is moved so that it agrees with what happened where everything is
-//! kept and where everything escalates. What is expected of a cut counts only where what happened does not speak against it:
-//! where, out of fold, it did no worse than the plain router at the same price.
+//! kept and where everything escalates.
 
 use super::Sample;
 use crate::fit::frontier::operating::CascadeRule;
-use crate::fit::frontier::pair::{self, CutPoint, Pair};
+use crate::fit::frontier::pair::{self, Pair};
 use crate::fit::frontier::ranking::Ranking;
-use crate::fit::router::sweep::{SweepPoint, sweep};
 use crate::fit::rows::table::{QUALITY_ONE, Table, Totals};
-use std::borrow::Cow;
 
 impl Sample<'_> {
-    /// What the router over single tiers did at each λ by its predictions out of fold, from the highest λ to 0.
-    pub(super) fn plain(&self) -> Vec<SweepPoint> {
-        let table = if self.router.reads_embedding() {
-            self.table.with_embeddings(|_| true)
-        } else {
-            Cow::Borrowed(self.table)
-        };
-        let cells = self.rows.iter().flat_map(|&row| table.tiers.iter().map(move |tier| (row, tier)));
-        let realised: Vec<Totals> = cells
-            .map(|(row, tier)| table.totals(row, tier.quality[row as usize], tier.cost[row as usize]))
-            .collect();
-        sweep(table.tiers.len(), &self.router.prospects(), &realised)
-    }
-
-    /// The finite cuts of a pair on its gain per dollar, a signal of `table`, that did no worse than the `plain` router:
-    /// realised costs, expected qualities.
+    /// Every finite cut of a pair on its gain per dollar, a signal of `table`: realised costs, expected qualities.
     #[expect(clippy::cast_possible_truncation, reason = "quality in the integer units of the table")]
-    pub(super) fn expected(
-        &self,
-        table: &Table,
-        pair: Pair,
-        plain: &[SweepPoint],
-    ) -> Vec<(Totals, CascadeRule)> {
+    pub(super) fn expected(&self, table: &Table, pair: Pair) -> Vec<(Totals, CascadeRule)> {
         let (cheap, dear) = (&table.tiers[pair.cheap], &table.tiers[pair.dear]);
         let values = &cheap.signals[pair.signal].value;
         let mut place = vec![0; table.len()];
@@ -68,7 +45,7 @@ impl Sample<'_> {
         let cuts = pair::frontier(table, &ranking, pair);
         let mut points = Vec::with_capacity(cuts.len());
         for (group, cut) in cuts.iter().enumerate().take(ranking.groups()) {
-            if group > 0 && keeps_up(cut, plain) {
+            if group > 0 {
                 let quality = all_dear + gain + (off * kept).div_euclid(all);
                 points.push((Totals { quality, cost: cut.totals.cost }, pair.rule(cut.at_least)));
             }
@@ -80,12 +57,4 @@ impl Sample<'_> {
         }
         points
     }
-}
-
-/// Whether a cut, which is −λ, was worth at least as much at λ as the router.
-fn keeps_up(cut: &CutPoint, plain: &[SweepPoint]) -> bool {
-    let price = (-cut.at_least).max(0.0);
-    let value = |totals: Totals| totals.quality as f64 - price * totals.cost as f64;
-    let at = plain.partition_point(|point| point.shadow_price > price);
-    plain.get(at).or(plain.last()).is_none_or(|router| value(cut.totals) >= value(router.totals))
 }

@@ -117,7 +117,6 @@ impl<'t> RoutedCascades<'t> {
                     Pair { cheap: gain.cheap, signal: signals.len() - 1, dear: gain.dear }
                 })
                 .collect();
-            let plain = sample.plain();
             let staircases = threads::map(threads, pairs.len(), |at| {
                 let pair = pairs[at];
                 // Its scores rest on the router's predictions, and every request begins at the cheap tier.
@@ -127,7 +126,7 @@ impl<'t> RoutedCascades<'t> {
                     Cow::Borrowed(&table_with_gains)
                 };
                 if limits.is_empty() {
-                    sample.expected(&table, pair, &plain)
+                    sample.expected(&table, pair)
                 } else {
                     pair_points(&table, rows, pair, limits)
                 }
