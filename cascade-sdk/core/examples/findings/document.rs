@@ -323,7 +323,7 @@ fn recipe(text: &mut String, studied: &[(Known, Study)]) {
     text.push_str(
         "\n## Is the router as good as the paper's?\n\
          The paper's router reads sentence embeddings (MiniLM, 384 numbers) by one L2 logistic model a tier, C = 1, and takes \
-         each tier's mean cost. MATH.md 14 gives its area for three of these logs, over 20 halvings of its own; the router of \
+         each tier's mean cost. Its area on three of these logs was measured apart, over 20 halvings of its own; the router of \
          this project reads the prompts without any model, over the halvings of this document. Both are differences from the \
          single tiers. Halvings differ and tiers may, and no embedding was computed here: read the signs, not the hundredths.\n\n\
          | log | router, words and form of the prompt | the paper's recipe |\n|---|---|---|\n",
