@@ -74,7 +74,8 @@ pub(crate) enum Command {
     /// Ask a provider for the embeddings that rows of a route's log lack, and write them into the log.
     ///
     /// For routes whose [routes.ROUTE.embedding] names a provider. Rows that have a vector of the route's model and length
-    /// stay as they are. Ctrl-C stops after the calls in flight; what was paid for is written, and the same command goes on.
+    /// stay as they are. Vectors are kept in a journal as they come; Ctrl-C stops after the calls in flight, and the same
+    /// command goes on.
     Embed(Embed),
     /// Find the best policy for a route and prove it on held-out rows.
     Fit(Fit),
@@ -193,7 +194,7 @@ pub(crate) struct Embed {
     /// Say what would be asked and what it could cost, and ask nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Most US dollars this run may cost.
+    /// Most US dollars this job may cost, interrupted runs included.
     #[arg(long, value_name = "USD")]
     pub(crate) max_spend: Option<String>,
     /// Most calls in flight at once [default: the provider's max_concurrency, else 4].
@@ -306,6 +307,9 @@ pub(crate) struct Explain {
     /// Policy to ask [default: the route's].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
+    /// Ask the provider of [routes.ROUTE.embedding] for the embedding of the text, where the policy reads one: it costs money.
+    #[arg(long, requires = "text")]
+    pub(crate) embed: bool,
     /// Name the words of the prompt that moved the router.
     #[arg(long)]
     pub(crate) show_words: bool,

@@ -20,6 +20,9 @@ pub(crate) struct Explanation {
     pub(crate) family: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) row: Option<String>,
+    /// What asking a provider for its embedding has cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) embedding_cost_usd: Option<f64>,
     /// Number of the plan, from 1.
     pub(crate) plan: usize,
     pub(crate) plans: usize,
@@ -195,6 +198,9 @@ impl Explanation {
             features.chain(self.tags.iter().map(|(name, value)| self.tag_in_words(name, value))).collect();
         if !known.is_empty() {
             lines.extend(item("known of it: ", &known.join(", ")));
+        }
+        if let Some(cost) = self.embedding_cost_usd {
+            lines.extend(item("embedding: ", &format!("asked for now, for {}", dollars_f64(cost))));
         }
         if let Some(guard) = &self.guard {
             lines.extend(item("guard: ", guard));

@@ -9,6 +9,7 @@ mod cmd;
 mod collect;
 mod diff;
 mod doctor;
+mod embed;
 mod evaluation;
 mod explanation;
 mod failure;

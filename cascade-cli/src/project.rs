@@ -133,16 +133,23 @@ impl Project {
     }
 
     /// How the route's log is read.
-    pub(crate) fn read_options(&self, route: &Route, args: &ReadLog) -> ReadOptions {
+    ///
+    /// # Errors
+    /// A file of word vectors that cannot be used.
+    pub(crate) fn read_options(&self, route: &Route, args: &ReadLog) -> Result<ReadOptions> {
         let options = ReadOptions::for_route(&self.config, route);
-        ReadOptions { reprice: args.reprice, strict: args.strict, ..options }
+        let options = ReadOptions { reprice: args.reprice, strict: args.strict, ..options };
+        Ok(options.with_static_embedding(&self.directory)?)
     }
 
     /// How the log is read beside the committed policy: with the prices it was fitted with.
-    pub(crate) fn read_options_as_fitted(&self, route: &Route, args: &ReadLog) -> ReadOptions {
-        let options = self.read_options(route, args);
+    ///
+    /// # Errors
+    /// As [`Project::read_options`].
+    pub(crate) fn read_options_as_fitted(&self, route: &Route, args: &ReadLog) -> Result<ReadOptions> {
+        let options = self.read_options(route, args)?;
         let repriced = self.committed_policy(route).is_some_and(|policy| policy.fitted.repriced);
-        ReadOptions { reprice: options.reprice || repriced, ..options }
+        Ok(ReadOptions { reprice: options.reprice || repriced, ..options })
     }
 
     /// The route's policy file as far as it can be read, fresh or stale.
@@ -198,8 +205,11 @@ impl Project {
         };
         let mut policy = policy::read(&Source::new(path.display().to_string(), text))?;
         policy::complete(&mut policy, path.parent().unwrap_or(Path::new("")))?;
-        let findings =
+        let mut findings =
             policy::staleness(&policy, &self.config, &route.name, self.schema_text(route)?.as_deref());
+        if findings.is_empty() {
+            findings.extend(policy::other_vectors(&policy, &self.config, route, &self.directory));
+        }
         if findings.iter().any(Diagnostic::is_error) {
             return Err(findings.into());
         }

@@ -27,6 +27,8 @@ use cascade_sdk_core::feature::Router;
 use cascade_sdk_core::fit::route::{FitInput, FitOptions, fit_route};
 use cascade_sdk_core::log::{LogFiles, ReadOptions};
 use cascade_sdk_core::policy::{self, Policy, Returns};
+#[cfg(feature = "static-embedding")]
+use cascade_sdk_core::static_embedding::StaticEmbedding;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -149,7 +151,8 @@ impl Check {
         }
         let committed = directory.join(&route.policy);
         self.watch(&committed);
-        let stale = self.stale(config, route, &committed, schema.as_deref(), &logs);
+        let mut stale = self.stale(config, route, &committed, schema.as_deref(), &logs);
+        stale.extend(self.other_vectors(config, route, &committed, directory));
         let Some(refitted) = self.refitted(route) else {
             for message in stale {
                 self.stale_policy(&message);
@@ -167,7 +170,7 @@ impl Check {
         }
         let made = std::fs::read_to_string(&committed).ok();
         let made = made.and_then(|text| policy::read(&Source::new(route.policy.as_str(), text)).ok());
-        match self.fit(config, route, schema.as_deref(), &logs, made.as_ref()) {
+        match self.fit(config, route, directory, schema.as_deref(), &logs, made.as_ref()) {
             Some(policy) => {
                 self.write(&refitted, policy::write(&policy).as_bytes());
                 if let Some(weights) = policy.rules.router.as_ref().and_then(Router::sidecar) {
@@ -223,6 +226,42 @@ impl Check {
         stale
     }
 
+    /// That the file of word vectors is not the one of the committed policy.
+    #[cfg(feature = "static-embedding")]
+    fn other_vectors(
+        &mut self,
+        config: &Config,
+        route: &Route,
+        committed: &Path,
+        directory: &Path,
+    ) -> Option<String> {
+        let file = route.embedding.as_ref()?.file.as_ref()?;
+        let path = directory.join(file);
+        for path in StaticEmbedding::files(&path) {
+            self.watch(&path);
+        }
+        let text = std::fs::read_to_string(committed).ok()?;
+        let policy = policy::read(&Source::new(route.policy.as_str(), text)).ok()?;
+        match policy::other_vectors(&policy, config, route, directory) {
+            Some(finding) if path.exists() => Some(one_line(&finding)),
+            // Published packages may leave it out.
+            Some(_) => {
+                self.warning(&format!(
+                    "note: there is no `{file}`, so whether the policy of route `{}` was fitted with it was not checked",
+                    route.name
+                ));
+                None
+            }
+            None => None,
+        }
+    }
+
+    #[cfg(not(feature = "static-embedding"))]
+    #[expect(clippy::unused_self, reason = "with the feature it watches files")]
+    fn other_vectors(&mut self, _: &Config, _: &Route, _: &Path, _: &Path) -> Option<String> {
+        None
+    }
+
     /// Writes a file of a refitted policy.
     fn write(&mut self, path: &Path, bytes: &[u8]) {
         if let Err(error) = write_if_changed(path, bytes) {
@@ -235,13 +274,26 @@ impl Check {
         &mut self,
         config: &Config,
         route: &Route,
+        directory: &Path,
         schema: Option<&str>,
         logs: &LogFiles,
         made: Option<&Policy>,
     ) -> Option<Policy> {
+        #[cfg(not(feature = "static-embedding"))]
+        let _ = directory;
         let made = made.map(|policy| &policy.fitted);
         let mut reading = ReadOptions::for_route(config, route);
         reading.reprice = made.is_some_and(|made| made.repriced);
+        #[cfg(feature = "static-embedding")]
+        if route.embedding.is_some() {
+            reading = match reading.with_static_embedding(directory) {
+                Ok(reading) => reading,
+                Err(findings) => {
+                    self.report(&findings);
+                    return None;
+                }
+            };
+        }
         let reading = match logs.read(&reading) {
             Ok(reading) => reading,
             Err(findings) => {

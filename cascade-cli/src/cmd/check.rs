@@ -110,7 +110,8 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
     let policy = check_policy(project, route, reading.as_ref().ok(), findings);
     let runtime_policies = check_runtime_policies(project, route, findings);
     let outputs = || {
-        let options = ReadOptions { keep_outputs: true, ..read_options(project, route) };
+        // What an embedding is read from does not matter here.
+        let options = ReadOptions { keep_outputs: true, ..ReadOptions::for_route(&project.config, route) };
         Some(LogFiles::find(&project.directory, &route.log).read(&options).ok()?.log)
     };
     let doctor = doctor::examine(project, route, reading.as_ref().ok().map(|reading| &reading.log), outputs);
@@ -123,7 +124,7 @@ fn check_route(project: &Project, route: &Route, args: &Check, findings: &mut Ve
     }
 }
 
-fn read_options(project: &Project, route: &Route) -> ReadOptions {
+fn read_options(project: &Project, route: &Route) -> Result<ReadOptions> {
     project.read_options_as_fitted(route, &ReadLog { reprice: false, strict: false })
 }
 
@@ -138,7 +139,14 @@ fn check_log(
         // Nothing is wrong with that: logs may be too large, or too private, to stand beside the configuration.
         return Err("none here yet; `cascade collect` makes one");
     }
-    match files.read(&read_options(project, route)) {
+    let options = match read_options(project, route) {
+        Ok(options) => options,
+        Err(Failure(errors)) => {
+            findings.extend(errors);
+            return Err("was not read");
+        }
+    };
+    match files.read(&options) {
         Ok(reading) => {
             findings.extend(reading.diagnostics.iter().cloned());
             Ok(reading)
@@ -244,6 +252,9 @@ fn policy_state(
     findings.extend(policy::complete(&mut policy, path.parent().unwrap_or(Path::new(""))).err());
     let schema = project.schema_text(route).ok().flatten();
     let mut stale = policy::staleness(&policy, config, &route.name, schema.as_deref());
+    if stale.is_empty() {
+        stale.extend(policy::other_vectors(&policy, config, route, &project.directory));
+    }
     findings.extend(more(&policy, &mut stale));
     let fitted = &policy.fitted;
     let rows = fitted.calibration_rows + fitted.test_rows;

@@ -184,8 +184,9 @@ fn on_log(
     if files.files.is_empty() {
         return Err("the log of the route is not here".into());
     }
-    let options = project.read_options_as_fitted(route, &ReadLog { reprice: false, strict: false });
-    let reading =
-        files.read(&options).map_err(|_| "the log of the route cannot be read: run `cascade check`")?;
+    let unreadable = "the log of the route cannot be read: run `cascade check`";
+    let as_is = ReadLog { reprice: false, strict: false };
+    let options = project.read_options_as_fitted(route, &as_is).map_err(|_| unreadable)?;
+    let reading = files.read(&options).map_err(|_| unreadable)?;
     rows::compare(&reading.log, route, old, new)
 }

@@ -29,7 +29,7 @@ pub(crate) fn run(global: &Global, args: &Eval, terminal: Terminal) -> Result<An
     let project = Project::load(global, terminal)?;
     let route = project.route(&args.route)?;
     let policy = project.policy(route, args.policy.as_deref(), terminal)?;
-    let options = project.read_options_as_fitted(route, &args.log);
+    let options = project.read_options_as_fitted(route, &args.log)?;
     let mut untested = false;
     let (measured, drift) = if args.logs.is_empty() {
         let reading = project.read_log(route, &options, terminal)?;

@@ -2,7 +2,7 @@
 //!
 //! Neither prompt nor answer is shown, but words of the prompt with `--show-words`: explanations are read in CI logs.
 
-use super::explain_code;
+use super::{explain_code, explain_embedding};
 use crate::cli::{Explain, Global, ReadLog};
 use crate::collect::spend::{self, Size};
 use crate::explanation::{Answered, Ending, Expectation, Explanation, Neighbour, Reason, Single, StageStory};
@@ -14,7 +14,7 @@ use crate::terminal::Terminal;
 use cascade_sdk_core::config::Route;
 use cascade_sdk_core::decide::{Decision, ShownScore};
 use cascade_sdk_core::diag::Diagnostic;
-use cascade_sdk_core::feature::{self, Predictions, RequestView};
+use cascade_sdk_core::feature::{self, Predictions, RequestView, Router};
 use cascade_sdk_core::log::EvalLog;
 use cascade_sdk_core::money::Usd;
 use cascade_sdk_core::policy::{Plan, Policy, Rules};
@@ -49,7 +49,8 @@ pub(crate) fn run(global: &Global, args: &Explain, terminal: Terminal) -> Result
     let policy = project.policy(route, args.policy.as_deref(), terminal)?;
     let explanation = match &args.row {
         Some(id) => {
-            let options = project.read_options_as_fitted(route, &ReadLog { reprice: false, strict: false });
+            let options =
+                project.read_options_as_fitted(route, &ReadLog { reprice: false, strict: false })?;
             let log = project.read_log(route, &options, terminal)?.log;
             of_row(route, &policy, &log, id, args.show_words)?
         }
@@ -117,6 +118,7 @@ fn of_row(route: &Route, policy: &Policy, log: &EvalLog, id: &str, show_words: b
         route: route.name.clone(),
         family: policy.family.name(),
         row: Some(id.to_owned()),
+        embedding_cost_usd: None,
         plan: outcome.plan + 1,
         plans: rules.plans.len(),
         guard: guard_in_words(rules, outcome.plan),
@@ -174,7 +176,11 @@ fn row_predictions(
 
 /// What moves the router's predictions, in the order of how far it moves tiers apart.
 fn reasons(rules: &Rules, view: &RequestView<'_>, show_words: bool) -> Result<Vec<Reason>> {
-    let Some(router) = &rules.router else { return Ok(Vec::new()) };
+    // Where nothing rests on the embedding, nobody asked for one.
+    let unread = |router: &Router| router.inputs.embedding.is_some() && view.embedding.is_none();
+    let Some(router) = rules.router.as_ref().filter(|router| !unread(router)) else {
+        return Ok(Vec::new());
+    };
     let parts =
         feature::contributions(router, view, show_words).map_err(|missing| missing_input(&missing))?;
     let reason = |part: feature::Contribution| Reason {
@@ -228,7 +234,12 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
     features.sort_by(|a, b| a.0.cmp(b.0));
     tags.sort_unstable();
     let rules = &policy.rules;
-    let view = RequestView { text: &text, features: &features, tags: &tags, ..RequestView::default() };
+    let mut view = RequestView { text: &text, features: &features, tags: &tags, ..RequestView::default() };
+    let embedded = match feature::needs_embedding(rules, &view) {
+        true => Some(explain_embedding::of_text(project, route, &text, args.embed)?),
+        false => None,
+    };
+    view.embedding = embedded.as_ref().map(|embedded| embedded.vector.as_slice());
     let (plan, predicted) = choose(rules, &view)?;
     let system = route.request.system.as_deref();
     let size = Size {
@@ -248,6 +259,7 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
         route: route.name.clone(),
         family: policy.family.name(),
         row: None,
+        embedding_cost_usd: embedded.as_ref().and_then(|embedded| embedded.cost).map(Usd::to_f64),
         plan: plan + 1,
         plans: rules.plans.len(),
         guard: guard_in_words(rules, plan),

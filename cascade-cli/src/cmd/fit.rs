@@ -36,7 +36,7 @@ pub(crate) fn run(global: &Global, args: &Fit, terminal: Terminal) -> Result<Ans
     let made = before.as_ref().map(|before| &before.fitted);
     let refit_on_all = args.refit_on_all || args.check && made.is_some_and(|made| made.refit_on_all);
     let repriced = made.is_some_and(|made| made.repriced);
-    let mut options = project.read_options(route, &args.log);
+    let mut options = project.read_options(route, &args.log)?;
     options.reprice |= args.check && repriced;
     if repriced && !options.reprice {
         terminal.note(

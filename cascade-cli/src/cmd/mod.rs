@@ -10,6 +10,7 @@ mod embed;
 mod eval;
 mod explain;
 mod explain_code;
+mod explain_embedding;
 mod fit;
 mod import;
 mod init;

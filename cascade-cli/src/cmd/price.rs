@@ -64,7 +64,7 @@ pub(crate) fn run(global: &Global, args: &Price, terminal: Terminal) -> Result<A
         (Some(log), true) => Some(refit(&project, route, log, terminal)?),
         (None, true) => {
             // Says what is wrong with the log.
-            let options = project.read_options(route, &ReadLog { reprice: true, strict: false });
+            let options = project.read_options(route, &ReadLog { reprice: true, strict: false })?;
             project.read_log(route, &options, terminal)?;
             None
         }
@@ -99,7 +99,7 @@ fn read(project: &Project, route: &Route, reprice: bool) -> Option<EvalLog> {
     if files.files.is_empty() {
         return None;
     }
-    let options = project.read_options(route, &ReadLog { reprice, strict: false });
+    let options = project.read_options(route, &ReadLog { reprice, strict: false }).ok()?;
     files.read(&options).ok().map(|reading| reading.log)
 }
 

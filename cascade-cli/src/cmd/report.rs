@@ -20,7 +20,7 @@ use std::num::NonZeroUsize;
 pub(crate) fn run(global: &Global, args: &Report, terminal: Terminal) -> Result<Answer> {
     let project = Project::load(global, terminal)?;
     let route = project.route(&args.route)?;
-    let reading = project.read_log(route, &project.read_options_as_fitted(route, &args.log), terminal)?;
+    let reading = project.read_log(route, &project.read_options_as_fitted(route, &args.log)?, terminal)?;
     let schema = project.schema_text(route)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let traffic = args.traffic.as_deref().map(read_traffic).transpose()?;

@@ -4,6 +4,7 @@
 //! in flight when the process died, so it may have been charged. A torn last line is a write that never finished: the
 //! call it announces was not made, or its answer is lost.
 
+use super::appended::{self, Appended, line, whole_lines};
 use crate::failure::{Failure, Result};
 use cascade_sdk_core::diag::{Diagnostic, Source};
 use cascade_sdk_core::log::{LogSource, ReadOptions, ResultRecord, RowRecord, records};
@@ -11,8 +12,6 @@ use cascade_sdk_core::money::Usd;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Format of the journal.
@@ -65,10 +64,7 @@ pub(crate) struct Past {
 /// The journal of one job, open for writing.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    path: PathBuf,
-    file: File,
-    /// Its length as this process knows it.
-    length: u64,
+    file: Appended,
     route: String,
 }
 
@@ -86,11 +82,7 @@ impl Journal {
     /// A file that cannot be read, belongs to another route, or has a line that is no journal entry.
     pub(crate) fn read(log: &Path, route: &str) -> Result<Past> {
         let path = Self::path_for(log);
-        match std::fs::read(&path) {
-            Ok(bytes) => parse(&path, &bytes, route).map(|(past, _)| past),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Past::default()),
-            Err(error) => Err(Failure::io("read", &path, &error)),
-        }
+        parse(&path, &appended::read(&path)?, route)
     }
 
     /// Opens the journal of a log for writing, and reads what earlier runs left.
@@ -99,31 +91,24 @@ impl Journal {
     /// As [`Journal::read`], or a file that cannot be written.
     pub(crate) fn open(log: &Path, route: &str) -> Result<(Self, Past)> {
         let path = Self::path_for(log);
-        let fail = |error| Failure::io("write", &path, &error);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(Failure::io("read", &path, &error)),
-        };
-        let (past, whole) = parse(&path, &bytes, route)?;
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
-        // A torn last line must not run into the next entry.
-        file.set_len(whole as u64).map_err(fail)?;
-        let mut journal = Self { path, file, length: whole as u64, route: route.to_owned() };
+        let bytes = appended::read(&path)?;
+        let past = parse(&path, &bytes, route)?;
+        let whole = whole_lines(&bytes);
+        let mut journal = Self { file: Appended::open(path, whole)?, route: route.to_owned() };
         if whole == 0 {
-            journal.write(&Entry::Job { version: VERSION, route: route.to_owned() })?;
+            journal.file.write(&Entry::Job { version: VERSION, route: route.to_owned() })?;
         }
         Ok((journal, past))
     }
 
     /// Notes that all results of a tier, or of a signal of a tier, are to be made anew.
     pub(crate) fn replace(&mut self, tier: &str) -> Result<()> {
-        self.write(&Entry::Replace { tier: tier.to_owned() })
+        self.file.write(&Entry::Replace { tier: tier.to_owned() })
     }
 
     /// Notes that a call is about to be made.
     pub(crate) fn ask(&mut self, cell: &Cell, prompt: &str, reserved: Usd) -> Result<()> {
-        self.write(&Entry::Ask {
+        self.file.write(&Entry::Ask {
             id: cell.0.clone(),
             tier: cell.1.clone(),
             prompt: prompt.to_owned(),
@@ -134,8 +119,8 @@ impl Journal {
     /// Notes what a call came to.
     pub(crate) fn got(&mut self, cell: &Cell, prompt: &str, spent: Usd, row: &RowRecord<'_>) -> Result<()> {
         let row = serde_json::value::to_raw_value(row)
-            .map_err(|error| Failure::io("write", &self.path, &error.into()))?;
-        self.write(&Entry::Got {
+            .map_err(|error| Failure::io("write", self.file.path(), &error.into()))?;
+        self.file.write(&Entry::Got {
             id: cell.0.clone(),
             tier: cell.1.clone(),
             prompt: prompt.to_owned(),
@@ -146,7 +131,7 @@ impl Journal {
 
     /// Notes that a call failed in a way that says nothing of the tier.
     pub(crate) fn lost(&mut self, cell: &Cell, spent: Usd, error: &str) -> Result<()> {
-        self.write(&Entry::Lost {
+        self.file.write(&Entry::Lost {
             id: cell.0.clone(),
             tier: cell.1.clone(),
             spent_pico_usd: spent.pico(),
@@ -166,7 +151,7 @@ impl Journal {
         kept: &BTreeMap<Cell, Pending>,
         complete: bool,
     ) -> Result<()> {
-        let path = self.path;
+        let path = self.file.path().to_owned();
         if complete && replaced.is_empty() {
             return std::fs::remove_file(&path).map_err(|error| Failure::io("remove", &path, &error));
         }
@@ -185,35 +170,11 @@ impl Journal {
         }
         crate::files::write_atomically(&path, text.as_bytes())
     }
-
-    fn write(&mut self, entry: &Entry) -> Result<()> {
-        let text = line(entry, &self.path)?;
-        let fail = |error| Failure::io("write", &self.path, &error);
-        // The lock keeps other jobs away; some file systems know no locks.
-        if self.file.metadata().map_err(fail)?.len() != self.length {
-            return Err(Diagnostic::error(
-                "collect::two-jobs",
-                format!("another process writes into `{}`", self.path.display()),
-            )
-            .help("let one `cascade collect` end before another begins on the same log, then run it again")
-            .into());
-        }
-        // No buffer of our own: what was written survives the end of this process, however it comes.
-        self.file.write_all(text.as_bytes()).map_err(fail)?;
-        self.length += text.len() as u64;
-        Ok(())
-    }
 }
 
-fn line(entry: &Entry, path: &Path) -> Result<String> {
-    let mut text = serde_json::to_string(entry).map_err(|error| Failure::io("write", path, &error.into()))?;
-    text.push('\n');
-    Ok(text)
-}
-
-/// What the entries say, and how many bytes the whole lines take.
-fn parse(path: &Path, bytes: &[u8], route: &str) -> Result<(Past, usize)> {
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+/// What the entries say.
+fn parse(path: &Path, bytes: &[u8], route: &str) -> Result<Past> {
+    let whole = whole_lines(bytes);
     let mut past = Past::default();
     let mut open: BTreeMap<Cell, Usd> = BTreeMap::new();
     let mut got: BTreeMap<String, BTreeMap<String, (String, Box<RawValue>)>> = BTreeMap::new();
@@ -278,7 +239,7 @@ fn parse(path: &Path, bytes: &[u8], route: &str) -> Result<(Past, usize)> {
         past.spent = past.spent.saturating_add(reserved);
         past.may_have_been_charged.push((cell, reserved));
     }
-    Ok((past, whole))
+    Ok(past)
 }
 
 /// Reads the rows of one tier, each of another prompt, with the reader of logs: what is folded into the log has passed

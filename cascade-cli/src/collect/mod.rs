@@ -8,6 +8,7 @@
 //! journal into the log at the end, and at the start of the next run where a run was killed. So the log is whole at any
 //! moment, and nothing that is recorded is asked again. A [`lock`] keeps a second job away meanwhile.
 
+pub(crate) mod appended;
 pub(crate) mod fold;
 pub(crate) mod grade;
 pub(crate) mod grading;

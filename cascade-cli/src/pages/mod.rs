@@ -3,11 +3,12 @@
 //! One Markdown file for each part of the tool, a `## code` heading for each page.
 
 /// The files, in the order in which people meet them.
-pub(crate) const FILES: [(&str, &str); 6] = [
+pub(crate) const FILES: [(&str, &str); 7] = [
     ("command", include_str!("command.md")),
     ("config", include_str!("config.md")),
     ("collect", include_str!("collect.md")),
     ("log", include_str!("log.md")),
+    ("embedding", include_str!("embedding.md")),
     ("fit", include_str!("fit.md")),
     ("policy", include_str!("policy.md")),
 ];
@@ -45,9 +46,24 @@ mod tests {
     use std::path::Path;
 
     /// Groups of codes, as they begin in source texts.
-    const GROUPS: [&str; 16] = [
-        "check", "cli", "collect", "config", "diff", "eval", "explain", "fit", "import", "init", "log",
-        "policy", "price", "prompts", "request", "route",
+    const GROUPS: [&str; 17] = [
+        "check",
+        "cli",
+        "collect",
+        "config",
+        "diff",
+        "embedding",
+        "eval",
+        "explain",
+        "fit",
+        "import",
+        "init",
+        "log",
+        "policy",
+        "price",
+        "prompts",
+        "request",
+        "route",
     ];
 
     /// Every code that stands in the sources as a text of its own.

@@ -5,6 +5,7 @@ use crate::server::listen;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A server whose vector of a text is its length and its first byte, and which counts a token for each byte. A text with
 /// `reject` makes it refuse the call; from the call `broken_from` on it answers 401.
@@ -193,4 +194,186 @@ fn packed_logs_stay_packed_and_csv_is_refused() {
     table.write("log.csv", "id,input,small:quality,small:cost_usd\nr0,abc,1,0.5\n");
     let ran = embed(&table, &[]).expect_code(2);
     assert!(unwrapped(&ran.stderr).contains("only logs of JSON Lines are completed"), "{}", ran.stderr);
+}
+
+/// A server that answers after `delay`, and how many texts it was sent.
+fn slow_server(delay: Duration) -> (String, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let shared = Arc::clone(&seen);
+    let url = listen(move |body| {
+        let texts = match &body["input"] {
+            Value::String(one) => vec![one.clone()],
+            several => {
+                several.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+            }
+        };
+        shared.lock().unwrap().extend(texts);
+        std::thread::sleep(delay);
+        answer(&body["input"], false)
+    });
+    (url, seen)
+}
+
+fn long_log(rows: usize) -> Vec<Value> {
+    (0..rows).map(|id| row(id, &format!("text {id:04}"))).collect()
+}
+
+#[test]
+fn a_killed_run_loses_no_more_than_what_was_in_flight_and_counts_it() {
+    let (url, seen) = slow_server(Duration::from_millis(60));
+    let server = Server { url, seen: Arc::default() };
+    let project = project(&server, "log.jsonl", &long_log(1_000));
+    let arguments = ["embed", "sums", "--concurrency", "2", "--format", "json"];
+    let journal = project.path("log.jsonl.embed.journal");
+    for kill in 0..3 {
+        let mut child = project.command(&arguments).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(90 + 50 * kill));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // The log is as it was; the vectors are beside it.
+    assert_eq!(rows(&project.read("log.jsonl")), long_log(1_000));
+    let entries = rows(&std::fs::read_to_string(&journal).unwrap().lines().collect::<Vec<_>>().join("\n"));
+    let answered: usize =
+        entries.iter().filter_map(|entry| Some(entry["got"]["rows"].as_array()?.len())).sum();
+    let done = project.run(&arguments).expect_code(0).json();
+    assert_eq!(done["left"], 0);
+    assert_eq!(done["embedded"], 1_000 - answered, "what came is not asked for again");
+    let texts = seen.lock().unwrap().len();
+    let charged = done["may_have_been_charged"].as_array().unwrap().len();
+    assert!(charged <= 3 * 2, "{done}");
+    // Batches of 64: no more was sent twice than was in flight.
+    assert!(texts >= 1_000 && texts <= 1_000 + charged * 64, "{texts} texts, {charged} calls in flight");
+    let after = rows(&project.read("log.jsonl"));
+    assert!(after.iter().all(|row| row["embedding"] == json!([9.0, 11.6])));
+    assert!(!journal.exists());
+    // All of it is in the job's sum: nine tokens a text that came, and the most of each call in flight.
+    let spent = done["spent_usd"].as_f64().map(pico).unwrap();
+    let most: i64 = done["may_have_been_charged"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cost| pico(cost.as_f64().unwrap()))
+        .sum();
+    assert_eq!(spent, 1_000 * 9 * 20_000 + most);
+}
+
+#[test]
+fn the_cap_holds_over_all_runs_of_a_job() {
+    let server = Server::start(usize::MAX);
+    let project = project(&server, "log.jsonl", &long_log(200));
+    // Room for the worst case of one call, which comes to a fifth of it: 64 × 9 tokens of 64 × 41.
+    let cap = ["--max-spend", "0.0000526", "--format", "json"];
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        embed(&project, &cap).expect_code(1);
+        calls.push(server.calls().len());
+    }
+    assert_eq!(calls, [1, 1, 1], "{:?}", project.read("log.jsonl.embed.journal"));
+    let planned = embed(&project, &["--dry-run", "--format", "json"]).expect_code(0).json();
+    assert_eq!(planned["rows"], 136);
+    let rest = embed(&project, &["--format", "json"]).expect_code(0).json();
+    assert_eq!(rest["cost_usd"].as_f64().map(pico), Some(136 * 9 * 20_000));
+    assert_eq!(rest["spent_usd"].as_f64().map(pico), Some(200 * 9 * 20_000));
+    assert!(!project.exists("log.jsonl.embed.journal"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_lets_the_calls_in_flight_come_home() {
+    let (url, seen) = slow_server(Duration::from_millis(100));
+    let server = Server { url, seen: Arc::default() };
+    let project = project(&server, "log.jsonl", &long_log(640));
+    let child =
+        project.command(&["embed", "sums", "--concurrency", "2", "--format", "json"]).spawn().unwrap();
+    while seen.lock().unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let ran = Ran::from(child.wait_with_output().unwrap()).expect_code(1);
+    let summary = ran.json();
+    assert_eq!(summary["stopped"], "interrupted");
+    let sent = seen.lock().unwrap().len();
+    assert_eq!(summary["embedded"], sent);
+    let with = rows(&project.read("log.jsonl")).iter().filter(|row| row.get("embedding").is_some()).count();
+    assert!(with == sent && with < 640, "{with} of {sent}");
+    assert_eq!(summary["may_have_been_charged"], json!([]));
+}
+
+#[test]
+fn a_wrong_address_is_told_of_the_embedding() {
+    let url = listen(|_| ("404 Not Found", json!({"error": {"message": "no", "code": 404}})));
+    let server = Server { url, seen: Arc::default() };
+    let project = project(&server, "log.jsonl", &[row(0, "a")]);
+    let ran = embed(&project, &[]).expect_code(1);
+    let said = crate::project::unwrapped(&ran.stdout);
+    assert!(said.contains("404") && said.contains("`base_url` and the `model`"), "{said}");
+}
+
+/// Half of all texts, of which nothing but their vectors tells.
+fn is_easy(text: &str) -> bool {
+    text.bytes().map(u32::from).sum::<u32>() % 2 == 0
+}
+
+#[test]
+fn a_text_is_explained_with_a_vector_that_is_asked_for_only_on_request() {
+    let calls = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&calls);
+    let url = listen(move |body| {
+        *counted.lock().unwrap() += 1;
+        let texts = match &body["input"] {
+            Value::String(one) => vec![one.clone()],
+            several => {
+                several.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+            }
+        };
+        let data: Vec<Value> = texts
+            .iter()
+            .map(|text| json!({"embedding": [if is_easy(text) { 1.0 } else { -1.0 }, 0.25]}))
+            .collect();
+        ("200 OK", json!({"data": data, "usage": {"prompt_tokens": 2}}))
+    });
+    let server = Server { url, seen: Arc::default() };
+    let mut state = 7_u64;
+    let mut letters = || {
+        let letter = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
+        };
+        (0..12).map(letter).collect::<String>()
+    };
+    let log: Vec<Value> = (0..400)
+        .map(|id| {
+            let text = letters();
+            json!({"id": format!("r{id:03}"), "input": text, "results": {
+                "small": {"quality": u8::from(is_easy(&text)), "cost_usd": 1e-5}, "large": {"quality": 1, "cost_usd": 3e-4}}})
+        })
+        .collect();
+    let project = project(&server, "log.jsonl", &log);
+    let config = project.read("cascade.toml").replace("min_quality = 0.9", "shadow_price = 1000.0");
+    project
+        .write("cascade.toml", &format!("{config}[routes.sums.fit]\nfamilies = [\"single\", \"router\"]\n"));
+    embed(&project, &[]).expect_code(0);
+    project.run(&["fit", "sums"]).expect_code(0);
+    assert!(project.read("policies/sums.toml").contains("embedding = {"), "the router reads it");
+    let calls = || *calls.lock().unwrap();
+    let before = calls();
+    let refused = project.run(&["explain", "sums", "abc"]).expect_code(2);
+    let said = crate::project::unwrapped(&refused.stderr);
+    assert!(
+        said.contains("`--embed` sends the text to provider `local`") && said.contains("at most"),
+        "{said}"
+    );
+    assert_eq!(calls(), before);
+    for (text, plan) in [("abc", 1), ("abd", 2)] {
+        assert_eq!(is_easy(text), plan == 1);
+        let told =
+            project.run(&["explain", "sums", text, "--embed", "--format", "json"]).expect_code(0).json();
+        assert_eq!(
+            (&told["plan"], told["embedding_cost_usd"].as_f64().map(pico)),
+            (&json!(plan), Some(2 * 20_000))
+        );
+    }
+    assert_eq!(calls(), before + 2);
 }

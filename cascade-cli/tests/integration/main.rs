@@ -29,3 +29,4 @@ mod project;
 mod report;
 mod schema;
 mod server;
+mod static_embedding;

@@ -3,7 +3,10 @@
 //! ```text
 //! cargo run --release -p cascade-sdk-core --features fit --example router_study -- LOG.jsonl.gz [--tiers a,b,c]
 //!     [--splits 20] [--held-out 0.5] [--own-split] [--families pair,chain,routed_cascade]
+//!     [--dimensions 50 (--words glove.txt | --model NAME)]
 //! ```
+//! With `--words`, which needs `--features fit,static-embedding`, the router may read the vectors of that file; with `--model`
+//! those that stand in the log.
 //! Each split halves the log by group; everything is chosen on the calibration half and measured on the other. Printed
 //! are, averaged over the splits: AUROC of the router's log-odds per tier, `area_hull` of each family over that of the
 //! single tiers in percentage points (with the 10 and 90 % points over splits, which are no confidence intervals), which
@@ -16,8 +19,10 @@
     reason = "ties and quantiles"
 )]
 
-use cascade_sdk_core::config::{Family, FitSettings};
+use cascade_sdk_core::config::{EmbeddingSettings, Family, FitSettings};
 use cascade_sdk_core::decide::logistic as sigmoid;
+#[cfg(feature = "static-embedding")]
+use cascade_sdk_core::diag::{Style, render_all};
 use cascade_sdk_core::feature::{RequestView, Scratch};
 use cascade_sdk_core::fit::families::{self, Pool};
 use cascade_sdk_core::fit::frontier::curves::{self, Budgets};
@@ -26,9 +31,12 @@ use cascade_sdk_core::fit::limits::Limits;
 use cascade_sdk_core::fit::router::{Data, RouterFamily, RouterFit};
 use cascade_sdk_core::fit::rows::table::Table;
 use cascade_sdk_core::log::{self, EvalLog, LogSource, ReadOptions, Split};
+use cascade_sdk_core::money::Usd;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::time::Instant;
+#[cfg(feature = "static-embedding")]
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 struct Options {
     path: String,
@@ -38,6 +46,9 @@ struct Options {
     own_split: bool,
     families: Vec<Family>,
     threads: usize,
+    dimensions: usize,
+    words: Option<String>,
+    model: Option<String>,
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
@@ -49,6 +60,9 @@ fn options() -> Result<Options, Box<dyn Error>> {
         own_split: false,
         families: vec![Family::Pair, Family::Chain, Family::RoutedCascade],
         threads: 2,
+        dimensions: 0,
+        words: None,
+        model: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -58,6 +72,9 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--splits" => options.splits = value()?.parse()?,
             "--held-out" => options.held_out = value()?.parse()?,
             "--threads" => options.threads = value()?.parse()?,
+            "--dimensions" => options.dimensions = value()?.parse()?,
+            "--words" => options.words = Some(value()?),
+            "--model" => options.model = Some(value()?),
             "--own-split" => options.own_split = true,
             "--families" => options.families = value()?.split(',').filter_map(Family::parse).collect(),
             _ => options.path = argument,
@@ -68,10 +85,28 @@ fn options() -> Result<Options, Box<dyn Error>> {
 
 fn read(options: &Options) -> Result<EvalLog, Box<dyn Error>> {
     let file = std::fs::File::open(&options.path)?;
+    let embedding = EmbeddingSettings {
+        model: options.model.clone().unwrap_or_else(|| "words".to_owned()),
+        dimensions: options.dimensions,
+        cost: Usd::ZERO,
+        timeout: Duration::MAX,
+        on_failure: None,
+        served: None,
+        file: options.words.clone(),
+    };
     let read_options = ReadOptions {
         tiers: options.tiers.as_ref().map(|tiers| tiers.iter().cloned().collect()),
+        embedding: (options.dimensions > 0).then_some(embedding),
         ..ReadOptions::default()
     };
+    #[cfg(feature = "static-embedding")]
+    let read_options = read_options
+        .with_static_embedding(Path::new(""))
+        .map_err(|findings| render_all(&findings, Style::Plain))?;
+    #[cfg(not(feature = "static-embedding"))]
+    if options.words.is_some() {
+        return Err("--words needs the feature static-embedding".into());
+    }
     match log::read(vec![LogSource::new(options.path.clone(), file)], &read_options) {
         Ok(reading) => Ok(reading.log),
         Err(findings) => {
@@ -208,6 +243,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                 text: entry.text.as_deref().unwrap_or(""),
                 features: &features,
                 tags: &tags,
+                embedding: log
+                    .embeddings
+                    .as_ref()
+                    .and_then(|all| all.get(table.log_row[row as usize] as usize)),
                 ..RequestView::default()
             };
             let predictions =

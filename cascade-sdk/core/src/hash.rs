@@ -1,6 +1,6 @@
 //! SHA-256 with the project's framing: lengths are hashed with the parts, so that parts cannot run into each other.
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 /// Collects parts and yields their hash.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,24 @@ impl Hasher {
         // 53 bits, the most an f64 holds exactly.
         let bits = u64::from_be_bytes(first) >> 11;
         bits as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// The plain SHA-256 of bytes that come piece by piece: how they are cut does not count.
+#[cfg(feature = "static-embedding")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Digest(Sha256);
+
+#[cfg(feature = "static-embedding")]
+impl Digest {
+    /// Adds some bytes.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Lower-case hexadecimal, 64 characters.
+    pub(crate) fn hex(self) -> String {
+        hex(&self.0.finalize())
     }
 }
 

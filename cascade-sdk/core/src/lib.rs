@@ -39,3 +39,5 @@ pub mod prompt;
 #[cfg(feature = "log")]
 pub mod replay;
 pub mod signal;
+#[cfg(feature = "static-embedding")]
+pub mod static_embedding;

@@ -6,7 +6,7 @@
 use crate::decide::{self, Decision, Observation};
 use crate::early::{Stopped, Watch};
 use crate::feature::{self, Predictions, RequestView, Router};
-use crate::log::{EvalLog, SignalColumn, TierColumns};
+use crate::log::{Embeddings, EvalLog, SignalColumn, TierColumns};
 use crate::money::Usd;
 use crate::policy::Rules;
 use std::fmt;
@@ -21,6 +21,8 @@ pub struct Replay<'a> {
     known: Option<&'a KnownPredictions>,
     /// What each row's embedding costs, where the router reads one.
     embedding_cost: Option<&'a [Usd]>,
+    /// The rows' embeddings, where the router reads them and the log says how long they took.
+    timed_embeddings: Option<&'a Embeddings>,
 }
 
 /// What a router predicts of the rows of a log, so that several policies with the same router need not ask it again.
@@ -195,7 +197,8 @@ impl<'a> Replay<'a> {
             .collect::<Result<_, _>>()?;
         let embeddings = log.embeddings.as_ref().filter(|_| rules.reads_embedding());
         let embedding_cost = embeddings.map(|embeddings| embeddings.cost.as_slice());
-        Ok(Self { rules, log, tiers, known: None, embedding_cost })
+        let timed_embeddings = embeddings.filter(|embeddings| embeddings.has_latencies());
+        Ok(Self { rules, log, tiers, known: None, embedding_cost, timed_embeddings })
     }
 
     /// Uses predictions of the same router made before; rows without one ask the router.
@@ -245,7 +248,7 @@ impl<'a> Replay<'a> {
             quality: 0.0,
             cost: embedding_cost,
             embedding_cost,
-            latency_ms: 0.0,
+            latency_ms: self.embedding_latency_ms(plan, row),
         };
         for (index, stage) in stages.iter().enumerate() {
             let Some(tier) = self.tiers.get(stage.tier) else { break };
@@ -341,6 +344,12 @@ impl<'a> Replay<'a> {
         costs.and_then(|costs| costs.get(row)).copied().unwrap_or_default()
     }
 
+    /// How long the row's embedding took, where the router chose the plan.
+    fn embedding_latency_ms(&self, plan: usize, row: usize) -> f64 {
+        let timed = self.timed_embeddings.filter(|_| plan < self.rules.plans.len());
+        timed.map_or(0.0, |embeddings| embeddings.latency_ms(row))
+    }
+
     /// The price of the signals that a stage reads. A call that failed yields no answer whose signals could be bought.
     fn signal_cost(&self, tier: &Columns<'_>, (plan, stage): (usize, usize), row: usize) -> Usd {
         if tier.results.failed[row] {
@@ -371,7 +380,7 @@ pub struct DecidedRow<'a> {
     pub cost: Usd,
     /// The part of it that the embedding cost.
     pub embedding_cost: Usd,
-    /// Sum of the latencies of the stages in milliseconds; NaN if one is unknown.
+    /// Sum of the latencies of the embedding and of the stages in milliseconds; NaN if one is unknown.
     pub latency_ms: f64,
 }
 

@@ -54,6 +54,7 @@ pub struct Builder<C = Client> {
     policy_files: BTreeMap<String, PathBuf>,
     pub(super) verifiers: BTreeMap<String, Arc<dyn Verifier>>,
     pub(super) embedders: BTreeMap<String, Arc<dyn Embedder>>,
+    pub(super) embedding_files: BTreeMap<String, PathBuf>,
     decision_log: Option<PathBuf>,
     rotation: Rotation,
     budget_store: Option<Arc<dyn BudgetStore>>,
@@ -153,6 +154,7 @@ impl<C: FromClient> Builder<C> {
             policy_files: BTreeMap::new(),
             verifiers: BTreeMap::new(),
             embedders: BTreeMap::new(),
+            embedding_files: BTreeMap::new(),
             decision_log: None,
             rotation: Rotation::default(),
             budget_store: None,
@@ -177,6 +179,15 @@ impl<C: FromClient> Builder<C> {
     /// Makes the embeddings of this model, as `[routes.ROUTE.embedding]` names it, with this one, on every route that has it.
     pub fn embedder(mut self, model: impl Into<String>, embedder: impl Embedder) -> Self {
         self.embedders.insert(model.into(), Arc::new(embedder));
+        self
+    }
+
+    /// Reads the word vectors of this model, for which `[routes.ROUTE.embedding]` names a `file`, from this path instead: where
+    /// the program runs, the configuration's own directory may not be there. The path is relative to the working directory. It
+    /// must be the file that the policy was fitted with; another one is refused.
+    #[cfg(feature = "static-embedding")]
+    pub fn embedding_file(mut self, model: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.embedding_files.insert(model.into(), path.into());
         self
     }
 
@@ -394,10 +405,23 @@ impl<C> Builder<C> {
     /// An embedder of a model that no route names is a slip of the pen as well.
     fn check_embedders(&self, mistakes: &mut Vec<String>) {
         let named = self.config.routes.iter().filter_map(|route| route.embedding.as_ref());
-        for model in self.embedders.keys() {
+        for model in self.embedders.keys().chain(self.embedding_files.keys()) {
             if !named.clone().any(|settings| settings.model == *model) {
                 mistakes.push(format!("no route has an embedding by `{model}`"));
             }
+        }
+        let of_file = |model: &String, is: bool| {
+            named.clone().any(|settings| settings.model == *model && settings.file.is_some() == is)
+        };
+        for model in self.embedders.keys().filter(|model| of_file(model, true) && !of_file(model, false)) {
+            mistakes.push(format!(
+                "the embedding by `{model}` is read from its `file`, so an embedder does nothing: remove one of them"
+            ));
+        }
+        for model in
+            self.embedding_files.keys().filter(|model| of_file(model, false) && !of_file(model, true))
+        {
+            mistakes.push(format!("the embedding by `{model}` is not read from a file: set `file` under [routes.ROUTE.embedding]"));
         }
     }
 

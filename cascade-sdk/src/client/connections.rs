@@ -6,11 +6,12 @@ use super::circuit::Circuit;
 use super::embeddings::{EmbeddingSetup, EmbeddingSource};
 use super::route::TierSetup;
 use super::telemetry;
+use super::vector_file::VectorFile;
 use crate::provider::Provider;
 use crate::signal::Scorer;
 use cascade_sdk_core::config::{self, SignalKind};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Providers, each connected once.
@@ -19,11 +20,13 @@ pub(super) struct Connections<'b, C> {
     shared: BTreeMap<String, Arc<dyn Provider>>,
     /// One for each tier, shared by its routes.
     circuits: BTreeMap<String, Arc<Circuit>>,
+    /// By path and length of their vectors.
+    vector_files: BTreeMap<(PathBuf, usize), Arc<VectorFile>>,
 }
 
 impl<'b, C> Connections<'b, C> {
     pub(super) fn new(builder: &'b Builder<C>) -> Self {
-        Self { builder, shared: BTreeMap::new(), circuits: BTreeMap::new() }
+        Self { builder, shared: BTreeMap::new(), circuits: BTreeMap::new(), vector_files: BTreeMap::new() }
     }
 
     pub(super) fn tier(&mut self, route: &config::Route, name: &str) -> Result<TierSetup, String> {
@@ -128,10 +131,23 @@ impl<'b, C> Connections<'b, C> {
         }
     }
 
-    /// Who makes the embeddings of a route, if it has any: the log, where one answers all of its tiers, else the application,
-    /// else the provider that the route names.
-    pub(super) fn embeddings(&self, route: &config::Route) -> Result<Option<EmbeddingSetup>, String> {
+    /// The file of word vectors that a route names.
+    fn vector_file(&mut self, settings: &config::EmbeddingSettings, file: &str) -> Arc<VectorFile> {
+        let elsewhere = self.builder.embedding_files.get(&settings.model);
+        let path = elsewhere.cloned().unwrap_or_else(|| self.builder.directory.join(file));
+        let name = elsewhere.map_or_else(|| file.to_owned(), |path| path.display().to_string());
+        let known = self.vector_files.entry((path.clone(), settings.dimensions));
+        Arc::clone(known.or_insert_with(|| Arc::new(VectorFile::new(path, name, settings.dimensions))))
+    }
+
+    /// Who makes the embeddings of a route, if it has any: the file that it names, else the log, where one answers all of its
+    /// tiers, else the application, else the provider that the route names.
+    pub(super) fn embeddings(&mut self, route: &config::Route) -> Result<Option<EmbeddingSetup>, String> {
         let Some(settings) = &route.embedding else { return Ok(None) };
+        if let Some(file) = &settings.file {
+            let source = EmbeddingSource::File(self.vector_file(settings, file));
+            return Ok(Some(EmbeddingSetup::new(settings.clone(), source)));
+        }
         let config = &self.builder.config;
         let logs = route.tiers.iter().map(|tier| {
             let provider = config.provider(&config.tier(tier)?.provider)?;

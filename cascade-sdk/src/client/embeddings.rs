@@ -1,5 +1,6 @@
 //! Who makes the embeddings of a route.
 
+use super::vector_file::VectorFile;
 use crate::embedding::{Embedder, Embedding, EmbeddingFailure};
 use crate::money::Usd;
 #[cfg(feature = "replay")]
@@ -10,6 +11,7 @@ use crate::signal::unless_it_panics;
 use cascade_sdk_core::config::EmbeddingSettings;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who makes them.
 pub(super) enum EmbeddingSource {
@@ -18,6 +20,8 @@ pub(super) enum EmbeddingSource {
     /// The server of a provider.
     #[cfg(feature = "http")]
     Server(EmbeddingServer),
+    /// A file of word vectors.
+    File(Arc<VectorFile>),
     /// The log that answers the route's calls.
     #[cfg(feature = "replay")]
     Log(Replay),
@@ -35,6 +39,8 @@ pub(super) struct Made {
     /// Of the right length and finite.
     pub(super) vector: Result<Vec<f32>, EmbeddingFailure>,
     pub(super) bill: Bill,
+    /// How long it took when the log was written; `None` for one that is made now.
+    pub(super) latency: Option<Duration>,
 }
 
 /// What it cost.
@@ -51,11 +57,24 @@ impl EmbeddingSetup {
     }
 
     /// Whether nobody is paid for it now.
-    pub(super) fn is_replayed(&self) -> bool {
-        #[cfg(feature = "replay")]
-        return matches!(self.source, EmbeddingSource::Log(_));
-        #[cfg(not(feature = "replay"))]
-        false
+    pub(super) fn is_free(&self) -> bool {
+        match self.source {
+            EmbeddingSource::File(_) => true,
+            #[cfg(feature = "replay")]
+            EmbeddingSource::Log(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The hash of the file of word vectors that they are read from, if they are; it is read now.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(super) fn file_hash(&self) -> Result<Option<&str>, String> {
+        match &self.source {
+            EmbeddingSource::File(file) => file.sha256().map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The most that the embedding of a text costs, as far as is known.
@@ -86,10 +105,15 @@ impl EmbeddingSetup {
                     Ok(Some(made)) => made.map_err(|error| EmbeddingFailure::Error(error.to_string().into())),
                 })
             }
-            #[cfg(feature = "replay")]
-            EmbeddingSource::Log(replay) => {
-                self.given(replay.embedding(id, text).map_err(|why| EmbeddingFailure::Error(why.into())))
+            EmbeddingSource::File(file) => {
+                let vector = file.embed(text).map_err(|why| EmbeddingFailure::Error(why.into()));
+                self.given(vector.map(Embedding::new))
             }
+            #[cfg(feature = "replay")]
+            EmbeddingSource::Log(replay) => match replay.embedding(id, text) {
+                Ok((embedding, latency)) => Made { latency, ..self.given(Ok(embedding)) },
+                Err(why) => self.given(Err(EmbeddingFailure::Error(why.into()))),
+            },
             #[cfg(feature = "http")]
             EmbeddingSource::Server(server) => self.served(server, text, max_retries).await,
         }
@@ -105,14 +129,14 @@ impl EmbeddingSetup {
         match made {
             Ok(Embedding { vector, cost }) => {
                 let cost = cost.unwrap_or(self.settings.cost);
-                Made { vector: Ok(vector), bill: Bill { cost, ..Bill::default() } }
+                Made { vector: Ok(vector), bill: Bill { cost, ..Bill::default() }, latency: None }
             }
             Err(failure) => {
                 let cost = match failure {
                     EmbeddingFailure::Timeout | EmbeddingFailure::Panic => self.settings.cost,
                     _ => Usd::ZERO,
                 };
-                Made { vector: Err(failure), bill: Bill { cost, estimated: cost } }
+                Made { vector: Err(failure), bill: Bill { cost, estimated: cost }, latency: None }
             }
         }
     }
@@ -122,7 +146,8 @@ impl EmbeddingSetup {
     async fn served(&self, server: &EmbeddingServer, text: &str, max_retries: u32) -> Made {
         if text.is_empty() {
             // Servers refuse it; the vector of zeros says nothing either.
-            return Made { vector: Ok(vec![0.0; self.settings.dimensions]), bill: Bill::default() };
+            let vector = Ok(vec![0.0; self.settings.dimensions]);
+            return Made { vector, bill: Bill::default(), latency: None };
         }
         let texts = [text];
         let call = EmbeddingCall::new(&self.settings, &texts);
@@ -132,7 +157,7 @@ impl EmbeddingSetup {
             let vector = reply.vectors.into_iter().next().unwrap_or_default();
             EmbeddingFailure::of_vector(&self.settings, &vector).map_or(Ok(vector), Err)
         });
-        Made { vector, bill: Bill { cost, estimated } }
+        Made { vector, bill: Bill { cost, estimated }, latency: None }
     }
 }
 
@@ -140,6 +165,7 @@ impl fmt::Debug for EmbeddingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Own(_) => "the application's embedder",
+            Self::File(_) => "a file",
             #[cfg(feature = "http")]
             Self::Server(_) => "a provider",
             #[cfg(feature = "replay")]

@@ -18,6 +18,7 @@ mod run;
 mod spec;
 mod stream;
 mod telemetry;
+mod vector_file;
 
 pub use builder::Builder;
 pub use call::{Answer, Call, Turn};

@@ -244,8 +244,29 @@ fn check_embedding(
                 read.dimensions, settings.dimensions, settings.model
             ));
         }
-        Some(_) => {}
+        Some(_) => {
+            if let Some(Err(mistake)) = embeddings.map(|setup| check_vectors(route, setup, read.sha256.as_deref())) {
+                mistakes.push(mistake);
+            }
+        }
     }
+}
+
+/// A file of word vectors must be the one that the policy was fitted with.
+fn check_vectors(route: &str, setup: &EmbeddingSetup, fitted: Option<&str>) -> Result<(), String> {
+    let found = setup.file_hash().map_err(|why| format!("route `{route}`: {why}"))?;
+    if found == fitted {
+        return Ok(());
+    }
+    let model = &setup.settings.model;
+    Err(match (found, fitted) {
+        (Some(found), Some(fitted)) => format!(
+            "the policy of route `{route}` was fitted with another file of word vectors of `{model}`: its SHA-256 is {found}, not {fitted}: put that file back, or run `cascade fit {route}`"
+        ),
+        _ => format!(
+            "the policy of route `{route}` was fitted with vectors of `{model}` that came from elsewhere: run `cascade fit {route}`"
+        ),
+    })
 }
 
 /// Every signal that the rules read of a tier must be one that its provider gives: the one at hand, which may be another than

@@ -205,6 +205,7 @@ mod tests {
                 price: price.map(|price| TokenPrice::parse_per_million(price).unwrap()),
                 send_dimensions,
             }),
+            file: None,
         }
     }
 

@@ -66,15 +66,21 @@ impl Replay {
         Ok(Self::new(reading.log))
     }
 
-    /// The embedding of a row that is found as its answers are, and what it cost.
-    pub(crate) fn embedding(&self, id: Option<&str>, text: &str) -> Result<Embedding, String> {
+    /// The embedding of a row that is found as its answers are, what it cost, and how long it took, where the log says it.
+    pub(crate) fn embedding(
+        &self,
+        id: Option<&str>,
+        text: &str,
+    ) -> Result<(Embedding, Option<Duration>), String> {
         let row = self.index.find(&self.log, id, text).map_err(|error| error.to_string())?;
         let id = self.log.rows.get(row).map_or("", |row| &row.id);
         let embeddings = self.log.embeddings.as_ref();
         let vector = embeddings.and_then(|embeddings| embeddings.get(row));
         let vector = vector.ok_or_else(|| format!("row `{id}` of the log has no `embedding`"))?;
         let cost = embeddings.and_then(|embeddings| embeddings.cost.get(row)).copied();
-        Ok(Embedding { vector: vector.to_vec(), cost })
+        let latency = embeddings.map(|embeddings| embeddings.latency_ms(row));
+        let latency = latency.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
+        Ok((Embedding { vector: vector.to_vec(), cost }, latency))
     }
 
     fn row(&self, call: &ModelCall<'_>) -> Result<usize, ProviderError> {

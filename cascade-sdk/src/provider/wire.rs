@@ -71,9 +71,7 @@ impl Fault<'_> {
             ),
             404 => (
                 ProviderErrorKind::Status,
-                format!(
-                    "the server answers 404{name}: check the provider's `base_url` and the tier's `model`"
-                ),
+                format!("the server answers 404{name}: check the provider's `base_url` and the `model`"),
             ),
             429 => (ProviderErrorKind::Status, format!("the server limits the rate (status 429){name}")),
             _ => (ProviderErrorKind::Status, format!("the server answers with status {status}{name}")),

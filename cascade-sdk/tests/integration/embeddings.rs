@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The large tier where the first number of the embedding is positive.
 pub(crate) fn rules() -> Rules {
-    let embedding = EmbeddingInput { model: "tiny".into(), dimensions: 3 };
+    let embedding = EmbeddingInput { model: "tiny".into(), dimensions: 3, sha256: None };
     let heads = Heads {
         intercept: vec![0.0; 2],
         embedding: vec![0.0, 4.0, 0.0, 0.0, 0.0, 0.0],

@@ -7,6 +7,7 @@ mod budgets;
 mod decisions;
 mod early;
 mod early_fitted;
+mod embedding_money;
 mod embeddings;
 mod fault_table;
 mod faults;
@@ -19,3 +20,5 @@ mod server;
 mod setup;
 mod signal_faults;
 mod spans;
+#[cfg(feature = "static-embedding")]
+mod static_embedding;

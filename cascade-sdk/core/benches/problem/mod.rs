@@ -62,6 +62,7 @@ pub(crate) fn synthetic(rows: usize, tiers: usize, signals: usize) -> Table {
         groups: rows,
         weight: vec![1; rows],
         embedding_cost: Vec::new(),
+        embedding_latency_ms: Vec::new(),
     }
 }
 

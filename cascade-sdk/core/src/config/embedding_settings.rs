@@ -21,6 +21,9 @@ pub struct EmbeddingSettings {
     pub on_failure: Option<String>,
     /// The provider that makes it, unless the application does.
     pub served: Option<ServedEmbedding>,
+    /// The file of token vectors that it is read from, relative to the configuration; such an embedding is free, and nothing
+    /// makes it but the file.
+    pub file: Option<String>,
 }
 
 /// An embedding that a provider's `/embeddings` endpoint makes.

@@ -51,6 +51,10 @@ pub fn fingerprint(config: &Config, route: &str, schema_text: Option<&str>) -> O
         canonical.line("embedding.cost_usd", embedding.cost);
         let price = embedding.served.as_ref().and_then(|served| served.price);
         canonical.optional("embedding.usd_per_million_tokens", price);
+        // The policy holds the file's hash; its path may change.
+        if embedding.file.is_some() {
+            canonical.line("embedding.file", true);
+        }
     }
     for declared in &route.signals {
         canonical.line("signal", string(&declared.name));

@@ -88,11 +88,17 @@ fn inputs(old: &Inputs, new: &Inputs, lines: &mut Vec<String>) {
         (Some(before), None) => {
             lines.push(format!("the embedding by `{}` is no longer read", before.model));
         }
-        (Some(before), Some(after)) if before != after => lines.push(format!(
+        (None, None) => {}
+        (Some(before), Some(after)) if before == after => {}
+        (Some(before), Some(after))
+            if (&before.model, before.dimensions) == (&after.model, after.dimensions) =>
+        {
+            lines.push(format!("the vectors of `{}` come from another file than before", after.model));
+        }
+        (Some(before), Some(after)) => lines.push(format!(
             "the router reads {} numbers of an embedding by `{}` instead of {} by `{}`",
             after.dimensions, after.model, before.dimensions, before.model
         )),
-        _ => {}
     }
     if let (Some(before), Some(after)) = (&old.text, &new.text) {
         for (part, before, after) in

@@ -33,6 +33,8 @@ pub struct EmbeddingInput {
     pub model: String,
     /// Its length.
     pub dimensions: usize,
+    /// Lower-case hexadecimal SHA-256 of the file that it is read from, if it is; vectors of another file mean other things.
+    pub sha256: Option<String>,
 }
 
 impl EmbeddingInput {

@@ -327,7 +327,10 @@ fn changes_between_routers_are_said_in_words() {
 }
 
 fn embedded(dimensions: usize) -> Inputs {
-    Inputs { embedding: Some(EmbeddingInput { model: "tiny".into(), dimensions }), ..Inputs::default() }
+    Inputs {
+        embedding: Some(EmbeddingInput { model: "tiny".into(), dimensions, sha256: None }),
+        ..Inputs::default()
+    }
 }
 
 #[test]

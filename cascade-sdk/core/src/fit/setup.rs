@@ -126,6 +126,13 @@ impl<'a> Setup<'a> {
         let limits = Limits::of(objective);
         if limits.list().iter().any(|limit| matches!(limit.tail, Tail::LatencyMs(_))) {
             warnings.extend(check_latencies(&table, &calibration, &route.name)?);
+            let untimed = |embeddings: &&Embeddings| !embeddings.has_latencies();
+            if log.embeddings.as_ref().is_some_and(|embeddings| untimed(&embeddings)) {
+                warnings.push(
+                    "the log does not say how long embeddings took (`embedding_latency_ms`), so they count as nothing"
+                        .to_owned(),
+                );
+            }
         }
         let near = near::leak(log, groups, route.fit.seed, route.fit.held_out);
         // `cascade check` names the rows.
@@ -269,6 +276,19 @@ fn check_embeddings(route: &Route, log: &EvalLog) -> Result<(), Vec<Diagnostic>>
         return Ok(());
     }
     let message = format!("{without} of {rows} rows have no `embedding` by `{}`", settings.model);
+    if let Some(file) = &settings.file {
+        let texts = log.rows.iter().filter(|row| row.text.is_some()).count();
+        let error = if texts == rows {
+            let message = format!("the file of word vectors `{file}` was not read");
+            Diagnostic::error("fit::embedding-missing", message)
+                .help("switch the feature `static-embedding` of cascade-sdk on")
+        } else {
+            let message = format!("{} of {rows} rows have no prompt to read vectors of", rows - texts);
+            Diagnostic::error("fit::embedding-missing", message)
+                .help("give every row its `input` or `messages`")
+        };
+        return Err(vec![error.help(format!("or remove [routes.{}.embedding]", route.name))]);
+    }
     let remedy = match &settings.served {
         Some(_) => format!("run `cascade embed {}`", shell_word(&route.name)),
         None => format!("give every row of the log an `embedding` of {} numbers", settings.dimensions),

@@ -1,5 +1,6 @@
 //! From checked rows, in any order, to columns sorted by id.
 
+use super::embeddings::Embedded;
 use super::record::{ResultRecord, RowRecord};
 use super::{
     Embeddings, EvalLog, Labels, OptionalTokens, ReadOptions, Row, SignalColumn, Split, TierColumns,
@@ -48,15 +49,22 @@ impl Builder {
     pub(super) fn push(
         &mut self,
         mut record: RowRecord<'_>,
-        embedding: Option<(Vec<f32>, Usd)>,
+        embedding: Option<Embedded>,
         place: (u32, u32),
         options: &ReadOptions,
     ) {
         let at = self.rows.len();
         if let Some(settings) = &options.embedding {
-            let new = || Embeddings::new(settings.model.clone(), settings.dimensions);
-            let (vector, cost) = embedding.map_or((None, Usd::ZERO), |(vector, cost)| (Some(vector), cost));
-            self.embeddings.get_or_insert_with(new).push(vector.as_deref(), cost);
+            let new = || {
+                Embeddings::new(settings.model.clone(), settings.dimensions).of_file(options.static_hash())
+            };
+            let all = self.embeddings.get_or_insert_with(new);
+            match embedding {
+                Some(Embedded { vector, cost, latency_ms }) => {
+                    all.push_timed(Some(&vector), cost, latency_ms);
+                }
+                None => all.push(None, Usd::ZERO),
+            }
         }
         let mut guess = 0;
         // Results are large; they are read where they are.

@@ -55,6 +55,10 @@ pub(super) fn row(row: &RowRecord<'_>, faults: &mut Vec<Fault>) {
         let message = format!("is {cost}; a cost cannot be negative");
         faults.push(Fault::new("log::negative", "embedding_cost_usd", message));
     }
+    if let Some(latency) = row.embedding_latency_ms.filter(|latency| *latency < 0.0) {
+        let message = format!("is {latency}; a time cannot be negative");
+        faults.push(Fault::new("log::value", "embedding_latency_ms", message));
+    }
     finite(&row.features, &["features"], faults);
     if row.unknown.get("kind").is_some_and(|kind| DECISION_KINDS.contains(&kind.get())) {
         let fault = Fault::new(
@@ -203,7 +207,7 @@ pub(super) fn complete(
 const DECISION_KINDS: [&str; 4] = ["\"decision\"", "\"exploration\"", "\"feedback\"", "\"dropped\""];
 
 fn note_unknown(row: &RowRecord<'_>, place: &Place<'_>, problems: &mut Problems) {
-    const ROW_KEYS: [&str; 16] = [
+    const ROW_KEYS: [&str; 17] = [
         "id",
         "input",
         "messages",
@@ -216,6 +220,7 @@ fn note_unknown(row: &RowRecord<'_>, place: &Place<'_>, problems: &mut Problems)
         "embedding",
         "embedding_model",
         "embedding_cost_usd",
+        "embedding_latency_ms",
         "session",
         "turn",
         "reference",

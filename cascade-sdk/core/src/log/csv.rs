@@ -317,6 +317,7 @@ fn set_row(
         }
         "embedding_model" => same(&mut row.embedding_model, Some(text())),
         "embedding_cost_usd" => same(&mut row.embedding_cost_usd, money(column, cell, faults)),
+        "embedding_latency_ms" => same(&mut row.embedding_latency_ms, number(column, cell, faults)),
         "session" => same(&mut row.session, Some(text())),
         "turn" => same(&mut row.turn, count(column, cell, faults)),
         "weight" => same(&mut row.weight, number(column, cell, faults)),

@@ -303,6 +303,14 @@ impl<'de> Fill<'de> for RowRecord<'de> {
             "embedding_cost_usd" => {
                 set(&mut self.embedding_cost_usd, money(&key, members.next_value()?, faults), &key, faults);
             }
+            "embedding_latency_ms" => {
+                set(
+                    &mut self.embedding_latency_ms,
+                    number(&key, members.next_value()?, faults),
+                    &key,
+                    faults,
+                );
+            }
             "session" => set(&mut self.session, text(&key, members.next_value()?, faults), &key, faults),
             "turn" => set(&mut self.turn, count(&key, members.next_value()?, faults), &key, faults),
             "reference" => set(&mut self.reference, raw(members)?, &key, faults),

@@ -9,6 +9,8 @@ use super::{EvalLog, check, csv, embeddings, excerpt};
 use crate::config::{Config, EarlyEscalation, EmbeddingSettings, Route, SignalKind, SignalSettings};
 use crate::diag::{Diagnostic, Source};
 use crate::money::Price;
+#[cfg(feature = "static-embedding")]
+use crate::money::Usd;
 use crate::name::shell_word;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -50,6 +52,9 @@ pub struct ReadOptions {
     pub judges: BTreeMap<String, (String, String)>,
     /// What made the rows' embeddings, and how long they are; without it they are passed over.
     pub embedding: Option<EmbeddingSettings>,
+    /// The file of word vectors that the route names, read: the vectors of all rows with a prompt come from it.
+    #[cfg(feature = "static-embedding")]
+    pub static_embedding: Option<std::sync::Arc<crate::static_embedding::StaticEmbedding>>,
     /// A single broken row makes the whole log unusable.
     pub strict: bool,
     /// Rows may lack results and grades, as what production saw does: a quality that is missing is NaN. Not for the fit.
@@ -74,6 +79,8 @@ impl Default for ReadOptions {
             tiers: None,
             judges: BTreeMap::new(),
             embedding: None,
+            #[cfg(feature = "static-embedding")]
+            static_embedding: None,
             strict: false,
             ungraded: false,
             keep_outputs: true,
@@ -102,6 +109,33 @@ impl ReadOptions {
             keep_tokens: route.runtime.early_escalation == EarlyEscalation::Fitted,
             ..Self::default()
         }
+    }
+
+    /// Reads the file of word vectors that the route names, if it names one. `directory` is that of the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    #[cfg(feature = "static-embedding")]
+    pub fn with_static_embedding(self, directory: &std::path::Path) -> Result<Self, Vec<Diagnostic>> {
+        let Some((settings, file)) = self.embedding.as_ref().and_then(|all| Some((all, all.file.as_ref()?)))
+        else {
+            return Ok(self);
+        };
+        let table =
+            crate::static_embedding::StaticEmbedding::open(&directory.join(file), file, settings.dimensions)?;
+        Ok(Self { static_embedding: Some(std::sync::Arc::new(table)), ..self })
+    }
+
+    /// The hash of the file of word vectors that rows are embedded with, if they are.
+    #[cfg_attr(
+        not(feature = "static-embedding"),
+        expect(clippy::unused_self, reason = "with the feature it reads the table")
+    )]
+    pub(super) fn static_hash(&self) -> Option<String> {
+        #[cfg(feature = "static-embedding")]
+        return self.static_embedding.as_ref().map(|table| table.sha256().to_owned());
+        #[cfg(not(feature = "static-embedding"))]
+        None
     }
 }
 
@@ -361,6 +395,11 @@ impl<'o> Reader<'o> {
         if faults.is_empty() {
             embedding = embeddings::of_row(&row, self.options, place, &mut self.problems, &mut faults);
             check::complete(&mut row, self.options, place, &mut self.problems, &mut faults);
+            #[cfg(feature = "static-embedding")]
+            if let (Some(table), Some(text)) = (&self.options.static_embedding, &row.input) {
+                let vector = table.embed(text);
+                embedding = Some(embeddings::Embedded { vector, cost: Usd::ZERO, latency_ms: 0.0 });
+            }
             if self.options.ungraded {
                 check::forgive_ungraded(&row, &mut faults);
             }

@@ -46,6 +46,9 @@ pub struct RowRecord<'a> {
     /// What making it cost.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "dollars")]
     pub embedding_cost_usd: Option<Usd>,
+    /// How long the call took that made it, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_latency_ms: Option<f64>,
     /// Conversation the row is part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Cow<'a, str>>,
@@ -150,6 +153,7 @@ impl RowRecord<'_> {
             embedding: self.embedding.map(RawJson::into_owned),
             embedding_model: self.embedding_model.map(owned),
             embedding_cost_usd: self.embedding_cost_usd,
+            embedding_latency_ms: self.embedding_latency_ms,
             session: self.session.map(owned),
             turn: self.turn,
             reference: self.reference.map(RawJson::into_owned),

@@ -27,6 +27,7 @@ pub fn json_schema() -> String {
         ("embedding", vector("Embedding of the prompt; equally long in all rows.")),
         ("embedding_model", text("What made the embedding.")),
         ("embedding_cost_usd", amount("What making the embedding cost in US dollars.")),
+        ("embedding_latency_ms", amount("How long the call took that made the embedding, in milliseconds.")),
         ("session", text("Conversation the row is part of.")),
         ("turn", count("Position in the conversation.")),
         ("reference", anything("What a grader compared the outputs with.")),

@@ -44,6 +44,8 @@ codes! {
     STALE = "policy::stale";
     /// The log changed since the fit.
     LOG_CHANGED = "policy::log-changed";
+    /// The file of word vectors is not the one that the policy was fitted with.
+    EMBEDDING_FILE = "policy::embedding-file";
     /// The policy was fitted by another version of the algorithm.
     OTHER_ALGORITHM = "policy::other-algorithm";
     /// The policy reads a signal that no call of its tier can give.

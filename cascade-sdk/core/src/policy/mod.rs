@@ -27,6 +27,8 @@ pub use sidecar::complete;
 #[cfg(feature = "fit")]
 pub(crate) use signals::left_out;
 pub use signals::{OwnSignals, Returns, SignalLack, signal_lack, unavailable_signals};
+#[cfg(feature = "static-embedding")]
+pub use staleness::other_vectors;
 pub use staleness::{log_changed, missing, staleness};
 pub use write::write;
 

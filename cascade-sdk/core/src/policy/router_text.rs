@@ -16,7 +16,7 @@ pub(super) const KEYS: &[&str] =
     &["shadow_price", "weights", "weights_file", "heads", "embedding", "text", "numbers", "tags"];
 const HEAD: &[&str] = &["tier", "intercept", "cost"];
 const COST: &[&str] = &["base", "per_byte", "inputs", "low", "high"];
-const EMBEDDING: &[&str] = &["model", "dimensions"];
+const EMBEDDING: &[&str] = &["model", "dimensions", "sha256"];
 const TEXT: &[&str] = &["prefix_bytes", "prefix_hash", "suffix_bytes", "suffix_hash", "hashed"];
 const NUMBER: &[&str] = &["name", "mean", "deviation"];
 const TAG: &[&str] = &["name", "levels"];
@@ -35,9 +35,10 @@ pub(super) fn write(writer: &mut Writer, router: &Router, rules: &Rules) {
         "heads",
         lines(heads.map(|(tier, (cost, intercept))| head(names::tier(rules, tier), *intercept, cost))),
     );
-    if let Some(EmbeddingInput { model, dimensions }) = &router.inputs.embedding {
+    if let Some(EmbeddingInput { model, dimensions, sha256 }) = &router.inputs.embedding {
         let entries = [("model", string(model)), ("dimensions", dimensions.to_string())];
-        writer.pair("embedding", inline(entries));
+        let file = sha256.iter().map(|hash| ("sha256", string(hash)));
+        writer.pair("embedding", inline(entries.into_iter().chain(file)));
     }
     if let Some(text) = &router.inputs.text {
         writer.pair("text", self::text(text));
@@ -139,13 +140,16 @@ fn not_negative(findings: &Findings, item: &Item<'_>) -> Option<f64> {
 /// A name without any directory: nothing outside the policy's own directory is ever read.
 fn file_name(findings: &Findings, item: &Item<'_>) -> Option<String> {
     let text = item.text(findings)?;
-    let hash = text.strip_suffix(WEIGHTS_ENDING).unwrap_or_default();
-    if hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+    if text.strip_suffix(WEIGHTS_ENDING).is_some_and(is_sha256) {
         return Some(text.to_owned());
     }
     let must = format!("must be a SHA-256 of 64 hexadecimal digits followed by `{WEIGHTS_ENDING}`");
     findings.push(item.out_of_range(findings, &must));
     None
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// One head for each tier of the policy, in the policy's order; and which of them predict the cost from all inputs.
@@ -194,8 +198,19 @@ fn read_embedding(mut fields: Fields<'_>) -> Option<EmbeddingInput> {
         }
         kept
     });
+    let sha256 = match fields.table.take("sha256") {
+        Some(item) => {
+            let hash = item.text(findings)?;
+            if !is_sha256(hash) {
+                findings.push(item.out_of_range(findings, "must be a SHA-256 of 64 hexadecimal digits"));
+                return None;
+            }
+            Some(hash.to_owned())
+        }
+        None => None,
+    };
     fields.finish();
-    Some(EmbeddingInput { model: model?, dimensions: dimensions? })
+    Some(EmbeddingInput { model: model?, dimensions: dimensions?, sha256 })
 }
 
 fn read_text(mut fields: Fields<'_>) -> Option<TextInput> {

@@ -285,7 +285,13 @@ fn router() -> Json {
             ("weights", text("Weights in base64."), false),
             ("weights_file", text("File with the weights, named by its hash."), false),
             ("heads", anything("Intercept and cost of each tier."), true),
-            ("embedding", anything("Model and length of the embedding that is read."), false),
+            (
+                "embedding",
+                anything(
+                    "Model and length of the embedding that is read, and the hash of the file that it is read from.",
+                ),
+                false,
+            ),
             ("text", anything("What is read of the prompt's text."), false),
             ("numbers", anything("Features that are read."), false),
             ("tags", anything("Tags that are read, with their levels."), false),

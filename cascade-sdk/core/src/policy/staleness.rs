@@ -90,3 +90,29 @@ pub fn log_changed(policy: &Policy, route: &Route, log_hash: &str) -> Option<Dia
         Diagnostic::warning(codes::LOG_CHANGED, message).help(command)
     })
 }
+
+/// An error if the file of word vectors that the route names is not the one that the policy's router was fitted with, or cannot
+/// be read. `directory` is that of the configuration.
+#[cfg(feature = "static-embedding")]
+pub fn other_vectors(
+    policy: &Policy,
+    config: &Config,
+    route: &Route,
+    directory: &std::path::Path,
+) -> Option<Diagnostic> {
+    let fitted = policy.rules.router.as_ref()?.inputs.embedding.as_ref()?.sha256.as_ref()?;
+    let file = route.embedding.as_ref()?.file.as_ref()?;
+    let error = match crate::static_embedding::StaticEmbedding::hash(&directory.join(file), file) {
+        Ok(found) if found == *fitted => return None,
+        Ok(found) => {
+            let message = format!(
+                "the policy `{}` was fitted with another file of word vectors than `{file}`: its SHA-256 is {found}, not {fitted}",
+                route.policy
+            );
+            let command = format!("put that file back, or run `cascade fit {}`", shell_word(&route.name));
+            Diagnostic::error(codes::EMBEDDING_FILE, message).help(command)
+        }
+        Err(unreadable) => unreadable,
+    };
+    Some(config.places.label(error, &["routes", &route.name, "embedding", "file"], ""))
+}

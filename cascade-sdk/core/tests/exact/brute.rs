@@ -19,6 +19,7 @@ pub(crate) fn table(tiers: Vec<TierData>, weight: Vec<i64>) -> Table {
         groups: rows,
         weight,
         embedding_cost: Vec::new(),
+        embedding_latency_ms: Vec::new(),
     };
     table.order_by_cost(&all_rows(&table));
     table

@@ -58,6 +58,7 @@ fn every_code_is_tested() {
         codes::OTHER_TIERS,
         codes::STALE,
         codes::LOG_CHANGED,
+        codes::EMBEDDING_FILE,
         codes::OTHER_ALGORITHM,
         codes::FITTED,
         codes::SIGNAL_UNAVAILABLE,
@@ -281,8 +282,8 @@ fn router(tiers: usize) -> impl Strategy<Value = Router> {
             .map(|(name, levels)| TagInput { name, levels: levels.into_iter().collect() })
             .collect()
     });
-    let embedding =
-        ("[^\"]{1,6}", 1_usize..300).prop_map(|(model, dimensions)| EmbeddingInput { model, dimensions });
+    let embedding = ("[^\"]{1,6}", 1_usize..300, option::of("[0-9a-f]{64}"))
+        .prop_map(|(model, dimensions, sha256)| EmbeddingInput { model, dimensions, sha256 });
     let inputs = (option::of(embedding), option::of(text), numbers, tags)
         .prop_map(|(embedding, text, numbers, tags)| Inputs { embedding, text, numbers, tags });
     let heads = vec((finite(), [finite(), finite(), finite(), finite()], any::<bool>()), tiers);

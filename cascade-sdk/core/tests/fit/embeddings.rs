@@ -1,7 +1,7 @@
 //! Embeddings: read where they decide and pay for themselves, left alone where they are noise or too dear, and charged to every
 //! request whose plan they choose.
 
-use cascade_sdk_core::config::{self, Config, Family};
+use cascade_sdk_core::config::{self, Config, CostTail, Family};
 use cascade_sdk_core::diag::Source;
 use cascade_sdk_core::feature::{self, MissingInput, RequestView, Scratch};
 use cascade_sdk_core::fit::random::SplitMix64;
@@ -24,11 +24,13 @@ struct World {
     /// A signal of the cheap tier that knows whether it is right, in four wrong answers out of five.
     signal: bool,
     tenants: bool,
+    /// How long an embedding took in milliseconds, beside 100 for a call.
+    latency_ms: Option<f64>,
 }
 
 impl World {
     fn new(rows: usize, dimensions: usize) -> Self {
-        Self { rows, dimensions, tells: true, cost: None, signal: false, tenants: false }
+        Self { rows, dimensions, tells: true, cost: None, signal: false, tenants: false, latency_ms: None }
     }
 
     fn lines(self) -> Vec<String> {
@@ -46,6 +48,9 @@ impl World {
                 if let Some(cost) = self.cost {
                     let _ = write!(line, r#","embedding_cost_usd":{cost:?}"#);
                 }
+                if let Some(latency) = self.latency_ms {
+                    let _ = write!(line, r#","embedding_latency_ms":{latency:?}"#);
+                }
                 if self.tenants {
                     let _ = write!(line, r#","tags":{{"tenant":"{}"}}"#, if row % 3 == 0 { "odd" } else { "acme" });
                 }
@@ -53,7 +58,7 @@ impl World {
                 let signals = if self.signal { format!(r#""sure":{known}"#) } else { String::new() };
                 let _ = write!(
                     line,
-                    r#","results":{{"a":{{"quality":{},"cost_usd":0.00001,"signals":{{{signals}}}}},"b":{{"quality":1,"cost_usd":0.0003}}}}}}"#,
+                    r#","results":{{"a":{{"quality":{},"cost_usd":0.00001,"latency_ms":100,"signals":{{{signals}}}}},"b":{{"quality":1,"cost_usd":0.0003,"latency_ms":100}}}}}}"#,
                     u8::from(right)
                 );
                 line
@@ -220,6 +225,43 @@ fn a_price_of_the_configuration_stands_in_where_the_log_has_none() {
     let rules = fit(&config, &log).policy.unwrap().rules;
     let replay = Replay::new(&rules, &log).unwrap();
     assert_eq!(replay.row(0, &mut replay.scratch()).unwrap().embedding_cost.pico(), 20_000_000);
+}
+
+#[test]
+fn a_limit_on_latency_counts_the_time_of_the_embedding() {
+    for (latency, kept) in [(Some(50.0), true), (Some(500.0), false), (None, true)] {
+        let world = World { latency_ms: latency, ..World::new(600, 8) };
+        let mut config = config(Some(8), "", "\"single\", \"router\"");
+        config.routes[0].objective.as_mut().unwrap().max_latency_ms_p95 = Some(300.0);
+        let log = log_of(&config, &world.lines());
+        let outcome = fit(&config, &log);
+        let rules = &outcome.policy.as_ref().unwrap().rules;
+        assert_eq!(rules.reads_embedding(), kept, "{latency:?}");
+        let replay = Replay::new(rules, &log).unwrap();
+        let found = replay.row(0, &mut replay.scratch()).unwrap().latency_ms;
+        assert_eq!(found, 100.0 + latency.filter(|_| kept).unwrap_or(0.0));
+        let warned = outcome.report.warnings.iter().any(|text| text.contains("embedding_latency_ms"));
+        assert_eq!(warned, latency.is_none(), "{:?}", outcome.report.warnings);
+    }
+}
+
+#[test]
+fn a_limit_on_the_cost_of_a_request_counts_the_price_of_the_embedding() {
+    // The dear tier costs 300 microdollars; with an embedding of 20 that is above the first bound and below the second.
+    for (bound, kept) in [(310_000_000, false), (330_000_000, true)] {
+        let world = World { cost: Some(0.000_02), ..World::new(600, 8) };
+        let mut config = config(Some(8), "", "\"single\", \"router\"");
+        let objective = config.routes[0].objective.as_mut().unwrap();
+        objective.max_cost_tail = Some(CostTail { usd: Usd::from_pico(bound), share: 0.05 });
+        let log = log_of(&config, &world.lines());
+        let rules = fit(&config, &log).policy.unwrap().rules;
+        assert_eq!(rules.reads_embedding(), kept, "{bound}");
+        let replay = Replay::new(&rules, &log).unwrap();
+        let mut scratch = replay.scratch();
+        let over =
+            (0..log.rows.len()).filter(|row| replay.row(*row, &mut scratch).unwrap().cost.pico() > bound);
+        assert_eq!(over.count(), 0);
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn options() -> ReadOptions {
         timeout: Duration::from_secs(1),
         on_failure: None,
         served: None,
+        file: None,
     };
     ReadOptions { embedding: Some(embedding), ..ReadOptions::default() }
 }

@@ -37,7 +37,7 @@ impl Run<'_> {
         };
         let text = self.request.routing_text();
         let most_cost = setup.most_cost(&text);
-        let reservation = match self.budget.filter(|_| !setup.is_replayed()) {
+        let reservation = match self.budget.filter(|_| !setup.is_free()) {
             Some(budget) => {
                 let most = setup.settings.timeout;
                 let reserved = budget.reserve_and_send(self.ledgers, most_cost, most).await;
@@ -51,7 +51,7 @@ impl Run<'_> {
         };
         progress.in_flight.replace(Usd::ZERO, most_cost);
         let started = Instant::now();
-        let Made { vector, bill: Bill { cost, estimated } } =
+        let Made { vector, bill: Bill { cost, estimated }, latency } =
             setup.make(self.request.id(), &text, self.max_retries).await;
         progress.in_flight.reset();
         if let Some(reservation) = reservation {
@@ -66,7 +66,7 @@ impl Run<'_> {
             cost_usd = %cost,
             "embedding finished"
         );
-        let latency = started.elapsed();
+        let latency = latency.unwrap_or_else(|| started.elapsed());
         progress.embedding = Some(Box::new(EmbeddingUse { cost, estimated, latency, failure }));
         progress.vector = Some(vector.map_err(NotEmbedded::Failed)?);
         Ok(())

@@ -35,6 +35,13 @@ pub(super) const KEYS: &[Key] = &[
         "Provider whose `/embeddings` endpoint makes it; the application's embedder does where absent.",
     ),
     key(
+        "routes.*.embedding.file",
+        Text,
+        Optional,
+        "",
+        "File of word vectors that it is read from instead, relative to this file: text as GloVe and word2vec write it, or `model.safetensors` beside its `tokenizer.json`.",
+    ),
+    key(
         "routes.*.embedding.usd_per_million_tokens",
         TokenPrice,
         Optional,

@@ -15,6 +15,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct EmbeddingTable<'d> {
     model: Option<Read<'d, &'d str>>,
     provider: Option<Read<'d, &'d str>>,
+    file: Option<Read<'d, &'d str>>,
     dimensions: Option<Read<'d, u64>>,
     cost: Option<Read<'d, Usd>>,
     price: Option<Read<'d, TokenPrice>>,
@@ -29,6 +30,7 @@ pub(super) fn read(mut section: Section<'_>) -> EmbeddingTable<'_> {
         states_provider: section.states("provider"),
         model: section.text("model"),
         provider: section.text("provider"),
+        file: section.text("file"),
         dimensions: section.whole("dimensions"),
         cost: section.money("cost_usd"),
         price: section.token_price("usd_per_million_tokens"),
@@ -44,6 +46,7 @@ impl Checker<'_, '_> {
     /// The settings, if everything in them can be used.
     pub(super) fn check_embedding(&self, table: &EmbeddingTable<'_>) -> Option<EmbeddingSettings> {
         self.check_one_of_tiers(table.on_failure.as_ref());
+        self.check_file(table);
         self.check_server(table);
         Some(EmbeddingSettings {
             model: table.model.as_ref()?.value.to_owned(),
@@ -59,7 +62,29 @@ impl Checker<'_, '_> {
                 price: table.price.as_ref().map(|read| read.value),
                 send_dimensions: table.send_dimensions.as_ref().is_some_and(|read| read.value),
             }),
+            file: table.file.as_ref().map(|read| read.value.to_owned()),
         })
+    }
+
+    /// Beside a file there is nobody to ask, to pay or to wait for.
+    fn check_file(&self, table: &EmbeddingTable<'_>) {
+        if table.file.is_none() {
+            return;
+        }
+        let others = [
+            table.provider.as_ref().map(|read| &read.item),
+            table.cost.as_ref().map(|read| &read.item),
+            table.price.as_ref().map(|read| &read.item),
+            table.send_dimensions.as_ref().map(|read| &read.item),
+            table.timeout.as_ref().map(|read| &read.item),
+            table.on_failure.as_ref().map(|read| &read.item),
+        ];
+        for item in others.into_iter().flatten() {
+            let message = format!("`{}` does nothing beside `file`", item.path);
+            let error = self.findings.error(codes::KEY_UNUSED, message, &item.key_span, "");
+            let help = "remove it: a vector that is read from a file costs nothing and cannot fail";
+            self.findings.push(error.help(help));
+        }
     }
 
     /// The provider must be one whose embeddings can be asked for; without one there is nothing to say of it.
@@ -69,7 +94,8 @@ impl Checker<'_, '_> {
             let price = table.price.as_ref().map(|read| &read.item);
             let unused: [Option<&Item<'_>>; 2] =
                 [price, table.send_dimensions.as_ref().map(|read| &read.item)];
-            for item in unused.into_iter().flatten().filter(|_| !table.states_provider) {
+            let says_enough = table.states_provider || table.file.is_some();
+            for item in unused.into_iter().flatten().filter(|_| !says_enough) {
                 let message = format!("`{}` does nothing without a provider", item.path);
                 let error = findings.error(codes::KEY_UNUSED, message, &item.key_span, "");
                 let help = "say with `provider` whose `/embeddings` endpoint makes it; an embedder of your own states its price itself, or `cost_usd` does";

@@ -267,6 +267,7 @@ mod tests {
             groups: rows,
             weight: vec![1; rows],
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         };
         (table, all, folds)
     }

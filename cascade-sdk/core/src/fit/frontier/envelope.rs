@@ -203,6 +203,7 @@ mod tests {
             groups: rows.div_ceil(2),
             weight: vec![1; rows],
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         };
         (table, all)
     }

@@ -156,6 +156,7 @@ mod tests {
             groups: rows.len(),
             weight: vec![1; rows.len()],
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         }
     }
 

@@ -233,6 +233,7 @@ mod tests {
             groups,
             tiers: Vec::new(),
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         }
     }
 

@@ -184,6 +184,7 @@ mod tests {
             groups: rows,
             weight: column(9.0).iter().map(|weight| weight + 1).collect(),
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         };
         let all: Vec<u32> = (0_u32..).take(rows).collect();
         let single = Outcomes::single(&table, 0, &all);

@@ -152,6 +152,7 @@ mod tests {
             groups: rows.div_ceil(2) as usize,
             weight: vec![1; rows as usize],
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         }
     }
 

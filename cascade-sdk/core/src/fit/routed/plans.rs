@@ -68,6 +68,14 @@ impl Sample<'_> {
             let read = self.router.reads_embedding();
             self.table.embedding_cost.get(row as usize).copied().filter(|_| read).unwrap_or(0)
         };
+        let embedding_latency_ms = |row: u32| {
+            let read = self.router.reads_embedding();
+            self.table
+                .embedding_latency_ms
+                .get(row as usize)
+                .filter(|_| read)
+                .map_or(0.0, |ms| f64::from(*ms))
+        };
         let own_reads = cut_of_gain(self.table, &plans[0]).is_some();
         let places: Vec<usize> = (0..self.rows.len()).collect();
         let mut totals = Sums::default();
@@ -92,6 +100,7 @@ impl Sample<'_> {
                 leads[1][place] = value(quality - plain_quality, cost - plain_cost);
                 let mut walk = plans[plan].walk(self.table, row);
                 walk.cost = walk.cost.saturating_add(embedding(row));
+                walk.latency_ms += embedding_latency_ms(row);
                 totals += row_sums(self.table, self.limits, row, walk);
             }
         }

@@ -147,6 +147,7 @@ mod tests {
             groups: rows as usize,
             weight: vec![1; rows as usize],
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         };
         (table, (0..rows).collect(), prospects)
     }

@@ -43,8 +43,11 @@ impl<'a> Requests<'a> {
         let embeddings: Vec<_> =
             places.iter().map(|&row| log.embeddings.as_ref().and_then(|all| all.get(row))).collect();
         let embedded = log.embeddings.as_ref().filter(|_| embeddings.iter().all(Option::is_some));
-        let embedded =
-            embedded.map(|all| EmbeddingInput { model: all.model.clone(), dimensions: all.dimensions });
+        let embedded = embedded.map(|all| EmbeddingInput {
+            model: all.model.clone(),
+            dimensions: all.dimensions,
+            sha256: all.sha256.clone(),
+        });
         let features = rows
             .iter()
             .map(|row| row.features.iter().map(|(name, value)| (&**name, *value)).collect())

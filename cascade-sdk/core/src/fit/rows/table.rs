@@ -28,6 +28,9 @@ pub struct Table {
     pub groups: usize,
     /// What the embedding of each row costs in pico-dollars; empty where there is none, or all are free.
     pub embedding_cost: Vec<i64>,
+    /// How long the embedding of each row takes in milliseconds, NaN where that is unknown; empty where there is none, where the
+    /// log does not say it, or where it takes no time.
+    pub embedding_latency_ms: Vec<f32>,
     /// Integer weights without a common factor; all 1 where the log has no weights.
     pub weight: Vec<i64>,
 }
@@ -152,9 +155,16 @@ impl Table {
         };
         let embedding_cost =
             if embedding_cost.iter().any(|&cost| cost != 0) { embedding_cost } else { Vec::new() };
+        let timed = log.embeddings.as_ref().filter(|embeddings| embeddings.has_latencies());
+        #[expect(clippy::cast_possible_truncation, reason = "single precision, as other latencies")]
+        let embedding_latency_ms: Vec<f32> = timed.map_or_else(Vec::new, |embeddings| {
+            rows.iter().map(|&row| embeddings.latency_ms(row) as f32).collect()
+        });
+        let takes_time = embedding_latency_ms.iter().any(|&latency| latency != 0.0);
         Self {
             tiers,
             embedding_cost,
+            embedding_latency_ms: if takes_time { embedding_latency_ms } else { Vec::new() },
             group,
             groups: numbers.len(),
             weight: integer_weights(rows.iter().map(|&row| log.rows[row].weight)),
@@ -168,16 +178,19 @@ impl Table {
         Self::new(log, tiers, |row| groups.get(row).cloned().unwrap_or_default())
     }
 
-    /// The same with each row's embedding charged to every call of some tiers: what a policy that reads it pays, where exactly
-    /// one of them is called for each request.
+    /// The same with each row's embedding charged to every call of some tiers, in money and time: what a policy that reads it
+    /// pays, where exactly one of them is called for each request.
     pub fn with_embeddings(&self, charged: impl Fn(usize) -> bool) -> Cow<'_, Self> {
-        if self.embedding_cost.is_empty() {
+        if self.embedding_cost.is_empty() && self.embedding_latency_ms.is_empty() {
             return Cow::Borrowed(self);
         }
         let mut table = self.clone();
         for (_, tier) in table.tiers.iter_mut().enumerate().filter(|(tier, _)| charged(*tier)) {
             for (cost, embedding) in tier.cost.iter_mut().zip(&self.embedding_cost) {
                 *cost = cost.saturating_add(*embedding);
+            }
+            for (latency, embedding) in tier.latency_ms.iter_mut().zip(&self.embedding_latency_ms) {
+                *latency += embedding;
             }
         }
         Cow::Owned(table)

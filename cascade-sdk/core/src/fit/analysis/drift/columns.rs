@@ -2,6 +2,7 @@
 //! bucket of its own. A row is the set of its indicators.
 
 use super::Input;
+use super::vectors::{self, Vectors};
 use crate::feature::{
     Inputs, RequestView, SURFACE_STATISTICS, Scratch, TextInput, surface_name, text::BUCKETS,
 };
@@ -102,7 +103,9 @@ pub(super) struct Family {
     /// End of each row in `on`.
     pub(super) end: Vec<usize>,
     /// The rows that have something to compare; `None` for all.
-    some: Option<Sides>,
+    pub(super) some: Option<Sides>,
+    /// Vectors, which are compared in place of the columns; those are then for the size of the effect.
+    pub(super) vectors: Option<Vectors>,
 }
 
 /// What is compared and what cannot be.
@@ -122,6 +125,7 @@ impl Family {
             on: Vec::new(),
             end: Vec::new(),
             some: None,
+            vectors: None,
         }
     }
 
@@ -131,7 +135,7 @@ impl Family {
     }
 
     /// From one column number per row and input.
-    fn of(name: impl Into<String>, inputs: Vec<(String, Vec<u32>)>) -> Self {
+    pub(super) fn of(name: impl Into<String>, inputs: Vec<(String, Vec<u32>)>) -> Self {
         let mut family = Self::new(name);
         let rows = inputs.first().map_or(0, |input| input.1.len());
         let mut values = Vec::new();
@@ -155,7 +159,7 @@ impl Family {
 }
 
 /// Bins of a number by quantiles of all rows; a missing number has the first bin.
-fn bins(values: &[f64]) -> Vec<u32> {
+pub(super) fn bins(values: &[f64]) -> Vec<u32> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     sorted.sort_by(f64::total_cmp);
     // A bin begins at each edge; equal edges, where many values are equal, make one.
@@ -184,6 +188,13 @@ pub(super) fn families(input: &Input<'_>, sides: &Sides) -> Found {
     let with_prompts = sides.only(&prompted);
     if with_prompts.has_both() {
         found.families.extend(text(input, &with_prompts));
+    }
+    let embedded = |&(row, new): &(usize, bool)| {
+        log(new).embeddings.as_ref().is_some_and(|embeddings| embeddings.get(row).is_some())
+    };
+    let with_vectors = sides.only(&sides.rows.iter().map(embedded).collect::<Vec<_>>());
+    if with_vectors.has_both() {
+        found.families.extend(vectors::family(input, with_vectors));
     }
     let mut numbers: [BTreeSet<&str>; 2] = Default::default();
     let mut labels: [BTreeSet<&str>; 2] = Default::default();

@@ -9,6 +9,7 @@
 mod columns;
 mod effect;
 mod permutation;
+mod vectors;
 
 pub use effect::Calibration;
 

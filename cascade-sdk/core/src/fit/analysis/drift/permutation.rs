@@ -2,6 +2,7 @@
 
 use super::Family;
 use super::columns::Sides;
+use super::vectors::Sums;
 use crate::fit::random::SplitMix64;
 
 /// Least and most permutations where fewer would do.
@@ -32,11 +33,16 @@ pub(super) fn p_value(family: &Family, sides: &Sides, rounds: usize, seed: u64) 
     if new_groups == 0 || new_groups == groups {
         return 1.0;
     }
+    let mut vectors = family.vectors.as_ref().map(|vectors| Sums::new(vectors, sides));
     let by_group = ByGroup::new(family, sides);
     let mut counts = vec![0_u32; family.columns as usize];
+    let mut difference = |new: &[u32]| match &mut vectors {
+        Some(sums) => sums.difference(new),
+        None => by_group.difference(new, &mut counts),
+    };
     let real: Vec<u32> =
         (0..groups).filter(|&group| sides.is_new[group]).filter_map(|g| u32::try_from(g).ok()).collect();
-    let observed = by_group.difference(&real, &mut counts);
+    let observed = difference(&real);
     let mut order: Vec<u32> = (0..u32::try_from(groups).unwrap_or(u32::MAX)).collect();
     let mut random = SplitMix64::new(seed, 77);
     let mut as_far = 1;
@@ -47,7 +53,7 @@ pub(super) fn p_value(family: &Family, sides: &Sides, rounds: usize, seed: u64) 
             order.swap(place, other);
         }
         // Sums of the same numbers in another order may differ in the last bits.
-        if by_group.difference(&order[..new_groups], &mut counts) >= observed * (1.0 - 1e-9) {
+        if difference(&order[..new_groups]) >= observed * (1.0 - 1e-9) {
             as_far += 1;
         }
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fit::random::SplitMix64;
-use crate::log::{Row, SignalColumn, TierColumns};
+use crate::log::{Embeddings, Row, SignalColumn, TierColumns};
 use crate::money::Usd;
 
 const TOPICS: [[&str; 4]; 2] =
@@ -74,12 +74,52 @@ fn a_shift_of_topics_or_of_a_signal_is_found_and_named() {
     assert!(test.stability_index > 5.0 * test.stability_index_by_chance);
 }
 
+/// The same log with a vector for each row: noise, and a shift of its third number.
+fn embedded(mut log: EvalLog, dimensions: usize, shift: f64, seed: u64) -> EvalLog {
+    let mut random = SplitMix64::new(seed, 9);
+    let mut embeddings = Embeddings::new("tiny", dimensions);
+    for _ in &log.rows {
+        let vector: Vec<f32> = (0..dimensions)
+            .map(|at| (random.fraction() - 0.5 + if at == 2 { shift } else { 0.0 }) as f32)
+            .collect();
+        embeddings.push(Some(&vector), Usd::ZERO);
+    }
+    log.embeddings = Some(embeddings);
+    log
+}
+
+#[test]
+fn a_shift_of_embeddings_alone_is_found_whatever_their_length() {
+    for dimensions in [16, 1_000] {
+        let shift = if dimensions == 16 { 0.2 } else { 0.9 };
+        let reference = embedded(log(300, 0.5, 0.0, 1, 1), dimensions, 0.0, 1);
+        let moved = compared(&reference, &embedded(log(200, 0.5, 0.0, 1, 2), dimensions, shift, 2), 7);
+        let drifted: Vec<&str> =
+            moved.tests.iter().filter(|test| test.drifted).map(|test| test.name.as_str()).collect();
+        assert_eq!(drifted, ["embedding by tiny"], "{moved:?}");
+        let test = moved.tests.iter().find(|test| test.drifted).unwrap();
+        assert!(
+            test.most.is_none() && test.stability_index > 2.0 * test.stability_index_by_chance,
+            "{test:?}"
+        );
+        let same = compared(&reference, &embedded(log(200, 0.5, 0.0, 1, 2), dimensions, 0.0, 3), 7);
+        assert_eq!(same.answer, Answer::Alike, "{same:?}");
+    }
+    // Vectors of another model cannot be compared.
+    let reference = embedded(log(300, 0.5, 0.0, 1, 1), 16, 0.0, 1);
+    let mut other = embedded(log(200, 0.5, 0.0, 1, 2), 16, 0.5, 2);
+    other.embeddings.as_mut().unwrap().model = "huge".into();
+    assert_eq!(compared(&reference, &other, 7).answer, Answer::Alike);
+}
+
 #[test]
 fn without_drift_alarms_are_no_more_frequent_than_the_level() {
     let runs = 200;
     let alarms = (0..runs)
         .filter(|&run| {
             let (reference, new) = (log(90, 0.5, 0.0, 3, 2 * run + 100), log(60, 0.5, 0.0, 3, 2 * run + 101));
+            let (reference, new) =
+                (embedded(reference, 8, 0.0, 2 * run + 500), embedded(new, 8, 0.0, 2 * run + 501));
             compared(&reference, &new, run).answer == Answer::Drifted
         })
         .count() as f64;

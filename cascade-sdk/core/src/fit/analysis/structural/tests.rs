@@ -36,6 +36,7 @@ fn table(rows: usize, after: f64, before: f64, price: i64) -> (Table, Vec<Vec<f6
         groups: rows,
         weight: vec![1; rows],
         embedding_cost: Vec::new(),
+        embedding_latency_ms: Vec::new(),
     };
     (table, vec![prediction, vec![0.0; rows]])
 }

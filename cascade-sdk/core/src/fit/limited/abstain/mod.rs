@@ -218,6 +218,7 @@ mod tests {
             groups: 8,
             weight: vec![1; 8],
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         }
     }
 
