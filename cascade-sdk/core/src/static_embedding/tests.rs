@@ -22,10 +22,10 @@ fn open_text(text: &[u8], dimensions: usize) -> Result<StaticEmbedding, String> 
     let folder = folder();
     let path = folder.path().join("vectors.txt");
     std::fs::write(&path, text).unwrap();
-    StaticEmbedding::open(&path, "models/vectors.txt", dimensions).map_err(shown)
+    StaticEmbedding::open(&path, "models/vectors.txt", dimensions).map_err(|findings| shown(&findings))
 }
 
-fn shown(findings: Vec<Diagnostic>) -> String {
+fn shown(findings: &[Diagnostic]) -> String {
     findings.iter().map(|finding| render(finding, Style::Plain)).collect::<Vec<_>>().join("\n")
 }
 
@@ -41,7 +41,8 @@ fn open_tensors(tensors: Tensors<'_>, tokenizer: &str, dimensions: usize) -> Res
     let path = folder.path().join("model.safetensors");
     std::fs::write(&path, bytes).unwrap();
     std::fs::write(folder.path().join("tokenizer.json"), tokenizer).unwrap();
-    StaticEmbedding::open(&path, "models/tiny/model.safetensors", dimensions).map_err(shown)
+    StaticEmbedding::open(&path, "models/tiny/model.safetensors", dimensions)
+        .map_err(|findings| shown(&findings))
 }
 
 fn singles(values: &[f32]) -> Vec<u8> {
@@ -79,6 +80,7 @@ fn a_text_is_the_mean_of_its_words_at_length_one() {
 
 #[test]
 fn broken_files_of_words_are_refused_with_line_and_remedy() {
+    let endless = vec![b'a'; 300_000];
     for (text, dimensions, expected) in [
         (&b""[..], 2, "error[embedding::vectors]: `models/vectors.txt` holds no vectors"),
         (b"5 3\n", 2, "vectors have 3 numbers here, and 2 by the configuration\n --> models/vectors.txt:1:1"),
@@ -98,7 +100,7 @@ fn broken_files_of_words_are_refused_with_line_and_remedy() {
         (b" 1 2\n", 2, "the line has no word before its numbers"),
         (b"a 1 2\n\n", 2, "the line has no word before its numbers\n --> models/vectors.txt:2:1"),
         (b"PK\x03\x04\xff\xfe", 2, "error[embedding::file]: the file is no text of word vectors"),
-        (&[b'a'; 300_000], 2, "error[embedding::file]: the file is no text of word vectors"),
+        (&endless, 2, "error[embedding::file]: the file is no text of word vectors"),
     ] {
         let found = open_text(text, dimensions).unwrap_err();
         assert!(found.contains(expected), "{found}");
@@ -109,7 +111,7 @@ fn broken_files_of_words_are_refused_with_line_and_remedy() {
     assert_eq!(many.matches("is no number").count(), 5, "{many}");
     let missing = StaticEmbedding::open(Path::new("nowhere.txt"), "nowhere.txt", 2).unwrap_err();
     assert!(
-        shown(missing).contains("error[embedding::file]: the embedding file `nowhere.txt` cannot be read")
+        shown(&missing).contains("error[embedding::file]: the embedding file `nowhere.txt` cannot be read")
     );
 }
 
@@ -266,13 +268,13 @@ fn broken_tensors_and_tokenizers_are_refused_with_the_remedy() {
     let path = folder.path().join("model.safetensors");
     std::fs::write(&path, b"\x08\0\0\0\0\0\0\0{\"a\": 1}").unwrap();
     std::fs::write(folder.path().join("tokenizer.json"), TOKENIZER).unwrap();
-    let found = shown(StaticEmbedding::open(&path, "model.safetensors", 2).unwrap_err());
+    let found = shown(&StaticEmbedding::open(&path, "model.safetensors", 2).unwrap_err());
     assert!(
         found.contains("error[embedding::vectors]: `model.safetensors` is no file of tensors"),
         "{found}"
     );
     std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
-    let found = shown(StaticEmbedding::open(&path, "model.safetensors", 2).unwrap_err());
+    let found = shown(&StaticEmbedding::open(&path, "model.safetensors", 2).unwrap_err());
     assert!(found.contains("the embedding file `tokenizer.json` cannot be read"), "{found}");
 }
 
