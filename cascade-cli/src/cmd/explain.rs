@@ -235,9 +235,10 @@ fn of_text(project: &Project, route: &Route, policy: &Policy, args: &Explain) ->
     tags.sort_unstable();
     let rules = &policy.rules;
     let mut view = RequestView { text: &text, features: &features, tags: &tags, ..RequestView::default() };
-    let embedded = match feature::needs_embedding(rules, &view) {
-        true => Some(explain_embedding::of_text(project, route, &text, args.embed)?),
-        false => None,
+    let embedded = if feature::needs_embedding(rules, &view) {
+        Some(explain_embedding::of_text(project, route, &text, args.embed)?)
+    } else {
+        None
     };
     view.embedding = embedded.as_ref().map(|embedded| embedded.vector.as_slice());
     let (plan, predicted) = choose(rules, &view)?;
