@@ -328,6 +328,9 @@ fn a_text_is_explained_with_a_vector_that_is_asked_for_only_on_request() {
                 several.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
             }
         };
+        if texts == ["broken"] {
+            return ("400 Bad Request", json!({"error": {"message": "no"}}));
+        }
         let data: Vec<Value> = texts
             .iter()
             .map(|text| json!({"embedding": [if is_easy(text) { 1.0 } else { -1.0 }, 0.25]}))
@@ -375,5 +378,7 @@ fn a_text_is_explained_with_a_vector_that_is_asked_for_only_on_request() {
             (&json!(plan), Some(2 * 20_000))
         );
     }
-    assert_eq!(calls(), before + 2);
+    let failed = project.run(&["explain", "sums", "broken", "--embed"]).expect_code(2);
+    assert!(failed.stderr.contains("explain::embedding"), "{}", failed.stderr);
+    assert_eq!(calls(), before + 3);
 }

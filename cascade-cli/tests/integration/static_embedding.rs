@@ -132,6 +132,19 @@ fn a_file_that_cannot_be_used_is_said_with_line_and_remedy() {
         let said = unwrapped(&ran.stderr);
         assert!(said.contains("embedding::dimensions") && said.contains("models/words.txt:1:1"), "{said}");
     }
+    for (file, name, code) in [
+        ("one 1 2 3 4 5 6 7 x\n", "words.txt", "embedding::vectors"),
+        ("{}", "tokenizer.json", "embedding::tokenizer"),
+    ] {
+        project.write("models/model.safetensors", "nothing");
+        project.write(&format!("models/{name}"), file);
+        let config =
+            CONFIG.replace("words.txt", if name == "words.txt" { name } else { "model.safetensors" });
+        project.write("cascade.toml", &config);
+        let ran = project.run(&["fit", "ask"]).expect_code(2);
+        assert!(ran.stderr.contains(code), "{}", ran.stderr);
+    }
+    project.write("cascade.toml", CONFIG);
     std::fs::remove_file(project.path("models/words.txt")).unwrap();
     let ran = project.run(&["fit", "ask"]).expect_code(2);
     assert!(ran.stderr.contains("embedding::file"), "{}", ran.stderr);
