@@ -148,15 +148,12 @@ pub(crate) fn batches(missing: Vec<Missing>) -> VecDeque<Batch> {
                 && bytes + row.text.len() <= MOST_BYTES
                 && batch.first().is_some_and(|first| first.file == row.file)
         };
-        match batches.back_mut().filter(|batch| fits(batch)) {
-            Some(batch) => {
-                bytes += row.text.len();
-                batch.push(row);
-            }
-            None => {
-                bytes = row.text.len();
-                batches.push_back(vec![row]);
-            }
+        if let Some(batch) = batches.back_mut().filter(|batch| fits(batch)) {
+            bytes += row.text.len();
+            batch.push(row);
+        } else {
+            bytes = row.text.len();
+            batches.push_back(vec![row]);
         }
     }
     batches
