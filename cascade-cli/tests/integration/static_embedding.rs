@@ -152,12 +152,9 @@ fn a_file_that_cannot_be_used_is_said_with_line_and_remedy() {
     let config = CONFIG.replace("file = ", "cost_usd = 0.1\ntimeout_s = 2\non_failure = \"large\"\nfile = ");
     project.write("cascade.toml", &config);
     let ran = project.run(&["fit", "ask"]).expect_code(2);
+    let said = unwrapped(&ran.stderr);
     for key in ["cost_usd", "timeout_s", "on_failure"] {
-        assert!(
-            ran.stderr.contains(&format!("`routes.ask.embedding.{key}` does nothing beside `file`")),
-            "{}",
-            ran.stderr
-        );
+        assert!(said.contains(&format!("`routes.ask.embedding.{key}` does nothing beside `file`")), "{said}");
     }
 }
 
