@@ -130,6 +130,7 @@ mod tests {
             groups: rows as usize,
             weight: vec![1; rows as usize],
             embedding_cost: Vec::new(),
+            embedding_latency_ms: Vec::new(),
         }
     }
 
