@@ -96,10 +96,10 @@ fn evaluations_that_cannot_say_much() {
         .collect();
     let eval = ["eval", "triage", "--on", "new.jsonl"];
     tells("eval::ungraded", &fitted(&ungraded), &eval);
-    let large = r#","large":{"quality":1,"cost_usd":0.001}}}"#;
+    let large = r#","large":{"quality":1,"cost_usd":0.001}}"#;
     let in_part = ungraded
         .replacen(r#""cost_usd":0.0001,"#, r#""quality":0,"cost_usd":0.0001,"#, 1)
-        .replacen("}}}", &format!("}}{large}"), 1);
+        .replacen("}}}", &format!("}}}}{large}"), 1);
     tells("eval::graded-in-part", &fitted(&in_part), &eval);
     let project = fitted(&ungraded);
     project.write("evals/a.jsonl", &log(-0.5));
