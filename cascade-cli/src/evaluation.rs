@@ -199,7 +199,7 @@ fn drift_lines(drift: &Drift) -> Vec<String> {
         ));
     }
     for what in &drift.not_compared {
-        lines.extend(item("not compared ", what));
+        lines.extend(item("not compared: ", what));
     }
     if !drift.calibration.is_empty() {
         lines.push(String::new());

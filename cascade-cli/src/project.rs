@@ -10,6 +10,7 @@ use cascade_sdk_core::diag::{Diagnostic, Severity, Source};
 use cascade_sdk_core::log::{LogFiles, LogReading, ReadOptions};
 use cascade_sdk_core::name::nearest;
 use cascade_sdk_core::policy::{self, Policy};
+use cascade_sdk_core::static_embedding::StaticEmbedding;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -139,7 +140,33 @@ impl Project {
     pub(crate) fn read_options(&self, route: &Route, args: &ReadLog) -> Result<ReadOptions> {
         let options = ReadOptions::for_route(&self.config, route);
         let options = ReadOptions { reprice: args.reprice, strict: args.strict, ..options };
-        Ok(options.with_static_embedding(&self.directory)?)
+        Ok(options
+            .with_static_embedding(&self.directory)
+            .map_err(|findings| self.of_embedding(route, findings))?)
+    }
+
+    /// The file of word vectors that a route names.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub(crate) fn static_embedding(
+        &self,
+        route: &Route,
+        file: &str,
+        dimensions: usize,
+    ) -> Result<StaticEmbedding> {
+        let opened = StaticEmbedding::open(&self.path(file), file, dimensions);
+        Ok(opened.map_err(|findings| self.of_embedding(route, findings))?)
+    }
+
+    /// Findings about the file of word vectors: those without a line of its own point at the key that names it.
+    fn of_embedding(&self, route: &Route, findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let key = ["routes", &route.name, "embedding", "file"];
+        let place = |finding: Diagnostic| match finding.labels.as_slice() {
+            [] => self.config.places.label(finding, &key, ""),
+            _ => finding,
+        };
+        findings.into_iter().map(place).collect()
     }
 
     /// How the log is read beside the committed policy: with the prices it was fitted with.

@@ -10,7 +10,6 @@ use cascade_sdk::provider::EmbeddingCall;
 use cascade_sdk_core::config::{EmbeddingSettings, Route, ServedEmbedding};
 use cascade_sdk_core::diag::Diagnostic;
 use cascade_sdk_core::money::Usd;
-use cascade_sdk_core::static_embedding::StaticEmbedding;
 
 /// How often a call is sent again.
 const RETRIES: u32 = 2;
@@ -34,7 +33,7 @@ pub(super) fn of_text(project: &Project, route: &Route, text: &str, ask: bool) -
         ));
     };
     if let Some(file) = &settings.file {
-        let table = StaticEmbedding::open(&project.path(file), file, settings.dimensions)?;
+        let table = project.static_embedding(route, file, settings.dimensions)?;
         return Ok(Embedded { vector: table.embed(text), cost: None });
     }
     let model = &settings.model;

@@ -148,6 +148,8 @@ fn a_file_that_cannot_be_used_is_said_with_line_and_remedy() {
     std::fs::remove_file(project.path("models/words.txt")).unwrap();
     let ran = project.run(&["fit", "ask"]).expect_code(2);
     assert!(ran.stderr.contains("embedding::file"), "{}", ran.stderr);
+    let at = CONFIG.lines().position(|line| line.starts_with("file = ")).unwrap() + 1;
+    assert!(ran.stderr.contains(&format!("--> cascade.toml:{at}:1")), "{}", ran.stderr);
 
     let config = CONFIG.replace("file = ", "cost_usd = 0.1\ntimeout_s = 2\non_failure = \"large\"\nfile = ");
     project.write("cascade.toml", &config);

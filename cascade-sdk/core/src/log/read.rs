@@ -452,6 +452,10 @@ impl<'o> Reader<'o> {
 /// The source ends with an error.
 pub(super) fn unreadable(file: &str, line: u32, gzip: bool, why: &io::Error) -> Diagnostic {
     let (message, help) = match why.kind() {
+        io::ErrorKind::UnexpectedEof if gzip && line == 0 => (
+            format!("`{file}` is not a whole gzip file: it ends before its first line does"),
+            "make or copy it again; a file that is not compressed must not be named `.gz`",
+        ),
         io::ErrorKind::UnexpectedEof if gzip => (
             format!("`{file}` is a gzip file that ends too early, after line {line}"),
             "it was cut off while being written or copied: make or copy it again",

@@ -245,6 +245,7 @@ fn damaged_gzip() {
     damaged[middle..middle + 8].copy_from_slice(&[0xFF; 8]);
     assert!(shown("log.jsonl.gz", &damaged).contains("log::unreadable"));
     assert!(shown("log.jsonl.gz", good("a").as_bytes()).contains("is not a valid gzip file"));
+    assert!(shown("log.jsonl.gz", b"hello\n").contains("must not be named `.gz`"));
     assert!(shown("log.jsonl", &whole).contains("this is a gzip file: name it `.gz`"));
     assert!(shown("log.csv.gz", &csv[..csv.len() / 2]).contains("ends too early"));
 }
